@@ -1,0 +1,46 @@
+# Sallyport: what a person types. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test check fmt lock wheel bench clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sallyport needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "Setting up $(VENV) from requirements.lock ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(STAMP)  ## the whole bus on this machine, a played story, and the shift commander's screen; Ctrl-C ends it all
+	@$(BIN)/sallyport up --story --watch county-jail-watch
+
+test: $(STAMP)  ## every test, on a real broker and registry
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## ruff, strict mypy, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(STAMP)  ## format and fix what can be fixed by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock:  ## resolve pyproject.toml into requirements.lock (names, versions, hashes; no address)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --no-emit-find-links --extra dev --output-file requirements.lock pyproject.toml
+
+wheel: $(STAMP)  ## build dist/sallyport-*.whl
+	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
+
+bench: $(STAMP)  ## latency from publish to alert, measured on this machine
+	@$(BIN)/python tests/bench/publish_to_alert.py
+
+clean:  ## remove the environment and build output (never the bus's state)
+	@rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

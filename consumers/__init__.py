@@ -1,0 +1,1 @@
+"""The way out: what people and systems see of the alerts."""

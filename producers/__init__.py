@@ -1,0 +1,1 @@
+"""The way in: how an agency's events reach the bus."""

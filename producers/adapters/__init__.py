@@ -1,0 +1,1 @@
+"""Source systems: one file each turns what a system exports into events."""

@@ -1,0 +1,1 @@
+"""Pictures: what is known, folded from facts."""
