@@ -1,0 +1,124 @@
+"""Settings: where the bus is and who we are on it. The only place that reads the environment.
+
+Every field is an environment variable `SALLYPORT_<NAME>`; `docs/operations.md` holds the table, and a test keeps it current.
+"""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SecretUnreadableError(Exception):
+    """A user's password file is missing or open to others; the message says which and what to do."""
+
+
+class Settings(BaseSettings):
+    """Where the bus is. The defaults are the embedded bus on this machine, bound to loopback."""
+
+    model_config = SettingsConfigDict(env_prefix="SALLYPORT_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("sallyport"),
+        description="State of the embedded bus: logs, registry, TLS, secrets, spools.",
+    )
+    cache: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("sallyport"),
+        description="Fetched Kafka and registry, shared by all buses of this user.",
+    )
+    site_file: Path | None = Field(
+        default=None,
+        description="A site's directory (site.toml and agreements). Empty: the sites shipped in deploy/sites.",
+    )
+    site: str = Field(default="demo", description="The site a command works on: the prefix of its topics.")
+    embedded: bool = Field(
+        default=True, description="Run our own Kafka and registry; false: use an existing bus."
+    )
+    bind: str = Field(default="127.0.0.1", description="Address that the embedded bus listens on.")
+    kafka_port: int = Field(default=19092, description="Port of the embedded broker (SASL_SSL).")
+    controller_port: int = Field(default=19093, description="Port of the embedded broker's controller.")
+    registry_port: int = Field(default=18081, description="Port of the embedded registry (HTTPS).")
+    kafka_heap: str = Field(default="512m", description="Heap of the embedded broker (Java -Xmx).")
+    bootstrap: str | None = Field(
+        default=None, description="host:port of an existing Kafka. Empty: the embedded one."
+    )
+    registry: str | None = Field(
+        default=None, description="URL of a Confluent-compatible registry. Empty: the embedded one."
+    )
+    registry_user: str | None = Field(
+        default=None, description="User of an existing registry (HTTP basic); password in its secrets file."
+    )
+    security_protocol: str = Field(
+        default="SASL_SSL", description="Kafka security protocol. PLAINTEXT is for tests on containers only."
+    )
+    sasl_mechanism: str = Field(default="SCRAM-SHA-512", description="SASL mechanism of the Kafka users.")
+    ca_file: Path | None = Field(
+        default=None, description="CA certificate of broker and registry. Empty: home/tls/ca.pem."
+    )
+    secrets: Path | None = Field(
+        default=None, description="Directory of password files, one a Kafka user, mode 0600. Empty: home/secrets."
+    )
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """host:port that clients connect to first."""
+        return self.bootstrap or f"{self.bind}:{self.kafka_port}"
+
+    @property
+    def registry_url(self) -> str:
+        """Base URL of the registry's Confluent API."""
+        return self.registry or f"https://{self.bind}:{self.registry_port}/apis/ccompat/v7"
+
+    @property
+    def ca_path(self) -> Path:
+        """The CA that signed broker and registry."""
+        return self.ca_file or self.home / "tls" / "ca.pem"
+
+    @property
+    def secrets_path(self) -> Path:
+        """Directory of password files."""
+        return self.secrets or self.home / "secrets"
+
+    def password(self, user: str) -> str:
+        """The password of a Kafka user.
+
+        Raises SecretUnreadableError when the file is missing or readable by others than its owner.
+        """
+        path = self.secrets_path / user
+        try:
+            mode = path.stat().st_mode
+            text = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SecretUnreadableError(
+                f"no password for user {user!r}: {path} ({error.strerror}). "
+                "Run `sallyport provision`, or copy the file the bus's operator gave you there."
+            ) from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SecretUnreadableError(f"{path} is open to other users of this machine: chmod 600 {path}")
+        return text
+
+    def kafka(self, user: str) -> dict[str, str | int | float | bool]:
+        """Configuration of a confluent-kafka client that is `user` on this bus."""
+        config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.security_protocol,
+            "client.id": f"sallyport-{user}",
+        }
+        if self.security_protocol.startswith("SASL"):
+            config |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": user,
+                "sasl.password": self.password(user),
+            }
+        if self.security_protocol.endswith("SSL"):
+            config["ssl.ca.location"] = str(self.ca_path)
+        return config
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """TLS context that trusts this bus's CA and nobody else."""
+        return ssl.create_default_context(cafile=str(self.ca_path))
