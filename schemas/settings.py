@@ -61,7 +61,8 @@ class Settings(BaseSettings):
         default=None, description="CA certificate of broker and registry. Empty: home/tls/ca.pem."
     )
     secrets: Path | None = Field(
-        default=None, description="Directory of password files, one a Kafka user, mode 0600. Empty: home/secrets."
+        default=None,
+        description="Directory of password files, one a Kafka user, mode 0600. Empty: home/secrets.",
     )
 
     @property

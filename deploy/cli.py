@@ -1,0 +1,28 @@
+"""The command `sallyport`: its parts, and how errors reach a person."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+app = typer.Typer(
+    name="sallyport",
+    help="An event-streaming intelligence bus between law enforcement and corrections.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps Typer from folding a single command into the root."""
+
+
+def main() -> None:
+    """Entry point: people get one line for an error, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""The commands of `sallyport`, one a file: thin, each calls what does the work."""

@@ -1,0 +1,93 @@
+"""Agreements: who may see what of whose information, under which authority. Default deny.
+
+An agreement is between the agency whose information it is and the agency that receives it. It names the kinds of
+alerts it serves, and for each event type the fields that may be shown. An agency needs none to see its own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.events import EVENT_TYPES, Micros, Text
+
+Kind = Literal["housing", "contraband", "release", "legal", "care", "investigation", "coordination"]
+"""Kinds of alerts; each has its own outbound topic."""
+
+
+class SiteError(Exception):
+    """A site's files are wrong; the message names the file, the field and what to do."""
+
+
+class Agreement(BaseModel):
+    """One agreement between two agencies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    title: Text
+    authority: Text
+    """The statute or instrument it rests on."""
+    source: Text
+    """Agency whose information it is."""
+    recipient: Text
+    """Agency that may receive it."""
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
+    grants: dict[str, tuple[Text, ...]]
+    """Event type to the fields that may be shown."""
+    valid_from: Micros
+    valid_until: Micros | None = None
+
+    @model_validator(mode="after")
+    def _grants_name_real_fields(self) -> Agreement:
+        for event_type, fields in self.grants.items():
+            model = EVENT_TYPES.get(event_type)
+            if model is None:
+                raise ValueError(f"grants: {event_type} is no event type")
+            unknown = sorted(set(fields) - set(model.model_fields) - {"time", "persons"})
+            if unknown:
+                raise ValueError(f"grants: {event_type} has no field {', '.join(unknown)}")
+        return self
+
+    def in_force(self, now: int) -> bool:
+        """Whether it is valid at `now` (microseconds)."""
+        return self.valid_from <= now and (self.valid_until is None or now < self.valid_until)
+
+
+def read_agreements(directory: Path) -> tuple[Agreement, ...]:
+    """All agreements of a site, from `*.toml` in a directory. Raises SiteError."""
+    return tuple(_read(path) for path in sorted(directory.glob("*.toml")))
+
+
+def _read(path: Path) -> Agreement:
+    try:
+        return Agreement.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise SiteError(f"{path}: {first_problem(error)}") from error
+
+
+def first_problem(error: Exception) -> str:
+    """The first thing wrong in a file, in one line."""
+    if isinstance(error, ValidationError):
+        item = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+    return str(error).splitlines()[0]
+
+
+def granting(
+    agreements: Iterable[Agreement], source: str, recipient: str, kind: str, event_type: str, now: int
+) -> tuple[Agreement, ...]:
+    """The agreements in force under which `recipient` may see something of `source`'s events of this type."""
+    return tuple(
+        agreement
+        for agreement in agreements
+        if agreement.source == source
+        and agreement.recipient == recipient
+        and kind in agreement.kinds
+        and event_type in agreement.grants
+        and agreement.in_force(now)
+    )

@@ -1,0 +1,168 @@
+"""The wire: Confluent framing (a zero byte, the schema's id in four bytes, Avro binary) to records and back.
+
+Pure: schemas come in as arguments. Whoever talks to the registry is a shell (`streams/schema_cache.py`).
+Specification: Confluent Schema Registry, "Wire format"; Avro 1.11, "Binary encoding", "Schema resolution".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import fastavro
+from pydantic import ValidationError
+
+from schemas.avro_files import parsed_schema, whole_schema
+from schemas.events import EVENT_TYPES, Event
+
+MAGIC: Final = 0
+_FRAME: Final = struct.Struct(">bI")
+
+
+class Undecodable(StrEnum):
+    """Why bytes are no event."""
+
+    NOT_FRAMED = "NOT_FRAMED"
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+    WRONG_TYPE = "WRONG_TYPE"
+    BROKEN_AVRO = "BROKEN_AVRO"
+    SENSELESS_VALUE = "SENSELESS_VALUE"
+
+
+class DecodeError(Exception):
+    """Bytes that are no event: `reason` says why, the message where. The message shows no value."""
+
+    def __init__(self, reason: Undecodable, where: str) -> None:
+        super().__init__(f"{reason.value}: {where}")
+        self.reason = reason
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """A schema that a writer used, by its id in the registry."""
+
+    name: str
+    """Short name of the record."""
+    parsed: Any
+    """As fastavro wants it."""
+    is_ours: bool
+    """Equal to our own: no resolution needed."""
+
+
+def writer_schema(text: str) -> WriterSchema:
+    """Read a schema as the registry returns it. Raises DecodeError UNKNOWN_SCHEMA where it is no Avro record."""
+    try:
+        raw = json.loads(text)
+        parsed = fastavro.parse_schema(raw)
+        name = str(raw["name"]).rpartition(".")[2]
+    except (ValueError, TypeError, KeyError, fastavro.schema.SchemaParseException) as error:
+        raise DecodeError(Undecodable.UNKNOWN_SCHEMA, "the schema is no Avro record") from error
+    try:
+        is_ours = _fields_only(raw) == _fields_only(json.loads(whole_schema(name)))
+    except KeyError:
+        is_ours = False
+    return WriterSchema(name, parsed, is_ours)
+
+
+def _fields_only(schema: Any) -> Any:
+    """A schema without documentation and tags, which do not change the bytes."""
+    if isinstance(schema, dict):
+        return {k: _fields_only(v) for k, v in schema.items() if k not in {"doc", "sensitivity"}}
+    if isinstance(schema, list):
+        return [_fields_only(item) for item in schema]
+    return schema
+
+
+def frame(schema_id: int, body: bytes) -> bytes:
+    """Confluent framing of an Avro body."""
+    return _FRAME.pack(MAGIC, schema_id) + body
+
+
+def schema_id_of(value: bytes) -> int:
+    """The schema id in framed bytes. Raises DecodeError NOT_FRAMED."""
+    if len(value) < _FRAME.size or value[0] != MAGIC:
+        raise DecodeError(Undecodable.NOT_FRAMED, "no Confluent framing (a zero byte and a schema id)")
+    return int(_FRAME.unpack_from(value)[1])
+
+
+def encode(name: str, record: Mapping[str, Any], schema_id: int) -> bytes:
+    """A record of the contract as framed Avro. Raises ValueError where it does not fit its schema."""
+    buffer = io.BytesIO()
+    buffer.write(_FRAME.pack(MAGIC, schema_id))
+    fastavro.schemaless_writer(buffer, parsed_schema(name), record)
+    return buffer.getvalue()
+
+
+def encode_event(event: Event, schema_id: int) -> bytes:
+    """An event as framed Avro."""
+    return encode(type(event).__name__, event.model_dump(mode="python"), schema_id)
+
+
+def decode(
+    value: bytes, schemas: Mapping[int, WriterSchema], expected: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Framed Avro as (short name of the record, record), resolved to our schema of it.
+
+    `schemas` are the writers' schemas by id; `expected` is the record that the topic carries.
+    Raises DecodeError with the reason.
+    """
+    schema_id = schema_id_of(value)
+    schema = schemas.get(schema_id)
+    if schema is None:
+        raise DecodeError(Undecodable.UNKNOWN_SCHEMA, f"schema id {schema_id} is not in the registry")
+    if expected is not None and schema.name != expected:
+        raise DecodeError(Undecodable.WRONG_TYPE, f"a {schema.name} on a topic of {expected}")
+    try:
+        reader = None if schema.is_ours else parsed_schema(schema.name)
+        buffer = io.BytesIO(value)
+        buffer.seek(_FRAME.size)
+        record = fastavro.schemaless_reader(buffer, schema.parsed, reader)
+    except KeyError as error:
+        raise DecodeError(Undecodable.WRONG_TYPE, f"{schema.name} is no record of the contract") from error
+    except Exception as error:
+        # fastavro raises whatever its C code runs into on broken bytes: EOFError, IndexError, ValueError, ...
+        raise DecodeError(
+            Undecodable.BROKEN_AVRO, f"the bytes do not fit the schema of {schema.name}"
+        ) from error
+    if buffer.read(1):
+        raise DecodeError(Undecodable.BROKEN_AVRO, f"bytes are left over after the {schema.name}")
+    if not isinstance(record, dict):
+        raise DecodeError(Undecodable.WRONG_TYPE, f"{schema.name} is no record")
+    return schema.name, record
+
+
+def event_of(name: str, record: Mapping[str, Any]) -> Event:
+    """A decoded record as a typed event. Raises DecodeError SENSELESS_VALUE naming the fields, never their values."""
+    model = EVENT_TYPES.get(name)
+    if model is None:
+        raise DecodeError(Undecodable.WRONG_TYPE, f"{name} is no event that agencies publish")
+    try:
+        return model.model_validate(record)
+    except ValidationError as error:
+        where = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {_without_value(item['msg'])}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise DecodeError(Undecodable.SENSELESS_VALUE, f"{name}: {where}") from error
+
+
+def _without_value(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def decode_event(value: bytes, schemas: Mapping[int, WriterSchema], expected: str | None = None) -> Event:
+    """Framed Avro as a typed event. Raises DecodeError with the reason."""
+    return event_of(*decode(value, schemas, expected))
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of any JSON-like content, in hexadecimal: equal content has an equal digest, whatever its key order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,305 @@
+"""Events: past-tense facts that agencies publish, as typed models of `schemas/avro/`.
+
+The `.avsc` files are the source of truth; `tests/unit/test_events_equal_the_avro_contract.py` proves that each model
+has the same fields, types and defaults. Beyond the types, the models hold what makes an event senseless wherever it
+comes from: a malformed ORI, an event id that is no UUID, a person without identifiers, a time before there were
+computers. Whether an event fits the *site* (known agency, known facility, not from the future) is decided in
+`streams/identify.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+EARLIEST_TIME: Final = -2_208_988_800_000_000
+"""1900-01-01T00:00:00Z in microseconds: nothing on the bus happened before."""
+LATEST_TIME: Final = 4_102_444_800_000_000
+"""2100-01-01T00:00:00Z in microseconds."""
+
+
+def _is_uuid(value: str) -> str:
+    if str(uuid.UUID(value)) != value:
+        raise ValueError("must be a UUID in its usual lower-case form")
+    return value
+
+
+def _is_ori(value: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{7}", value):
+        raise ValueError(
+            "must be an ORI: two letters of the state, then seven letters or digits, such as NY0303000"
+        )
+    return value
+
+
+Uuid = Annotated[str, AfterValidator(_is_uuid)]
+Ori = Annotated[str, AfterValidator(_is_ori)]
+Micros = Annotated[int, Field(ge=EARLIEST_TIME, le=LATEST_TIME)]
+"""Microseconds since 1970-01-01T00:00:00Z."""
+Text = Annotated[str, Field(min_length=1, max_length=400)]
+"""A value that may not be empty."""
+Code = Annotated[str, Field(max_length=400)]
+"""A value that may be empty."""
+
+
+class IdKind(StrEnum):
+    """What sort of number identifies a person."""
+
+    UNKNOWN = "UNKNOWN"
+    LOCAL = "LOCAL"
+    SID = "SID"
+    UCN = "UCN"
+
+
+class Verification(StrEnum):
+    """How a number was tied to the person present."""
+
+    UNKNOWN = "UNKNOWN"
+    FINGERPRINT = "FINGERPRINT"
+    DOCUMENT = "DOCUMENT"
+    STATED = "STATED"
+    SYSTEM = "SYSTEM"
+
+
+class Role(StrEnum):
+    """What a person is in an event."""
+
+    UNKNOWN = "UNKNOWN"
+    SUBJECT = "SUBJECT"
+    OTHER_PARTY = "OTHER_PARTY"
+    VICTIM = "VICTIM"
+    SUSPECT = "SUSPECT"
+    ASSOCIATE = "ASSOCIATE"
+
+
+class CustodyLevel(StrEnum):
+    """Custody level that a facility's classification gave."""
+
+    UNKNOWN = "UNKNOWN"
+    MINIMUM = "MINIMUM"
+    MEDIUM = "MEDIUM"
+    MAXIMUM = "MAXIMUM"
+
+
+class InfractionSeverity(StrEnum):
+    """Severity of an infraction by the facility's rules."""
+
+    UNKNOWN = "UNKNOWN"
+    MINOR = "MINOR"
+    MAJOR = "MAJOR"
+
+
+class AffiliationStatus(StrEnum):
+    """Standing of a person with a security threat group (STG)."""
+
+    UNKNOWN = "UNKNOWN"
+    SUSPECT = "SUSPECT"
+    ASSOCIATE = "ASSOCIATE"
+    MEMBER = "MEMBER"
+    DROPOUT = "DROPOUT"
+
+
+class EndReason(StrEnum):
+    """How a stay in custody ends."""
+
+    UNKNOWN = "UNKNOWN"
+    BAIL = "BAIL"
+    OWN_RECOGNIZANCE = "OWN_RECOGNIZANCE"
+    TIME_SERVED = "TIME_SERVED"
+    COURT_ORDER = "COURT_ORDER"
+    TRANSFER = "TRANSFER"
+    TURNOVER = "TURNOVER"
+    ESCAPE = "ESCAPE"
+    ERRONEOUS_RELEASE = "ERRONEOUS_RELEASE"
+    DEATH = "DEATH"
+
+
+class Observation(StrEnum):
+    """Kind of medical observation."""
+
+    UNKNOWN = "UNKNOWN"
+    MENTAL_HEALTH = "MENTAL_HEALTH"
+    MEDICAL = "MEDICAL"
+    SUICIDE_WATCH = "SUICIDE_WATCH"
+
+
+class WithdrawalReason(StrEnum):
+    """Why an event is withdrawn."""
+
+    UNKNOWN = "UNKNOWN"
+    ENTERED_IN_ERROR = "ENTERED_IN_ERROR"
+    EXPUNGED = "EXPUNGED"
+    SEALED = "SEALED"
+    PURGED = "PURGED"
+    SUPERSEDED = "SUPERSEDED"
+
+
+class Contract(BaseModel):
+    """A record of the contract: frozen, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PersonId(Contract):
+    """One identifier of a person, and how the publisher came to trust it."""
+
+    kind: IdKind
+    value: Text
+    issuer: Text
+    verified: Verification
+
+
+class PersonRef(Contract):
+    """A person in an event, by role, with every identifier that the publisher holds."""
+
+    role: Role
+    ids: Annotated[tuple[PersonId, ...], Field(min_length=1, max_length=16)]
+
+
+class Handling(Contract):
+    """How the publisher wants the event handled."""
+
+    markings: tuple[Text, ...] = ()
+    purge_by: Micros | None = None
+
+
+class Head(Contract):
+    """What every event carries."""
+
+    event_id: Uuid
+    time: Micros
+    ori: Ori
+    source_system: Text
+    persons: Annotated[tuple[PersonRef, ...], Field(max_length=64)]
+    handling: Handling
+
+
+class Event(Contract):
+    """An event: its head, and what happened."""
+
+    head: Head
+
+
+class CustodyEvent(Event):
+    """An event about one stay in custody."""
+
+    facility: Text
+    booking_number: Text
+
+
+class BookingReported(CustodyEvent):
+    """A stay in custody begins."""
+
+    admitted: Micros
+    legal_status: Code
+    charges: tuple[Text, ...]
+    name: Text | None = None
+
+
+class HousingAssigned(CustodyEvent):
+    """A person in custody was given a housing unit."""
+
+    unit: Text
+    cell: Text | None = None
+    reason: Text | None = None
+
+
+class CustodyClassified(CustodyEvent):
+    """The facility classified a person in custody."""
+
+    level: CustodyLevel
+    initial: bool
+    instrument: Text | None = None
+
+
+class DisciplinaryRecorded(CustodyEvent):
+    """An infraction was recorded against a person in custody."""
+
+    infraction: Code
+    severity: InfractionSeverity
+    violent: bool
+
+
+class AffiliationValidated(CustodyEvent):
+    """The facility's STG staff validated, changed or ended an affiliation."""
+
+    group: Text | None = None
+    status: AffiliationStatus
+    criteria: tuple[Text, ...]
+
+
+class NoLongerListed(CustodyEvent):
+    """A person is not on the facility's list any more; the source does not say why."""
+
+    last_listed: Micros
+
+
+class CustodyEnded(CustodyEvent):
+    """A stay in custody ended."""
+
+    reason: EndReason
+    receiving_agency: Ori | None = None
+
+
+class AffiliationReported(Event):
+    """A police unit reports a person's standing with a street group (28 CFR Part 23)."""
+
+    group: Text
+    status: AffiliationStatus
+    reliability: Annotated[str, Field(pattern=r"^[A-F]$")]
+    credibility: Annotated[int, Field(ge=1, le=6)]
+    criteria: tuple[Text, ...]
+
+
+class StreetViolenceReported(Event):
+    """Violence between groups happened in the community."""
+
+    incident_number: Text
+    groups: Annotated[tuple[Text, ...], Field(max_length=16)]
+    place: Code
+    retaliation_expected: bool
+
+
+class CareObserved(CustodyEvent):
+    """A person in custody came under, or left, medical observation; for care recipients only."""
+
+    observation: Observation
+    active: bool
+
+
+class EventWithdrawn(Event):
+    """The publisher takes back one of its own events."""
+
+    target_event_id: Uuid
+    reason: WithdrawalReason
+
+
+EVENT_TYPES: Final[dict[str, type[Event]]] = {
+    model.__name__: model
+    for model in (
+        BookingReported,
+        HousingAssigned,
+        CustodyClassified,
+        DisciplinaryRecorded,
+        AffiliationValidated,
+        NoLongerListed,
+        CustodyEnded,
+        AffiliationReported,
+        StreetViolenceReported,
+        CareObserved,
+        EventWithdrawn,
+    )
+}
+"""Every event an agency can publish, by type name."""
+
+CARE_EVENTS: Final = frozenset({"CareObserved"})
+"""Events of health: they reach care topics and nothing else (42 CFR Part 2, HIPAA)."""
+
+
+def type_name(event: Event) -> str:
+    """The event's type, as headers, topics and agreements name it."""
+    return type(event).__name__

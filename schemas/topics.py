@@ -1,0 +1,185 @@
+"""Topics: the only place where a topic's name is spelled.
+
+Every name begins with the site: `<site>.<agency>.<event-type>.v1` inbound, `<site>.bus.*`, `<site>.alerts.*`,
+`<site>.audit.*` and `<site>.desk.*` for what the bus writes. A prefix ACL on `<site>.<agency>.` thus keeps an agency
+to its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from schemas.events import CARE_EVENTS, EVENT_TYPES
+from schemas.site import Agency, Recipient, Site
+
+VERSION: Final = "v1"
+DAY_MS: Final = 86_400_000
+
+
+class Cleanup(StrEnum):
+    """How Kafka keeps a topic small (`cleanup.policy`)."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as provisioning makes it."""
+
+    name: str
+    partitions: int
+    cleanup: Cleanup
+    retention_ms: int
+    """How long records are kept (DELETE), or tombstones are (COMPACT); -1: for ever."""
+    record: str | None
+    """Short name of the Avro record it carries; None for bytes as they came (dead letters) and for mixed facts."""
+    config: dict[str, str] = field(default_factory=dict)
+    """Further Kafka settings."""
+
+
+def kebab(event_type: str) -> str:
+    """BookingReported -> booking-reported."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", event_type).lower()
+
+
+_TYPE_OF_KEBAB: Final = {kebab(name): name for name in EVENT_TYPES}
+
+
+def inbound(site: str, agency: str, event_type: str) -> str:
+    """The topic on which an agency publishes one type of event."""
+    return f"{site}.{agency}.{kebab(event_type)}.{VERSION}"
+
+
+def parse_inbound(topic: str) -> tuple[str, str, str]:
+    """(site, agency, event type) of an inbound topic. Raises ValueError for any other topic."""
+    parts = topic.split(".")
+    if len(parts) != 4 or parts[2] not in _TYPE_OF_KEBAB or parts[3] != VERSION:
+        raise ValueError(f"{topic} is no inbound topic")
+    return parts[0], parts[1], _TYPE_OF_KEBAB[parts[2]]
+
+
+def agency_prefix(site: str, agency: str) -> str:
+    """What all inbound topics of an agency begin with."""
+    return f"{site}.{agency}."
+
+
+def dead_letters(site: str, agency: str) -> str:
+    """Where records of an agency go that are no events, or not yet. Read by that agency and the bus only."""
+    return f"{site}.bus.dead-letters.{agency}.{VERSION}"
+
+
+def person_facts(site: str) -> str:
+    """Facts, keyed and partitioned by person. Compacted; internal."""
+    return f"{site}.bus.person.facts.{VERSION}"
+
+
+def facility_facts(site: str) -> str:
+    """Who is in custody where, partitioned by facility. Compacted; internal."""
+    return f"{site}.bus.facility.facts.{VERSION}"
+
+
+def region_facts(site: str) -> str:
+    """What matters to the whole region, in one partition. Compacted; internal."""
+    return f"{site}.bus.region.facts.{VERSION}"
+
+
+def clock(site: str) -> str:
+    """Ticks of a history site, as the importer writes them; the worker copies each to every partition of the facts.
+
+    Only partition 0 is written. Its owner also is a live site's one clock.
+    """
+    return f"{site}.bus.clock.{VERSION}"
+
+
+def stage_reports(site: str) -> str:
+    """How the stages are doing. Compacted; every recipient may read it."""
+    return f"{site}.bus.stage-reports.{VERSION}"
+
+
+def alerts_raised(site: str) -> str:
+    """Alerts, whole. Compacted by alert id; internal."""
+    return f"{site}.alerts.raised.{VERSION}"
+
+
+def alerts_for(site: str, recipient: str, kind: str) -> str:
+    """Alerts of one kind as one recipient may see them. Compacted by alert id."""
+    return f"{site}.alerts.{recipient}.{kind}.{VERSION}"
+
+
+def disclosures(site: str) -> str:
+    """Every decision on disclosure. Never compacted, never deleted by the bus."""
+    return f"{site}.audit.disclosures.{VERSION}"
+
+
+def desk_actions(site: str, recipient: str) -> str:
+    """What a recipient's users did at the desk."""
+    return f"{site}.desk.actions.{recipient}.{VERSION}"
+
+
+def consumer_group(site: str) -> str:
+    """The consumer group of a site's workers."""
+    return f"{site}.bus"
+
+
+def inbound_topics(site: Site) -> list[TopicSpec]:
+    """The inbound topics of a site."""
+    return [
+        TopicSpec(
+            inbound(site.name, agency.id, event_type),
+            site.partitions,
+            Cleanup.DELETE,
+            # Identify has copied each event to the facts; health events are kept here the shortest.
+            (7 if event_type in CARE_EVENTS else 30) * DAY_MS,
+            event_type,
+        )
+        for agency in site.agencies
+        for event_type in agency.event_types
+    ]
+
+
+def dead_letter_topic(site: Site, agency: Agency) -> TopicSpec:
+    """The dead-letter topic of an agency."""
+    # They hold personal data: a month to mend them, then they go.
+    return TopicSpec(dead_letters(site.name, agency.id), 1, Cleanup.DELETE, 30 * DAY_MS, None)
+
+
+def _compacted(name: str, partitions: int, record: str | None) -> TopicSpec:
+    return TopicSpec(name, partitions, Cleanup.COMPACT, DAY_MS, record)
+
+
+def internal_topics(site: Site) -> list[TopicSpec]:
+    """The bus's own topics."""
+    return [
+        _compacted(person_facts(site.name), site.partitions, None),
+        _compacted(facility_facts(site.name), site.partitions, None),
+        _compacted(region_facts(site.name), 1, None),
+        TopicSpec(clock(site.name), site.partitions, Cleanup.DELETE, 7 * DAY_MS, "Tick"),
+        _compacted(stage_reports(site.name), 1, "StageReported"),
+        _compacted(alerts_raised(site.name), site.partitions, "AlertRaised"),
+        TopicSpec(disclosures(site.name), site.partitions, Cleanup.DELETE, -1, "DisclosureDecided"),
+    ]
+
+
+def recipient_topics(site: Site, recipient: Recipient) -> list[TopicSpec]:
+    """What one recipient reads and writes."""
+    return [
+        *(
+            _compacted(alerts_for(site.name, recipient.id, kind), site.partitions, "AlertDisclosed")
+            for kind in recipient.kinds
+        ),
+        TopicSpec(desk_actions(site.name, recipient.id), 1, Cleanup.DELETE, -1, "DeskActionTaken"),
+    ]
+
+
+def all_topics(site: Site) -> list[TopicSpec]:
+    """Every topic of a site."""
+    return [
+        *inbound_topics(site),
+        *(dead_letter_topic(site, agency) for agency in site.agencies),
+        *internal_topics(site),
+        *(topic for recipient in site.recipients for topic in recipient_topics(site, recipient)),
+    ]
