@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.events import EVENT_TYPES, Micros, Text
 
@@ -21,6 +22,19 @@ Kind = Literal["housing", "contraband", "release", "legal", "care", "investigati
 
 class SiteError(Exception):
     """A site's files are wrong; the message names the file, the field and what to do."""
+
+
+def _moment(value: object) -> object:
+    """A TOML date with time and offset as microseconds: a privacy officer reads and writes these files."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if isinstance(value, date):
+        raise ValueError("must have a time and its offset, such as 2026-01-01T00:00:00-05:00")
+    return value
+
+
+Moment = Annotated[Micros, BeforeValidator(_moment)]
+"""Microseconds since 1970-01-01T00:00:00Z; in a file a date with time and offset."""
 
 
 class Agreement(BaseModel):
@@ -39,8 +53,14 @@ class Agreement(BaseModel):
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
     grants: dict[str, tuple[Text, ...]]
     """Event type to the fields that may be shown."""
-    valid_from: Micros
-    valid_until: Micros | None = None
+    valid_from: Moment
+    valid_until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Agreement:
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            raise ValueError("valid_until: must be later than valid_from")
+        return self
 
     @model_validator(mode="after")
     def _grants_name_real_fields(self) -> Agreement:

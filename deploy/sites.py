@@ -1,0 +1,35 @@
+"""Finding a site: those shipped with Sallyport, or a directory of the operator's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from schemas.agreements import SiteError
+from schemas.settings import Settings
+from schemas.site import Site, read_site
+
+SITES_DIR: Final = Path(__file__).with_name("sites")
+
+
+def shipped_sites() -> dict[str, Path]:
+    """The sites shipped with Sallyport: name to directory."""
+    return {path.parent.name: path.parent for path in sorted(SITES_DIR.glob("*/site.toml"))}
+
+
+def load_site(settings: Settings) -> Site:
+    """The site that the settings name.
+
+    `settings.site_file` is a directory, or its site.toml, and then the name comes from the file; else it is the shipped
+    site called `settings.site`. Raises SiteError with what is wrong.
+    """
+    if settings.site_file is not None:
+        path = settings.site_file
+        return read_site(path.parent if path.name == "site.toml" else path)
+    shipped = shipped_sites()
+    if settings.site not in shipped:
+        raise SiteError(
+            f"no site {settings.site!r}: shipped are {', '.join(shipped)}; "
+            "for one of your own set SALLYPORT_SITE_FILE to its directory"
+        )
+    return read_site(shipped[settings.site])
