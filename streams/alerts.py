@@ -1,0 +1,299 @@
+"""Alerts: what changed between the situations that hold and the alerts that are on record.
+
+`AlertBook` is the memory of one stage of one partition: what was recorded (revision, digest, open or not), what fires
+for which focus, and when a focus is to be looked at again. Everything in it is derived from two logs, the facts and
+`alerts.raised`; nothing has to be saved.
+"""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from schemas import topics
+from schemas.codec import digest
+from streams.correlations.situation import Correlation, Evidence, Situation
+from streams.records import Out
+
+ALERT_NAMESPACE: Final = uuid.UUID("a1e27000-5a11-5e07-8a11-000000000001")
+"""Namespace of alert ids (UUIDv5)."""
+WITHDRAWN_DIGEST: Final = digest({"state": "WITHDRAWN"})
+ALWAYS: Final = frozenset({"Joined", "Purged", "EventWithdrawn"})
+"""Changes that concern every correlation: identities were joined, or something known counts no more."""
+
+P = TypeVar("P")
+F = TypeVar("F", bound=Hashable)
+
+
+class CauseKind(StrEnum):
+    """What led to a record."""
+
+    FACT = "FACT"
+    TICK = "TICK"
+    RECONCILED = "RECONCILED"
+    RULE_CHANGED = "RULE_CHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What on a stage's input led to a record that the stage wrote."""
+
+    kind: CauseKind
+    stage: str
+    partition: int
+    offset: int
+    event_id: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As the contract's record."""
+        return {**asdict(self), "kind": self.kind.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The last record of one alert on `alerts.raised`."""
+
+    revision: int
+    digest: str
+    is_open: bool
+    rule: str
+    rule_version: int
+    key: tuple[str, ...]
+    kind: str
+
+
+def alert_id(rule: str, key: Iterable[str]) -> str:
+    """UUIDv5 of rule and situation key: the same alert however often it comes and goes."""
+    return str(uuid.uuid5(ALERT_NAMESPACE, "\x1f".join((rule, *key))))
+
+
+def content(situation: Situation) -> dict[str, Any]:
+    """What an alert says, as the fields of its record; without times of its own, revision and cause."""
+    return {
+        "severity": situation.severity.value,
+        "confidence": situation.confidence.value,
+        "facility": situation.facility,
+        "unit": situation.unit,
+        "headline": situation.headline,
+        "subjects": [
+            {
+                "person_id": subject.person,
+                "booking_number": subject.booking_number,
+                "name": subject.name,
+                "agency": subject.agency,
+                "linked_by": subject.linked_by,
+            }
+            for subject in situation.subjects
+        ],
+        "evidence": [_evidence(item) for item in situation.evidence],
+        "actions": list(situation.actions),
+    }
+
+
+def _evidence(item: Evidence) -> dict[str, Any]:
+    return {"text": item.text, "fields": list(item.fields), **asdict(item.source), "person_id": item.person}
+
+
+class AlertBook(Generic[P, F]):
+    """The alerts of one stage of one partition."""
+
+    def __init__(self, site: str, stage: str, partition: int, correlations: Sequence[Correlation[P, F]]) -> None:
+        self._topic = topics.alerts_raised(site)
+        self._stage = stage
+        self._partition = partition
+        self._correlations = tuple(correlations)
+        self._recorded: dict[str, Recorded] = {}
+        self._firing: defaultdict[tuple[str, F], set[str]] = defaultdict(set)
+        self._timers: list[tuple[int, int, F]] = []
+        self._scheduled: dict[F, int] = {}
+        self._timer_number = 0
+        self.last_cause = -1
+        """Offset of the last cause that this stage recorded for this partition; -1 for none."""
+
+    # -- recovery --------------------------------------------------------------------------------------------------
+
+    def recall(self, alert: Mapping[str, Any]) -> None:
+        """Take in one record of `alerts.raised`, in the order of the log. Other stages' records are none of ours."""
+        cause = alert["cause"]
+        if cause["stage"] != self._stage or cause["partition"] != self._partition:
+            return
+        self.last_cause = max(self.last_cause, cause["offset"])
+        self._recorded[alert["alert_id"]] = Recorded(
+            alert["revision"],
+            alert["digest"],
+            alert["state"] == "OPEN",
+            alert["rule"],
+            alert["rule_version"],
+            tuple(alert["key"]),
+            alert["kind"],
+        )
+
+    def reconcile(self, picture: P, focuses: Iterable[F], now: int, position: int) -> list[Out]:
+        """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more.
+
+        A mass change is grouped: every record of one rule's new version, or of one recovery, carries the same group.
+        """
+        derived: dict[str, tuple[Correlation[P, F], Situation]] = {}
+        for focus in focuses:
+            for correlation in self._correlations:
+                for situation in correlation.situations(picture, focus, now):
+                    known_as = alert_id(correlation.name, situation.key)
+                    derived[known_as] = correlation, situation
+                    self._firing[correlation.name, focus].add(known_as)
+                    self._schedule(situation.until, focus, now)
+        outs = []
+        for known_as, (correlation, situation) in sorted(derived.items()):
+            cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position)
+            outs += self._raise(known_as, correlation, situation, cause, now, group)
+        for known_as, recorded in sorted(self._recorded.items()):
+            if recorded.is_open and known_as not in derived:
+                cause, group = self._recovery_cause(recorded.rule, recorded, position)
+                outs.append(self._withdraw(known_as, recorded, cause, now, group))
+        return outs
+
+    def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int) -> tuple[Cause, str]:
+        version = next((c.version for c in self._correlations if c.name == rule), None)
+        if recorded is not None and recorded.rule_version != version:
+            group = f"{rule}: version {version}" if version is not None else f"{rule}: no longer in force"
+            return Cause(CauseKind.RULE_CHANGED, self._stage, self._partition, position), group
+        group = f"{rule}: found on recovery of {self._stage}-{self._partition} at {position}"
+        return Cause(CauseKind.RECONCILED, self._stage, self._partition, position), group
+
+    # -- live ------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, picture: P, focuses: Iterable[F], event_type: str | None, cause: Cause, now: int) -> list[Out]:
+        """Evaluate the correlations that a change of this type triggers (None: all) on the focuses it touched."""
+        triggered = [
+            c for c in self._correlations if event_type is None or event_type in ALWAYS or event_type in c.triggers
+        ]
+        return [
+            out
+            for focus in focuses
+            for correlation in triggered
+            for out in self._diff(correlation, focus, correlation.situations(picture, focus, now), cause, now)
+        ]
+
+    def _diff(
+        self, correlation: Correlation[P, F], focus: F, situations: set[Situation], cause: Cause, now: int
+    ) -> list[Out]:
+        derived = {alert_id(correlation.name, s.key): s for s in situations}
+        firing = self._firing.pop((correlation.name, focus), set())
+        if derived:
+            self._firing[correlation.name, focus] = set(derived)
+        outs = []
+        for known_as, situation in sorted(derived.items()):
+            self._schedule(situation.until, focus, now)
+            outs += self._raise(known_as, correlation, situation, cause, now, None)
+        for known_as in sorted(firing - derived.keys()):
+            outs.append(self._withdraw(known_as, self._recorded[known_as], cause, now, None))
+        return outs
+
+    # -- records ---------------------------------------------------------------------------------------------------
+
+    def _raise(
+        self,
+        known_as: str,
+        correlation: Correlation[P, F],
+        situation: Situation,
+        cause: Cause,
+        now: int,
+        group: str | None,
+    ) -> list[Out]:
+        said = content(situation)
+        now_digest = digest(said)
+        recorded = self._recorded.get(known_as)
+        if recorded is not None and recorded.is_open and recorded.digest == now_digest:
+            return []
+        revision = recorded.revision + 1 if recorded else 1
+        self._recorded[known_as] = Recorded(
+            revision, now_digest, True, correlation.name, correlation.version, situation.key, correlation.kind
+        )
+        return [
+            self._out(
+                known_as,
+                {
+                    **self._frame(known_as, self._recorded[known_as], cause, now, group),
+                    **said,
+                    "until": situation.until,
+                },
+            )
+        ]
+
+    def _withdraw(self, known_as: str, recorded: Recorded, cause: Cause, now: int, group: str | None) -> Out:
+        withdrawn = Recorded(
+            recorded.revision + 1,
+            WITHDRAWN_DIGEST,
+            False,
+            recorded.rule,
+            recorded.rule_version,
+            recorded.key,
+            recorded.kind,
+        )
+        self._recorded[known_as] = withdrawn
+        return self._out(
+            known_as,
+            {
+                **self._frame(known_as, withdrawn, cause, now, group),
+                "severity": "UNKNOWN",
+                "confidence": "UNKNOWN",
+                "facility": None,
+                "unit": None,
+                "headline": "",
+                "subjects": [],
+                "evidence": [],
+                "actions": [],
+                "until": None,
+            },
+        )
+
+    def _frame(self, known_as: str, recorded: Recorded, cause: Cause, now: int, group: str | None) -> dict[str, Any]:
+        return {
+            "alert_id": known_as,
+            "revision": recorded.revision,
+            "state": "OPEN" if recorded.is_open else "WITHDRAWN",
+            "digest": recorded.digest,
+            "rule": recorded.rule,
+            "rule_version": recorded.rule_version,
+            "key": list(recorded.key),
+            "kind": recorded.kind,
+            "at": now,
+            "cause": cause.record(),
+            "group": group,
+        }
+
+    def _out(self, known_as: str, record: dict[str, Any]) -> Out:
+        return Out(self._topic, self._partition, known_as.encode(), "AlertRaised", record)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, until: int | None, focus: F, now: int) -> None:
+        if until is not None:
+            self.schedule(until, focus, now)
+
+    def schedule(self, until: int, focus: F, now: int) -> None:
+        """Look at a focus again at `until` (microseconds), if that is still to come."""
+        if until <= now or self._scheduled.get(focus, until + 1) <= until:
+            return
+        self._scheduled[focus] = until
+        # The number keeps the heap from comparing focuses.
+        self._timer_number += 1
+        heapq.heappush(self._timers, (until, self._timer_number, focus))
+
+    def due(self, now: int) -> list[F]:
+        """The focuses whose time has come, each once, in an order that does not depend on how they were scheduled."""
+        due = set()
+        while self._timers and self._timers[0][0] <= now:
+            until, _, focus = heapq.heappop(self._timers)
+            if self._scheduled.get(focus) == until:
+                del self._scheduled[focus]
+            due.add(focus)
+        return sorted(due, key=repr)
+
+    def open_alerts(self) -> dict[str, str]:
+        """Open alerts: id to digest."""
+        return {known_as: r.digest for known_as, r in self._recorded.items() if r.is_open}

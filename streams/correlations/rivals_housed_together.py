@@ -1,0 +1,109 @@
+"""rivals_housed_together: groups in a live feud on the street, members of both housed in one unit.
+
+Detects: a housing unit in which there is at least one member (or suspected member) of each of two groups between
+which street violence was reported and the feud's window has not passed (14 days, 30 where the police expect
+retaliation). One situation a unit and pair of groups.
+
+Misses: members nobody validated or reported; feuds no one reported, or reported without the groups' names; contact
+outside the housing unit (court, work, clinic). Associates and dropouts do not count: association alone is no reason
+to move anyone.
+
+The recipient should: keep the two sides apart now, and rehouse from the aggressors' side first. It advises; the shift
+commander decides.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+from schemas.events import AffiliationStatus
+from streams.correlations.evidence import feud_evidence, standing_in_words
+from streams.correlations.situation import (
+    Confidence,
+    Evidence,
+    Severity,
+    Situation,
+    Subject,
+    UnitCorrelation,
+)
+from streams.identify import group_key
+from streams.pictures.facility import FacilityPicture, InCustody, Standing, UnitKey
+from streams.pictures.street import Feud
+
+COUNTED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPECT})
+Member = tuple[InCustody, Standing]
+
+
+def situations(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situation]:
+    """The pairs of feuding groups in a unit."""
+    members: defaultdict[str, list[Member]] = defaultdict(list)
+    for person in picture.in_unit(unit):
+        for standing in person.affiliations:
+            if standing.status in COUNTED:
+                members[group_key(standing.group)].append((person, standing))
+    found = set()
+    for group in sorted(members):
+        for feud in picture.street.feuds_of(group, now):
+            first, second = feud.groups
+            # Each pair is met from both its groups: once is enough. Someone of both groups is no rival of himself.
+            if group != first or second not in members:
+                continue
+            persons = {p.person for p, _ in members[first]}, {p.person for p, _ in members[second]}
+            if len(persons[0] | persons[1]) > 1:
+                found.add(_situation(unit, feud, members[first], members[second]))
+    return found
+
+
+def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Member]) -> Situation:
+    facility, unit_id = unit
+    validated = all(
+        any(standing.status is AffiliationStatus.MEMBER for _, standing in side) for side in (first, second)
+    )
+    members = first + second
+    return Situation(
+        key=(facility, unit_id, *feud.groups),
+        severity=Severity.CRITICAL if feud.retaliation_expected else Severity.HIGH,
+        confidence=Confidence.HIGH if validated else Confidence.MODERATE,
+        headline=f"Members of feuding groups are housed together in {unit_id}",
+        subjects=_subjects(members),
+        evidence=(*feud_evidence(feud), *(e for member in members for e in _member_evidence(*member))),
+        actions=(
+            "Keep the two sides apart now: separate movement, meals and recreation for this unit",
+            "Move the members of the group that threatens to another unit, not those who are threatened",
+            "Tell the next shift and the facility's STG staff",
+        ),
+        facility=facility,
+        unit=unit_id,
+        until=feud.changes_at,
+    )
+
+
+def _subjects(members: list[Member]) -> tuple[Subject, ...]:
+    by_person = {person.person: person for person, _ in members}
+    return tuple(
+        Subject(p.person, p.housed.agency if p.housed else "", p.booking_number, p.name, p.linked_by)
+        for _, p in sorted(by_person.items())
+    )
+
+
+def _member_evidence(person: InCustody, standing: Standing) -> list[Evidence]:
+    status = standing_in_words(standing.status)
+    who = person.name or (f"Booking {person.booking_number}" if person.booking_number else "A person in the unit")
+    evidence = [
+        Evidence(f"{who}: {status} of {standing.group}", ("persons", "group", "status"), standing.source, person.person)
+    ]
+    if person.housed is not None:
+        evidence.append(
+            Evidence(f"{who}: housed in {person.unit}", ("unit", "booking_number"), person.housed, person.person)
+        )
+    return evidence
+
+
+CORRELATION: Final = UnitCorrelation(
+    name="rivals_housed_together",
+    version=1,
+    kind="housing",
+    triggers=frozenset({"PersonInCustody", "StreetViolenceReported", "EventWithdrawn", "Purged"}),
+    situations=situations,
+)

@@ -1,0 +1,204 @@
+"""Facts: events as the bus keeps them, by person, their bytes untouched.
+
+The key of a record on a facts topic says what it is:
+
+- `<person>/<agency>/<event>/<role>`: a fact about one person;
+- `<person>/<agency>/<event>/same-as`: this person is the same as the one in the header `same-as`;
+- `~everyone/<agency>/<event>`: a fact about no one person, such as street violence; on every partition;
+- `~withdrawn/<agency>/<event>`: the agency takes its event back; on every partition, so that no order of arrival
+  matters, and no one need know whom the event was about;
+- `~tick`: time.
+
+What the pictures need without decoding is in the headers: type, time, where it came from, how the person was known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from streams.records import Record
+
+TICK_KEY: Final = b"~tick"
+SAME_AS: Final = "same-as"
+_EVERYONE: Final = "~everyone"
+_WITHDRAWN: Final = "~withdrawn"
+
+PERSON_NAMESPACE: Final = uuid.UUID("6f1f5f0e-6f0f-5a55-9a11-5a11790a7000")
+"""Namespace of person ids (UUIDv5)."""
+
+EventKey = tuple[str, str]
+"""Agency and event id: what a withdrawal names."""
+
+
+class KeyKind(StrEnum):
+    """What a record on a facts topic is, by its key."""
+
+    PERSON = "PERSON"
+    SAME_AS = "SAME_AS"
+    EVERYONE = "EVERYONE"
+    WITHDRAWN = "WITHDRAWN"
+    TICK = "TICK"
+
+
+@dataclass(frozen=True, slots=True)
+class FactKey:
+    """The parsed key of a record on a facts topic; empty strings where a part does not apply."""
+
+    kind: KeyKind
+    person: str = ""
+    agency: str = ""
+    event_id: str = ""
+    role: str = ""
+
+    def encoded(self) -> bytes:
+        """As bytes on the topic."""
+        match self.kind:
+            case KeyKind.TICK:
+                return TICK_KEY
+            case KeyKind.EVERYONE:
+                return f"{_EVERYONE}/{self.agency}/{self.event_id}".encode()
+            case KeyKind.WITHDRAWN:
+                return f"{_WITHDRAWN}/{self.agency}/{self.event_id}".encode()
+            case _:
+                return f"{self.person}/{self.agency}/{self.event_id}/{self.role}".encode()
+
+
+def parse_key(key: bytes) -> FactKey:
+    """The key of a record on a facts topic. Raises ValueError for what no stage writes."""
+    if key == TICK_KEY:
+        return FactKey(KeyKind.TICK)
+    parts = key.decode("utf-8").split("/")
+    match parts:
+        case ["~everyone", agency, event_id]:
+            return FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id)
+        case ["~withdrawn", agency, event_id]:
+            return FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event_id)
+        case [person, agency, event_id, role]:
+            kind = KeyKind.SAME_AS if role == SAME_AS else KeyKind.PERSON
+            return FactKey(kind, person, agency, event_id, role)
+        case _:
+            raise ValueError("a key that no stage writes")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a fact came from: what evidence shows."""
+
+    agency: str
+    event_type: str
+    event_id: str
+    event_time: int
+    """Microseconds."""
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event in one person's (or everyone's) picture, undecoded."""
+
+    key: FactKey
+    event_type: str
+    time: int
+    """Event time, microseconds."""
+    topic: str
+    """Inbound topic that carried it."""
+    via: str
+    """How the person was known: the identifier that led to this person."""
+    same_as: str | None
+    """For SAME_AS: the node that this person is joined to, as `rank/person`; the smallest is the strongest."""
+    joined_by: tuple[EventKey, ...]
+    """The events that joined another person's facts to this one's: the way this fact was forwarded here."""
+    origin: str
+    """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
+    purge_by: int | None
+    """Microseconds; from then on nothing may be derived from it."""
+    raw: bytes
+    """The event as it was published, framed Avro."""
+
+    @property
+    def event_key(self) -> EventKey:
+        """What a withdrawal of it would name."""
+        return self.key.agency, self.key.event_id
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Facts are ordered by event time, never by arrival; ties by agency and event id."""
+        return self.time, self.key.agency, self.key.event_id
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it came from."""
+        return Provenance(self.key.agency, self.event_type, self.key.event_id, self.time, self.topic)
+
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """Headers of its record on a facts topic."""
+        pairs = [
+            ("type", self.event_type),
+            ("time", str(self.time)),
+            ("topic", self.topic),
+            ("via", self.via),
+        ]
+        if self.same_as is not None:
+            pairs.append((SAME_AS, self.same_as))
+        if self.joined_by:
+            pairs.append(("joined-by", ";".join("/".join(key) for key in self.joined_by)))
+            pairs.append(("origin", self.origin))
+        if self.purge_by is not None:
+            pairs.append(("purge-by", str(self.purge_by)))
+        return tuple((name, value.encode()) for name, value in pairs)
+
+    def digest(self) -> bytes:
+        """Digest of the content: where one key comes with two contents, the smallest digest wins everywhere."""
+        return hashlib.sha256(self.raw).digest()
+
+
+def read_fact(key: FactKey, record: Record) -> Fact:
+    """A fact from its record. Raises ValueError where headers that `Fact.headers` writes are missing."""
+    headers = {name: value.decode() for name, value in record.headers}
+    try:
+        purge_by = headers.get("purge-by")
+        return Fact(
+            key,
+            _known(headers["type"]),
+            int(headers["time"]),
+            _known(headers["topic"]),
+            _known(headers["via"]),
+            headers.get(SAME_AS),
+            _event_keys(headers.get("joined-by", "")),
+            headers.get("origin", key.person),
+            int(purge_by) if purge_by is not None else None,
+            record.value or b"",
+        )
+    except KeyError as error:
+        raise ValueError(f"a fact without the header {error}") from error
+
+
+def _event_keys(text: str) -> tuple[EventKey, ...]:
+    pairs = (item.partition("/") for item in text.split(";") if item)
+    return tuple((agency, event_id) for agency, _, event_id in pairs)
+
+
+_strings: dict[str, str] = {}
+
+
+def _known(text: str) -> str:
+    """One object for each of the few strings that millions of facts share."""
+    return _strings.setdefault(text, text)
+
+
+def person_id(kind: str, issuer: str, value: str) -> str:
+    """The id of the person that one identifier names, as long as nothing joins it to another.
+
+    UUIDv5, so that every worker, on every machine, finds the same.
+    """
+    return str(uuid.uuid5(PERSON_NAMESPACE, f"{kind}/{issuer}/{value}"))
+
+
+def partition_of(what: str, partitions: int) -> int:
+    """Partition of a person or a facility: CRC-32 of the id. The one place where partitioning is decided."""
+    return zlib.crc32(what.encode()) % partitions

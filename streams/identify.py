@@ -1,0 +1,224 @@
+"""Identify: who is it? An inbound record becomes facts, or a dead letter with the reason.
+
+Pure: the shell reads, writes, and looks schemas up. Nothing is remembered between records, so any worker can do any
+record again and writes the same facts.
+
+Identity. A person's identifiers are ordered by strength: a UCN or SID verified by fingerprint, then the agency's own
+number. The event goes to the person that the strongest names; each weaker one is joined to it by a `same-as` fact in
+the weaker person's partition, whose owner forwards that person's facts from then on. A SID or UCN that was only stated
+or read off a document joins nobody: it stays apart, as a number of that agency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from schemas import topics
+from schemas.codec import DecodeError, WriterSchema, decode_event
+from schemas.events import (
+    CARE_EVENTS,
+    CustodyEvent,
+    Event,
+    EventWithdrawn,
+    HousingAssigned,
+    IdKind,
+    PersonId,
+    PersonRef,
+    StreetViolenceReported,
+    Verification,
+)
+from schemas.site import Agency, Site
+from streams.facts import SAME_AS, Fact, FactKey, KeyKind, partition_of, person_id
+from streams.records import Out, Record
+
+FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
+"""How far ahead of the wall clock an event may be, microseconds: clocks of agencies differ by minutes, not more."""
+
+
+class Refusal(StrEnum):
+    """Why a decoded event is not taken."""
+
+    OTHER_AGENCY = "OTHER_AGENCY"
+    UNKNOWN_FACILITY = "UNKNOWN_FACILITY"
+    FOREIGN_FACILITY = "FOREIGN_FACILITY"
+    UNKNOWN_UNIT = "UNKNOWN_UNIT"
+    FUTURE = "FUTURE"
+    EXPIRED = "EXPIRED"
+    NO_PERSON = "NO_PERSON"
+    NO_GROUPS = "NO_GROUPS"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An inbound topic, as the site describes it."""
+
+    topic: str
+    agency: Agency
+    event_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The event is taken: what it puts on the facts topics."""
+
+    records: tuple[Out, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The record is set aside: why, and where in it. `detail` shows no value of the record."""
+
+    reason: str
+    detail: str
+
+
+def identify(
+    record: Record, source: Source, site: Site, schemas: Mapping[int, WriterSchema], wall_now: int
+) -> Facts | DeadLetter:
+    """What an inbound record puts on the facts topics, or why it is set aside.
+
+    `wall_now` (microseconds) only serves to quarantine events from the future.
+    """
+    try:
+        event = decode_event(record.value or b"", schemas, source.event_type)
+    except DecodeError as error:
+        return DeadLetter(error.reason.value, error.where)
+    refused = refuse(event, source, site, wall_now)
+    if refused is not None:
+        return refused
+    return Facts(tuple(_facts(event, record.value or b"", source, site)))
+
+
+def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
+    """Why an event does not fit its topic and site; None when it does."""
+    head = event.head
+    if head.ori != source.agency.ori:
+        return DeadLetter(
+            Refusal.OTHER_AGENCY.value,
+            f"head.ori is not that of {source.agency.id}: an agency publishes and withdraws in its own name only",
+        )
+    if head.time > wall_now + FUTURE_TOLERANCE:
+        return DeadLetter(
+            Refusal.FUTURE.value,
+            "head.time is in the future: check the publisher's clock and time zone, then publish again",
+        )
+    if head.handling.purge_by is not None and head.handling.purge_by <= wall_now and site.clock == "live":
+        return DeadLetter(Refusal.EXPIRED.value, "head.handling.purge_by has passed")
+    if isinstance(event, CustodyEvent):
+        return _refuse_custody(event, source, site)
+    if isinstance(event, StreetViolenceReported):
+        if len({group_key(group) for group in event.groups}) < 2 and not head.persons:  # noqa: PLR2004
+            return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
+    elif not head.persons and not isinstance(event, EventWithdrawn):
+        return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
+    return None
+
+
+def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLetter | None:
+    facility = site.facility_by_id.get(event.facility)
+    if facility is None:
+        return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
+    if facility.agency != source.agency.id:
+        return DeadLetter(Refusal.FOREIGN_FACILITY.value, f"facility {facility.id} is not run by {source.agency.id}")
+    if isinstance(event, HousingAssigned) and facility.units and event.unit not in {u.id for u in facility.units}:
+        return DeadLetter(Refusal.UNKNOWN_UNIT.value, f"unit is not one of {facility.id}; add it to site.toml")
+    if not event.head.persons:
+        return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
+    return None
+
+
+def group_key(group: str) -> str:
+    """A group's name as it is compared: agencies differ in case and spacing."""
+    return " ".join(group.casefold().split())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identifier:
+    """One identifier as a node of the identity graph, ordered by strength, the strongest first."""
+
+    rank: int
+    person: str
+    label: str
+    """In words, for evidence; shows no number."""
+
+    @property
+    def node(self) -> str:
+        """As a `same-as` fact names it: nodes order by strength, then by id, so joins can never run in a circle."""
+        return f"{self.rank}/{self.person}"
+
+
+_STRONG_RANK: Final = {IdKind.UCN: 0, IdKind.SID: 1}
+_LOCAL_RANK: Final = 2
+
+
+def identifier(number: PersonId, agency: str) -> Identifier:
+    """The node that one identifier of an event names. Only a fingerprint makes a state or federal number strong."""
+    rank = _STRONG_RANK.get(number.kind)
+    if rank is not None and number.verified is Verification.FINGERPRINT:
+        person = person_id(number.kind.value, number.issuer, number.value)
+        return Identifier(rank, person, f"{number.kind.value} by fingerprint")
+    person = person_id(f"{agency}/{number.kind.value}", number.issuer, number.value)
+    kind = "number" if number.kind is IdKind.LOCAL else f"{number.kind.value} not verified by fingerprint"
+    return Identifier(_LOCAL_RANK, person, f"{agency} {kind}")
+
+
+def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
+    """A person's identifiers in an event, the strongest first.
+
+    An unverified SID or UCN beside a better identifier names nobody: it must not join two persons.
+    """
+    firm = [n for n in ref.ids if n.kind is IdKind.LOCAL or n.verified is Verification.FINGERPRINT]
+    return sorted({identifier(number, agency) for number in (firm or ref.ids)})
+
+
+def _facts(event: Event, raw: bytes, source: Source, site: Site) -> list[Out]:
+    agency = source.agency.id
+    if isinstance(event, EventWithdrawn):
+        key = FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event.target_event_id)
+        return _to_everyone(_fact(event, key, raw, source, "", None), site)
+    if source.event_type in CARE_EVENTS:
+        # Health data stays on its care topic; what correlates it will read that topic with a care user.
+        return []
+    records: list[Out] = []
+    if isinstance(event, StreetViolenceReported):
+        key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event.head.event_id)
+        records += _to_everyone(_fact(event, key, raw, source, "", None), site)
+    for ref in event.head.persons:
+        strongest, *weaker = identifiers(ref, agency)
+        role = ref.role.value.lower()
+        key = FactKey(KeyKind.PERSON, strongest.person, agency, event.head.event_id, role)
+        records.append(to_person(_fact(event, key, raw, source, strongest.label, None), site))
+        for other in weaker:
+            key = FactKey(KeyKind.SAME_AS, other.person, agency, event.head.event_id, SAME_AS)
+            records.append(to_person(_fact(event, key, raw, source, other.label, strongest.node), site))
+    return records
+
+
+def _fact(event: Event, key: FactKey, raw: bytes, source: Source, via: str, same_as: str | None) -> Fact:
+    head = event.head
+    purge_by = head.handling.purge_by
+    return Fact(key, source.event_type, head.time, source.topic, via, same_as, (), key.person, purge_by, raw)
+
+
+def to_person(fact: Fact, site: Site) -> Out:
+    """The record that puts a fact into its person's partition."""
+    return Out(
+        topics.person_facts(site.name),
+        partition_of(fact.key.person, site.partitions),
+        fact.key.encoded(),
+        None,
+        fact.raw,
+        fact.headers(),
+    )
+
+
+def _to_everyone(fact: Fact, site: Site) -> list[Out]:
+    """Records that put a fact on every partition of persons and facilities."""
+    return [
+        Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
+        for topic in (topics.person_facts(site.name), topics.facility_facts(site.name))
+        for partition in range(site.partitions)
+    ]

@@ -1,0 +1,185 @@
+"""The facility's picture: who is in custody where, with which standing, and the feuds outside.
+
+Folded from `bus.facility.facts`: the compact records that the person stage writes whenever what matters here changed,
+and the events that go to every partition.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.codec import WriterSchema, decode, decode_event
+from schemas.events import AffiliationStatus, Event
+from streams.facts import TICK_KEY, EventKey, Fact, KeyKind, Provenance, parse_key, read_fact
+from streams.identify import group_key
+from streams.pictures.street import Street
+from streams.records import Record
+
+CUSTODY: Final = "~custody"
+"""First part of the key of a person's record: `~custody/<facility>/<person>`."""
+UnitKey = tuple[str, str]
+"""Facility and housing unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A person's standing with one group, as one agency has it."""
+
+    group: str
+    status: AffiliationStatus
+    source: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class InCustody:
+    """A person in custody, as far as it matters to the facility."""
+
+    person: str
+    facility: str
+    revision: int
+    booking_number: str | None
+    name: str | None
+    unit: str | None
+    housed: Provenance | None
+    """Where the unit is known from."""
+    affiliations: tuple[Standing, ...]
+    linked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityChange:
+    """What folding one record did."""
+
+    units: frozenset[UnitKey] = frozenset()
+    """Housing units of which something may follow anew."""
+    event_type: str = ""
+    event_id: str | None = None
+    ticked: bool = False
+    winner: Fact | None = None
+
+
+NOTHING: Final = FacilityChange()
+
+
+def custody_key(facility: str, person: str) -> bytes:
+    """Key of a person's record on the facility facts."""
+    return f"{CUSTODY}/{facility}/{person}".encode()
+
+
+class FacilityPicture:
+    """What is known of the facilities of one partition. `schemas` are the writers' schemas by id."""
+
+    def __init__(self, schemas: Mapping[int, WriterSchema]) -> None:
+        self._schemas = schemas
+        self.now = 0
+        """Microseconds: the last tick."""
+        self.street = Street(self._decode)
+        self._withdrawn: set[EventKey] = set()
+        self._custody: dict[tuple[str, str], InCustody] = {}
+        self._left: dict[tuple[str, str], int] = {}
+        self._units: defaultdict[UnitKey, set[str]] = defaultdict(set)
+        self._units_of_group: defaultdict[str, set[UnitKey]] = defaultdict(set)
+
+    def _decode(self, fact: Fact) -> Event:
+        return decode_event(fact.raw, self._schemas)
+
+    def fold(self, record: Record) -> FacilityChange:
+        """Fold one record of the facility facts. An older revision, or a duplicate, changes nothing."""
+        raw_key = record.key or b""
+        if raw_key == TICK_KEY:
+            return self._tick(record)
+        if raw_key.startswith(CUSTODY.encode()):
+            return self._place(record)
+        key = parse_key(raw_key)
+        event_key = (key.agency, key.event_id)
+        if key.kind is KeyKind.WITHDRAWN:
+            self._withdrawn.add(event_key)
+            return self._feuds_changed(self.street.remove(event_key), "EventWithdrawn", key.event_id)
+        if record.value is None:
+            return self._feuds_changed(self.street.remove(event_key), "Purged", key.event_id)
+        if event_key in self._withdrawn:
+            return NOTHING
+        fact = read_fact(key, record)
+        before = self.street.groups_of(event_key)
+        changed, winner = self.street.add(fact)
+        if not changed:
+            return FacilityChange(winner=winner)
+        groups = before | self.street.groups_of(event_key)
+        return self._feuds_changed(groups, fact.event_type, key.event_id, winner)
+
+    def _tick(self, record: Record) -> FacilityChange:
+        _, tick = decode(record.value or b"", self._schemas, "Tick")
+        if tick["time"] <= self.now:
+            return NOTHING
+        self.now = int(tick["time"])
+        return FacilityChange(ticked=True)
+
+    def _feuds_changed(
+        self, groups: frozenset[str], event_type: str, event_id: str, winner: Fact | None = None
+    ) -> FacilityChange:
+        units = frozenset(unit for group in groups for unit in self._units_of_group.get(group, ()))
+        return FacilityChange(units, event_type, event_id, winner=winner)
+
+    def _place(self, record: Record) -> FacilityChange:
+        if record.value is None:
+            return NOTHING  # only what `in_custody` false has already emptied is ever tombstoned
+        _, value = decode(record.value, self._schemas, "PersonInCustody")
+        key = value["facility"], value["person_id"]
+        known = self._custody.get(key)
+        if value["revision"] <= (known.revision if known else self._left.get(key, 0)):
+            return NOTHING
+        units = set()
+        if known is not None and known.unit is not None:
+            unit = (known.facility, known.unit)
+            self._units[unit].discard(known.person)
+            units.add(unit)
+        if value["in_custody"]:
+            placed = _in_custody(value)
+            self._custody[key] = placed
+            self._left.pop(key, None)
+            if placed.unit is not None:
+                unit = (placed.facility, placed.unit)
+                self._units[unit].add(placed.person)
+                units.add(unit)
+                for standing in placed.affiliations:
+                    # Never taken back: whether anyone of the group is still there is asked when it matters.
+                    self._units_of_group[group_key(standing.group)].add(unit)
+        else:
+            self._custody.pop(key, None)
+            self._left[key] = value["revision"]
+        return FacilityChange(frozenset(units), "PersonInCustody", value["cause"]["event_id"])
+
+    def units(self) -> Iterable[UnitKey]:
+        """Every housing unit that someone was ever known to be in."""
+        return self._units.keys()
+
+    def in_unit(self, unit: UnitKey) -> list[InCustody]:
+        """Who is in a housing unit, in order of person id."""
+        facility, _ = unit
+        return [self._custody[facility, person] for person in sorted(self._units.get(unit, ()))]
+
+
+def _in_custody(value: Mapping[str, Any]) -> InCustody:
+    housing = value["housing"]
+    return InCustody(
+        value["person_id"],
+        value["facility"],
+        value["revision"],
+        value["booking_number"],
+        value["name"],
+        value["unit"],
+        provenance_of(housing[0]) if housing else None,
+        tuple(
+            Standing(item["group"], AffiliationStatus(item["status"]), provenance_of(item))
+            for item in value["affiliations"]
+        ),
+        value["linked_by"],
+    )
+
+
+def provenance_of(value: Mapping[str, Any]) -> Provenance:
+    """Provenance from a record of the contract."""
+    return Provenance(value["agency"], value["event_type"], value["event_id"], value["event_time"], value["topic"])

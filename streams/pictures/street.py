@@ -1,0 +1,117 @@
+"""Feuds: what is known of violence between groups in the community. A fold over street-violence facts.
+
+It is part of both the person's and the facility's picture: such events go to every partition.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from schemas.events import Event, StreetViolenceReported
+from streams.facts import EventKey, Fact
+from streams.identify import group_key
+
+DAY: Final = 86_400_000_000
+"""A day in microseconds."""
+FEUD_WINDOW: Final = 14 * DAY
+"""How long after violence a feud counts as live."""
+RETALIATION_WINDOW: Final = 30 * DAY
+"""How long where the police expect retaliation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violence:
+    """One street-violence event and the window it opens."""
+
+    fact: Fact
+    event: StreetViolenceReported
+
+    @property
+    def until(self) -> int:
+        """When its window passes, microseconds."""
+        return self.fact.time + (RETALIATION_WINDOW if self.event.retaliation_expected else FEUD_WINDOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Feud:
+    """Two groups and the violence between them whose window has not passed; ordered by event time."""
+
+    groups: tuple[str, str]
+    """Group keys, in order."""
+    names: tuple[str, str]
+    """The groups as the latest event writes them."""
+    violence: tuple[Violence, ...]
+
+    @property
+    def changes_at(self) -> int:
+        """When the first of its windows passes, microseconds: from then on the feud is a lesser one, or none."""
+        return min(v.until for v in self.violence)
+
+    @property
+    def retaliation_expected(self) -> bool:
+        """Whether any of the live violence made the police expect retaliation."""
+        return any(v.event.retaliation_expected for v in self.violence)
+
+
+class Street:
+    """All street-violence facts of a site."""
+
+    def __init__(self, decode: Callable[[Fact], Event]) -> None:
+        self._decode = decode
+        self._violence: dict[EventKey, Violence] = {}
+        self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
+
+    def add(self, fact: Fact) -> tuple[bool, Fact | None]:
+        """Fold a fact: (whether anything changed, the winner where one key came with two contents)."""
+        known = self._violence.get(fact.event_key)
+        if known is not None:
+            if known.fact.raw == fact.raw:
+                return False, None
+            if known.fact.digest() <= fact.digest():
+                return False, known.fact
+            self.remove(fact.event_key)
+        event = self._decode(fact)
+        if not isinstance(event, StreetViolenceReported):
+            return False, None
+        self._violence[fact.event_key] = Violence(fact, event)
+        for group in event.groups:
+            self._by_group[group_key(group)].add(fact.event_key)
+        return True, None if known is None else fact
+
+    def remove(self, key: EventKey) -> frozenset[str]:
+        """Forget a fact: the groups it spoke of."""
+        known = self._violence.pop(key, None)
+        if known is None:
+            return frozenset()
+        groups = frozenset(map(group_key, known.event.groups))
+        for group in groups:
+            self._by_group[group].discard(key)
+        return groups
+
+    def groups_of(self, key: EventKey) -> frozenset[str]:
+        """The groups that an event speaks of; empty where it is not known."""
+        known = self._violence.get(key)
+        return frozenset(map(group_key, known.event.groups)) if known else frozenset()
+
+    def feuds_of(self, group: str, now: int) -> list[Feud]:
+        """The live feuds of one group (by its key), in order of the pairs."""
+        pairs: defaultdict[tuple[str, str], list[Violence]] = defaultdict(list)
+        for key in self._by_group.get(group, ()):
+            violence = self._violence[key]
+            if violence.until <= now:
+                continue
+            names = {group_key(name) for name in violence.event.groups}
+            for pair in combinations(sorted(names), 2):
+                if group in pair:
+                    pairs[pair].append(violence)
+        return [_feud(pair, pairs[pair]) for pair in sorted(pairs)]
+
+
+def _feud(pair: tuple[str, str], violence: list[Violence]) -> Feud:
+    ordered = tuple(sorted(violence, key=lambda v: v.fact.order))
+    written = {group_key(name): name for v in ordered for name in v.event.groups}
+    return Feud(pair, (written[pair[0]], written[pair[1]]), ordered)

@@ -1,0 +1,277 @@
+"""The stages of the engine: facts in, records out. Pure: one record at a time, no clock, no network.
+
+A stage of a partition is recovered from the logs alone: `recall` what it has recorded, `refold` its input silently up
+to the position where it stopped, `reconcile`; then it is live and takes records with `process`. Evaluating record by
+record, never batch by batch, makes the history the same however the input is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from schemas import topics
+from schemas.codec import WriterSchema, decode, digest
+from schemas.events import HousingAssigned
+from schemas.site import Site
+from streams.alerts import AlertBook, Cause, CauseKind
+from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
+from streams.correlations.situation import PersonCorrelation, UnitCorrelation
+from streams.facts import TICK_KEY, Fact, partition_of
+from streams.identify import to_person
+from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
+from streams.pictures.person import PersonPicture, Stay
+from streams.records import Out, Record
+
+PERSON: Final = "person"
+FACILITY: Final = "facility"
+
+
+class Stage(Protocol):
+    """What recovery and the agents ask of a stage of one partition."""
+
+    def recall(self, topic: str, record: Record) -> None:
+        """Take in one record that this stage may have written."""
+
+    def last_cause(self) -> int:
+        """Offset of the last input record that led to a record of this stage; -1 for none."""
+
+    def refold(self, record: Record) -> None:
+        """Fold one input record silently."""
+
+    def reconcile(self, position: int) -> list[Out]:
+        """What is to be written so that what is recorded is what is derived at `position` of the input."""
+
+    def process(self, record: Record) -> list[Out]:
+        """Fold one input record: what follows."""
+
+    @property
+    def tick(self) -> int:
+        """The last tick, microseconds."""
+
+
+class PersonStage:
+    """Person facts to alerts about persons, and to the compact records that facilities need."""
+
+    def __init__(
+        self,
+        site: Site,
+        partition: int,
+        schemas: Mapping[int, WriterSchema],
+        correlations: Sequence[PersonCorrelation] = PERSON_CORRELATIONS,
+    ) -> None:
+        self._site = site
+        self._partition = partition
+        self._schemas = schemas
+        self.picture = PersonPicture(schemas)
+        self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations)
+        self._placed: dict[str, dict[str, tuple[int, str, bool]]] = {}
+        """By person and facility: revision, digest, in custody; as recorded on the facility facts."""
+        self._last_placed = -1
+
+    @property
+    def tick(self) -> int:
+        """The last tick, microseconds."""
+        return self.picture.now
+
+    def recall(self, topic: str, record: Record) -> None:
+        """Take in a record of `alerts.raised` (its own partition) or of the facility facts (any partition)."""
+        if record.value is None or record.key == TICK_KEY or record.key is None:
+            return
+        if topic == topics.alerts_raised(self._site.name):
+            self.book.recall(decode(record.value, self._schemas, "AlertRaised")[1])
+        elif record.key.startswith(b"~custody/"):
+            _, value = decode(record.value, self._schemas, "PersonInCustody")
+            cause = value["cause"]
+            if (cause["stage"], cause["partition"]) != (PERSON, self._partition):
+                return
+            self._last_placed = max(self._last_placed, cause["offset"])
+            self._placed.setdefault(value["person_id"], {})[value["facility"]] = (
+                value["revision"],
+                value["digest"],
+                value["in_custody"],
+            )
+
+    def last_cause(self) -> int:
+        """The later of the last alert's and the last placement's cause."""
+        return max(self.book.last_cause, self._last_placed)
+
+    def refold(self, record: Record) -> None:
+        """Fold one fact silently."""
+        self.picture.fold(record)
+
+    def reconcile(self, position: int) -> list[Out]:
+        """Raise, withdraw, place and forward what the records lack."""
+        cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position)
+        persons = sorted(self.picture.persons())
+        outs = [out for person in sorted({*persons, *self._placed}) for out in self._place(person, cause)]
+        for person in persons:
+            outs += self._forward(person)
+            self._schedule_purges(person)
+        return outs + self.book.reconcile(self.picture, persons, self.picture.now, position)
+
+    def process(self, record: Record) -> list[Out]:
+        """Fold one fact: what follows from it, all on the log or none."""
+        change = self.picture.fold(record)
+        topic = topics.person_facts(self._site.name)
+        outs = [] if change.winner is None else [_again(change.winner, topic, self._partition)]
+        now = self.picture.now
+        if change.ticked:
+            cause = Cause(CauseKind.TICK, PERSON, self._partition, record.offset)
+            due = self.book.due(now)
+            outs += [out for person in due for out in self._place(person, cause)]
+            return outs + self.book.evaluate(self.picture, due, None, cause, now)
+        if not change.event_type:
+            return outs
+        cause = Cause(CauseKind.FACT, PERSON, self._partition, record.offset, change.event_id)
+        for person in sorted(change.persons):
+            outs += self._forward(person)
+            outs += self._place(person, cause)
+            self._schedule_purges(person)
+        touched = {
+            *change.persons,
+            *(person for group in change.groups for person in self.picture.persons_affiliated(group)),
+        }
+        return outs + self.book.evaluate(self.picture, sorted(touched), change.event_type, cause, now)
+
+    def _schedule_purges(self, person: str) -> None:
+        for time in self.picture.purge_times(person):
+            self.book.schedule(time, person, self.picture.now)
+
+    def _forward(self, person: str) -> list[Out]:
+        """Move misplaced facts: the new record and the tombstone of the old, in one transaction."""
+        return [
+            out
+            for here, there in self.picture.misplaced(person)
+            for out in (
+                to_person(there, self._site),
+                Out(topics.person_facts(self._site.name), self._partition, here.key.encoded(), None, None),
+            )
+        ]
+
+    def _place(self, person: str, cause: Cause) -> list[Out]:
+        """The records that bring the facility facts up to date about one person."""
+        stay = self.picture.stay(person)
+        recorded = self._placed.get(person, {})
+        outs = []
+        for facility in sorted({*recorded, *([stay.facility] if stay else [])}):
+            here = stay is not None and stay.facility == facility
+            said = self._custody(person, stay) if here and stay else None
+            revision, last_digest, was_here = recorded.get(facility, (0, "", False))
+            now_digest = digest(said)
+            if now_digest == last_digest or not (here or was_here):
+                continue
+            self._placed.setdefault(person, {})[facility] = (revision + 1, now_digest, here)
+            value = {
+                "person_id": person,
+                "facility": facility,
+                "revision": revision + 1,
+                "digest": now_digest,
+                "in_custody": here,
+                **(said or _GONE),
+                "cause": cause.record(),
+            }
+            topic, partition = (
+                topics.facility_facts(self._site.name),
+                partition_of(facility, self._site.partitions),
+            )
+            outs.append(Out(topic, partition, custody_key(facility, person), "PersonInCustody", value))
+        return outs
+
+    def _custody(self, person: str, stay: Stay) -> dict[str, Any]:
+        housed = [
+            told
+            for told in self.picture.told(person, HousingAssigned)
+            if (told.event.facility, told.event.booking_number) == (stay.facility, stay.booking_number)
+        ]
+        last = housed[-1] if housed else None
+        return {
+            "booking_number": stay.booking_number,
+            "name": stay.booked.event.name if stay.booked else None,
+            "unit": last.event.unit if last else None,
+            "housing": [_provenance(last.fact)] if last else [],
+            "affiliations": [
+                {"group": a.group, "status": a.status.value, **_provenance(a.source)}
+                for a in self.picture.affiliations(person)
+            ],
+            "linked_by": self.picture.linked_by(person),
+        }
+
+
+_GONE: Final[dict[str, Any]] = {
+    "booking_number": None,
+    "name": None,
+    "unit": None,
+    "housing": [],
+    "affiliations": [],
+    "linked_by": "",
+}
+
+
+def _provenance(fact: Fact) -> dict[str, Any]:
+    source = fact.provenance
+    return {
+        "agency": source.agency,
+        "event_type": source.event_type,
+        "event_id": source.event_id,
+        "event_time": source.event_time,
+        "topic": source.topic,
+    }
+
+
+def _again(winner: Fact, topic: str, partition: int) -> Out:
+    """The content that stands, written once more: it must be the last of its key when the topic is compacted."""
+    return Out(topic, partition, winner.key.encoded(), None, winner.raw, winner.headers())
+
+
+class FacilityStage:
+    """Facility facts to alerts about housing units."""
+
+    def __init__(
+        self,
+        site: Site,
+        partition: int,
+        schemas: Mapping[int, WriterSchema],
+        correlations: Sequence[UnitCorrelation] = UNIT_CORRELATIONS,
+    ) -> None:
+        self._site = site
+        self._partition = partition
+        self._schemas = schemas
+        self.picture = FacilityPicture(schemas)
+        self.book: AlertBook[FacilityPicture, UnitKey] = AlertBook(site.name, FACILITY, partition, correlations)
+
+    @property
+    def tick(self) -> int:
+        """The last tick, microseconds."""
+        return self.picture.now
+
+    def recall(self, topic: str, record: Record) -> None:
+        """Take in a record of `alerts.raised`, of its own partition."""
+        del topic
+        if record.value is not None and record.key != TICK_KEY:
+            self.book.recall(decode(record.value, self._schemas, "AlertRaised")[1])
+
+    def last_cause(self) -> int:
+        """The last alert's cause."""
+        return self.book.last_cause
+
+    def refold(self, record: Record) -> None:
+        """Fold one fact silently."""
+        self.picture.fold(record)
+
+    def reconcile(self, position: int) -> list[Out]:
+        """Raise and withdraw what the records lack."""
+        units: Iterable[UnitKey] = sorted(self.picture.units())
+        return self.book.reconcile(self.picture, units, self.picture.now, position)
+
+    def process(self, record: Record) -> list[Out]:
+        """Fold one fact: what follows from it."""
+        change = self.picture.fold(record)
+        now = self.picture.now
+        if change.ticked:
+            cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
+            return self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
+        topic = topics.facility_facts(self._site.name)
+        outs = [] if change.winner is None else [_again(change.winner, topic, self._partition)]
+        cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
+        return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)
