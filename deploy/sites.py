@@ -20,8 +20,8 @@ def shipped_sites() -> dict[str, Path]:
 def load_site(settings: Settings) -> Site:
     """The site that the settings name.
 
-    `settings.site_file` is a directory, or its site.toml, and then the name comes from the file; else it is the shipped
-    site called `settings.site`. Raises SiteError with what is wrong.
+    `settings.site_file` is a directory or its site.toml, and then the name comes from the file; else it is
+    the shipped site called `settings.site`. Raises SiteError with what is wrong.
     """
     if settings.site_file is not None:
         path = settings.site_file
@@ -33,3 +33,13 @@ def load_site(settings: Settings) -> Site:
             "for one of your own set SALLYPORT_SITE_FILE to its directory"
         )
     return read_site(shipped[settings.site])
+
+
+def settings_for(settings: Settings, site: str | None) -> Settings:
+    """The settings with a command's `--site` in them: a shipped site's name, or the directory of a site."""
+    if site is None:
+        return settings
+    path = Path(site)
+    if (path / "site.toml").is_file() or path.name == "site.toml":
+        return settings.model_copy(update={"site_file": path})
+    return settings.model_copy(update={"site_file": None, "site": site})

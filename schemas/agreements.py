@@ -1,7 +1,8 @@
 """Agreements: who may see what of whose information, under which authority. Default deny.
 
-An agreement is between the agency whose information it is and the agency that receives it. It names the kinds of
-alerts it serves, and for each event type the fields that may be shown. An agency needs none to see its own.
+An agreement is between the agency whose information it is and the agency that receives it. It names the
+kinds of alerts it serves, and for each event type the fields that may be shown. An agency needs none to see
+its own.
 """
 
 from __future__ import annotations

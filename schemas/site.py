@@ -1,4 +1,4 @@
-"""A site: one prefix of topics, its clock, and the agencies, facilities, recipients and agreements on it, as data."""
+"""A site: one prefix of topics, its clock, and its agencies, facilities, recipients and agreements, as data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from schemas.events import EVENT_TYPES, Ori, Text
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 """An id in a site: lower-case letters, digits and hyphens, so that it can be part of a topic's name."""
-RESERVED_IDS = frozenset({"bus", "alerts", "audit", "desk"})
-"""Second parts of the bus's own topics: no agency may be called so."""
+RESERVED_IDS = frozenset({"bus", "clock", "alerts", "audit", "desk"})
+"""Users of the bus itself, and second parts of its own topics: no agency or recipient may be called so."""
 
 
 def _is_zone(value: str) -> str:
@@ -25,6 +25,16 @@ def _is_zone(value: str) -> str:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"{value!r} is no IANA time zone, such as America/New_York") from error
     return value
+
+
+def _is_not_reserved(value: str) -> str:
+    if value in RESERVED_IDS:
+        raise ValueError(f"{value} is reserved for the bus itself")
+    return value
+
+
+UserId = Annotated[Id, AfterValidator(_is_not_reserved)]
+"""An id that becomes a Kafka user."""
 
 
 class SiteRecord(BaseModel):
@@ -36,7 +46,7 @@ class SiteRecord(BaseModel):
 class Agency(SiteRecord):
     """An agency that publishes events."""
 
-    id: Id
+    id: UserId
     name: Text
     ori: Ori
     publishes: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -47,8 +57,6 @@ class Agency(SiteRecord):
         unknown = sorted(set(self.publishes) - set(EVENT_TYPES))
         if unknown:
             raise ValueError(f"publishes: {', '.join(unknown)} is no event type")
-        if self.id in RESERVED_IDS:
-            raise ValueError(f"id: {self.id} is reserved for the bus's own topics")
         return self
 
     @property
@@ -78,7 +86,7 @@ class Facility(SiteRecord):
 class Recipient(SiteRecord):
     """A desk or system that receives alerts, with a Kafka user of its own."""
 
-    id: Id
+    id: UserId
     name: Text
     agency: Id
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]

@@ -1,0 +1,158 @@
+"""Who may do what on the broker: every user of a site, and the least it needs. Pure.
+
+Nobody may do what is not listed here; `docs/decisions/0020-least-privilege.md` says why each line is there,
+and `tests/integration/test_least_privilege.py` proves it on a real broker. The right to read or write a topic
+or group includes the right to describe it (Kafka, "Authorization and ACLs"), so DESCRIBE stands only where it
+is all there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from schemas import topics
+from schemas.site import Agency, Recipient, Site
+
+BUS: Final = "bus"
+"""The workers of a site."""
+CLOCK: Final = "clock"
+"""The importer of a history site, as the one who puts time on its log."""
+
+
+class Resource(StrEnum):
+    """What our ACLs are about, as Kafka names it."""
+
+    TOPIC = "TOPIC"
+    GROUP = "GROUP"
+    TRANSACTIONAL_ID = "TRANSACTIONAL_ID"
+
+
+class Pattern(StrEnum):
+    """How an ACL's name is matched, as Kafka names it."""
+
+    LITERAL = "LITERAL"
+    PREFIXED = "PREFIXED"
+
+
+class Operation(StrEnum):
+    """What our ACLs allow, as Kafka names it."""
+
+    READ = "READ"
+    WRITE = "WRITE"
+    DESCRIBE = "DESCRIBE"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Acl:
+    """One thing that one user may do (or may not, where somebody else set it so). Names as Kafka has them."""
+
+    user: str
+    operation: str
+    resource: str
+    pattern: str
+    name: str
+    host: str = "*"
+    permission: str = "ALLOW"
+
+    def __str__(self) -> str:
+        what = self.resource.lower().replace("_", " ")
+        return (
+            f"{self.user} {'may' if self.permission == 'ALLOW' else 'may not'} {self.operation.lower()} "
+            f"{what} {self.name}{'*' if self.pattern == Pattern.PREFIXED else ''}"
+            f"{'' if self.host == '*' else f' from {self.host}'}"
+        )
+
+
+def _topic(user: str, operation: Operation, name: str, pattern: Pattern = Pattern.LITERAL) -> Acl:
+    return Acl(user, operation, Resource.TOPIC, pattern, name)
+
+
+def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
+    """An agency writes its own inbound topics, and reads back what of it was refused; nothing else.
+
+    It may not read its own inbound topics: its systems have the originals, and whoever steals the account
+    should not get a month of them.
+    """
+    user = site.user(agency.id)
+    return frozenset(
+        {
+            _topic(user, Operation.WRITE, topics.agency_prefix(site.name, agency.id), Pattern.PREFIXED),
+            _topic(user, Operation.READ, topics.dead_letters(site.name, agency.id)),
+        }
+    )
+
+
+def acls_of_recipient(site: Site, recipient: Recipient) -> frozenset[Acl]:
+    """A recipient reads its own alerts and how the stages are doing; its desk's actions it reads and writes."""
+    user = site.user(recipient.id)
+    desk = topics.desk_actions(site.name, recipient.id)
+    return frozenset(
+        {
+            *(
+                _topic(user, Operation.READ, topics.alerts_for(site.name, recipient.id, kind))
+                for kind in recipient.kinds
+            ),
+            _topic(user, Operation.READ, topics.stage_reports(site.name)),
+            _topic(user, Operation.READ, desk),
+            _topic(user, Operation.WRITE, desk),
+        }
+    )
+
+
+def acls_of_bus(site: Site) -> frozenset[Acl]:
+    """The workers read the whole site and write what is the bus's own, never in an agency's or a desk's name."""
+    user = site.user(BUS)
+    whole_site = f"{site.name}."
+    return frozenset(
+        {
+            _topic(user, Operation.READ, whole_site, Pattern.PREFIXED),
+            *(
+                _topic(user, Operation.WRITE, f"{site.name}.{part}.", Pattern.PREFIXED)
+                for part in ("bus", "alerts", "audit")
+            ),
+            Acl(user, Operation.READ, Resource.GROUP, Pattern.PREFIXED, whole_site),
+            Acl(user, Operation.WRITE, Resource.TRANSACTIONAL_ID, Pattern.PREFIXED, whole_site),
+        }
+    )
+
+
+def acls_of_clock(site: Site) -> frozenset[Acl]:
+    """The clock of a history site writes ticks and sees how far the workers are; it reads no event."""
+    user = site.user(CLOCK)
+    return frozenset(
+        {
+            _topic(user, Operation.WRITE, topics.clock(site.name)),
+            *(
+                _topic(
+                    user,
+                    Operation.DESCRIBE,
+                    topics.agency_prefix(site.name, agency.id),
+                    Pattern.PREFIXED,
+                )
+                for agency in site.agencies
+            ),
+            Acl(user, Operation.DESCRIBE, Resource.GROUP, Pattern.LITERAL, topics.consumer_group(site.name)),
+        }
+    )
+
+
+def users(site: Site) -> tuple[str, ...]:
+    """Every Kafka user of a site."""
+    return (
+        site.user(BUS),
+        *((site.user(CLOCK),) if site.clock == "history" else ()),
+        *(site.user(agency.id) for agency in site.agencies),
+        *(site.user(recipient.id) for recipient in site.recipients),
+    )
+
+
+def acls(site: Site) -> frozenset[Acl]:
+    """Everything that a site's users are allowed."""
+    return frozenset().union(
+        acls_of_bus(site),
+        acls_of_clock(site) if site.clock == "history" else frozenset(),
+        *(acls_of_agency(site, agency) for agency in site.agencies),
+        *(acls_of_recipient(site, recipient) for recipient in site.recipients),
+    )

@@ -1,0 +1,287 @@
+"""The broker as the user `admin` sees and changes it: a thin shell over Kafka's admin client, in batches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+
+from deploy.acls import Acl
+from deploy.changes import Changes, Ground, ProvisionError
+from deploy.passwords import keep_or_make_password, remove_password
+from deploy.topic_settings import replication, topic_settings
+from schemas.settings import Settings
+
+ADMIN: Final = "admin"
+REQUEST_SECONDS: Final = 30
+SETTLE_SECONDS: Final = 20
+"""How long a broker may take to show what it has acknowledged."""
+SCRAM_ITERATIONS: Final = 4096
+"""Kafka's least: stretching protects weak passwords, and these have 256 random bits."""
+
+
+class Broker:
+    """The broker, for one site: what stands there (`look`), and how to change it (`apply`, `purge`).
+
+    Its methods raise ProvisionError, in one line.
+    """
+
+    def __init__(self, settings: Settings, site: str) -> None:
+        self._settings = settings
+        self._prefix = f"{site}."
+        self._keeps_users = settings.security_protocol.startswith("SASL") and settings.sasl_mechanism.startswith(
+            "SCRAM-"
+        )
+        self._knows_users = settings.security_protocol != "PLAINTEXT"
+        self._admin = AdminClient(settings.kafka(ADMIN), logger=logging.getLogger("sallyport.kafka"))
+
+    def look(self, named: Iterable[str]) -> Ground:
+        """How the broker stands; settings are asked for the topics that are `named`."""
+        metadata = self._metadata()
+        # A topic just made may have partitions without a leader yet: it does not count as there.
+        partitions = {
+            name: len(topic.partitions)
+            for name, topic in metadata.topics.items()
+            if name.startswith(self._prefix)
+            and topic.error is None
+            and all(partition.leader >= 0 for partition in topic.partitions.values())
+        }
+        ours, strangers = self._acls() if self._knows_users else (None, ())
+        return Ground(
+            brokers=len(metadata.brokers),
+            partitions=partitions,
+            settings=self._topic_settings([name for name in named if name in partitions]),
+            users=frozenset(self._users()) if self._keeps_users else None,
+            acls=ours,
+            strangers=strangers,
+        )
+
+    def apply(self, todo: Changes, brokers: int, progress: Callable[[str], None]) -> None:
+        """Do it. Rights are taken before any are given, and a user has its rights before it can log in."""
+        if todo.gone_acls:
+            progress(f"removing {len(todo.gone_acls)} rights")
+            self._remove_acls(todo.gone_acls)
+        if todo.gone_users:
+            progress(f"removing {len(todo.gone_users)} users")
+            self._remove_users(todo.gone_users)
+        if todo.new_topics:
+            progress(f"making {len(todo.new_topics)} topics")
+            new = [
+                NewTopic(
+                    spec.name,
+                    num_partitions=spec.partitions,
+                    replication_factor=replication(brokers),
+                    config=topic_settings(spec, brokers),
+                )
+                for spec in todo.new_topics
+            ]
+            made = self._admin.create_topics(new, operation_timeout=REQUEST_SECONDS)
+            _wait(made, already={KafkaError.TOPIC_ALREADY_EXISTS})
+        if todo.changed_settings:
+            progress(f"changing settings of {len(todo.changed_settings)} topics")
+            _wait(self._admin.incremental_alter_configs([_alteration(*item) for item in todo.changed_settings.items()]))
+        if todo.new_acls:
+            progress(f"giving {len(todo.new_acls)} rights")
+            _wait(self._admin.create_acls([_binding(acl) for acl in todo.new_acls]))
+        if todo.new_users:
+            progress(f"making {len(todo.new_users)} users")
+            self._make_users(todo.new_users)
+
+    def purge(self, progress: Callable[[str], None]) -> tuple[list[Acl], list[str], list[str]]:
+        """Remove everything of the site, all records included: (rights, users, topics) that were there."""
+        rights = sorted(self._acls()[0]) if self._knows_users else []
+        users = self._users() if self._keeps_users else []
+        if rights:
+            progress(f"removing {len(rights)} rights")
+            self._remove_acls(rights)
+        if users:
+            progress(f"removing {len(users)} users")
+            self._remove_users(users)
+        groups = [
+            group.group_id
+            for group in _answer(self._admin.list_consumer_groups()).valid
+            if group.group_id.startswith(self._prefix)
+        ]
+        if groups:
+            _wait(self._admin.delete_consumer_groups(groups), already={KafkaError.GROUP_ID_NOT_FOUND})
+        topics = self._topics()
+        if topics:
+            progress(f"removing {len(topics)} topics")
+            gone = self._admin.delete_topics(topics, operation_timeout=REQUEST_SECONDS)
+            _wait(gone, already={KafkaError.UNKNOWN_TOPIC_OR_PART})
+        settle(lambda: not self._topics())
+        return rights, users, topics
+
+    def _metadata(self) -> Any:
+        try:
+            return self._admin.list_topics(timeout=REQUEST_SECONDS)
+        except KafkaException as error:
+            raise ProvisionError(
+                f"Kafka at {self._settings.bootstrap_servers} can't be reached as {ADMIN}: {_reason(error)}"
+            ) from error
+
+    def _topics(self) -> list[str]:
+        return sorted(name for name in self._metadata().topics if name.startswith(self._prefix))
+
+    def _topic_settings(self, names: list[str]) -> dict[str, dict[str, str | None]]:
+        if not names:
+            return {}
+        asked = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+        return {
+            resource.name: {entry.name: entry.value for entry in _answer(future).values()}
+            for resource, future in asked.items()
+        }
+
+    def _users(self) -> list[str]:
+        described = _answer(self._admin.describe_user_scram_credentials())
+        return sorted(name for name in described if name.startswith(self._prefix))
+
+    def _make_users(self, names: Iterable[str]) -> None:
+        info = ScramCredentialInfo(self._mechanism(), SCRAM_ITERATIONS)
+        alterations: list[UserScramCredentialAlteration] = []
+        for name in names:
+            # The file first: a run that is killed in between leaves a password that the next run sets.
+            keep_or_make_password(self._settings.secrets_path, name)
+            password = self._settings.password(name).encode()
+            alterations.append(UserScramCredentialUpsertion(name, info, password))
+        _wait(self._admin.alter_user_scram_credentials(alterations))
+
+    def _remove_users(self, names: Iterable[str]) -> None:
+        mechanism = self._mechanism()
+        doomed: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(name, mechanism) for name in names]
+        _wait(self._admin.alter_user_scram_credentials(doomed), already={KafkaError.RESOURCE_NOT_FOUND})
+        for name in names:
+            remove_password(self._settings.secrets_path, name)
+
+    def _mechanism(self) -> ScramMechanism:
+        return ScramMechanism[self._settings.sasl_mechanism.replace("-", "_")]
+
+    def _acls(self) -> tuple[frozenset[Acl], tuple[str, ...]]:
+        """The rights of the site's users, and others with rights on its topics."""
+        ours: set[Acl] = set()
+        strangers: set[str] = set()
+        for binding in _answer(self._admin.describe_acls(_EVERY_ACL)):
+            if binding.principal.startswith(f"User:{self._prefix}"):
+                ours.add(_acl(binding))
+            elif binding.restype is ResourceType.TOPIC and _may_match(binding, self._prefix):
+                strangers.add(binding.principal.removeprefix("User:"))
+        return frozenset(ours), tuple(sorted(strangers))
+
+    def _remove_acls(self, rights: Iterable[Acl]) -> None:
+        _wait(self._admin.delete_acls([_exactly(acl) for acl in rights]))
+
+
+def settle(is_so: Callable[[], bool]) -> None:
+    """Wait until the broker shows what it has acknowledged. Raises ProvisionError where it never does."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise ProvisionError("the broker does not show what it acknowledged: run `sallyport provision` again")
+        time.sleep(0.05)
+
+
+_EVERY_ACL: Final = AclBindingFilter(
+    ResourceType.ANY,
+    None,
+    ResourcePatternType.ANY,
+    None,
+    None,
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
+
+def _acl(binding: Any) -> Acl:
+    return Acl(
+        binding.principal.removeprefix("User:"),
+        binding.operation.name,
+        binding.restype.name,
+        binding.resource_pattern_type.name,
+        binding.name,
+        binding.host,
+        binding.permission_type.name,
+    )
+
+
+def _parts(acl: Acl) -> tuple[Any, ...]:
+    return (
+        ResourceType[acl.resource],
+        acl.name,
+        ResourcePatternType[acl.pattern],
+        f"User:{acl.user}",
+        acl.host,
+        AclOperation[acl.operation],
+        AclPermissionType[acl.permission],
+    )
+
+
+def _binding(acl: Acl) -> AclBinding:
+    return AclBinding(*_parts(acl))
+
+
+def _exactly(acl: Acl) -> AclBindingFilter:
+    return AclBindingFilter(*_parts(acl))
+
+
+def _may_match(binding: Any, prefix: str) -> bool:
+    """Whether an ACL is about topics that begin so."""
+    if binding.resource_pattern_type is ResourcePatternType.PREFIXED:
+        return bool(prefix.startswith(binding.name) or binding.name.startswith(prefix))
+    return bool(binding.name == "*" or binding.name.startswith(prefix))
+
+
+def _alteration(topic: str, changed: Mapping[str, str]) -> ConfigResource:
+    return ConfigResource(
+        ResourceType.TOPIC,
+        topic,
+        incremental_configs=[
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in changed.items()
+        ],
+    )
+
+
+def _answer(future: Any) -> Any:
+    try:
+        return future.result(REQUEST_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        raise ProvisionError(f"the broker refused: {_reason(error)}") from error
+
+
+def _wait(futures: Mapping[Any, Future[Any]], already: Iterable[int] = ()) -> None:
+    """Wait for every answer; `already` are error codes that say it was so before."""
+    fine = frozenset(already)
+    for asked, future in futures.items():
+        try:
+            future.result(REQUEST_SECONDS)
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and error.args[0].code() in fine:
+                continue
+            raise ProvisionError(f"the broker refused {asked}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KafkaException):
+        return str(error.args[0].str()).splitlines()[0]
+    return "no answer in time"

@@ -1,0 +1,112 @@
+"""Provisioning: topics, users, what each user may do, and schemas, made to be as the site's files say.
+
+It looks first and changes only what differs, so that it may run at every start. A user that the files no longer
+name loses its password and all its rights: to revoke is to delete some lines and provision. Data is never deleted
+here: a topic that no file names any more is reported, and `purge` is the only way to remove one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy import registry
+from deploy.acls import users
+from deploy.broker import Broker, settle
+from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, changes, notes, steps
+from deploy.passwords import with_password
+from schemas.settings import Settings
+from schemas.site import Site
+from schemas.topics import all_topics
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What provisioning did, or on a check would do."""
+
+    site: str
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    """What a person should know and provisioning leaves alone."""
+
+    @property
+    def differences(self) -> tuple[Step, ...]:
+        """The steps that were more than a look."""
+        return tuple(step for step in self.steps if step.did is not Did.KEPT)
+
+    def count(self, what: What, did: Did) -> int:
+        """To how many things of that sort that was done."""
+        return sum(step.what is what and step.did is did for step in self.steps)
+
+
+def provision(settings: Settings, site: Site, progress: Progress = lambda _: None, check: bool = False) -> Provisioned:
+    """Make the bus what the site's files say; with `check`, only tell what would be done.
+
+    Needs the password of the user `admin`. Safe to repeat, and to run twice at once. Raises ProvisionError, in one
+    line: a topic has another partition count, a schema is a breaking change (in both cases nothing was changed), or
+    broker or registry refuse or can't be reached.
+    """
+    broker = Broker(settings, site.name)
+    named = [spec.name for spec in all_topics(site)]
+
+    def look() -> tuple[Ground, Changes]:
+        ground = broker.look(named)
+        return ground, changes(site, ground, with_password(settings.secrets_path, users(site)))
+
+    progress("looking at the bus")
+    ground, todo = look()
+    schema_steps = _schemas(settings, site, progress, check)
+    if not check and not todo.are_none:
+        broker.apply(todo, ground.brokers, progress)
+        settle(lambda: look()[1].are_none)
+    return Provisioned(site.name, (*steps(site, ground, todo), *schema_steps), notes(site, ground))
+
+
+def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:
+    """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas.
+
+    Raises ProvisionError. Schemas that the registry does not let go of are named in the notes.
+    """
+    rights, names, topics = Broker(settings, site.name).purge(progress)
+    with registry.registry_client(settings) as client:
+        try:
+            schemas, left = registry.remove_subjects(client, f"{site.name}.")
+        except registry.RegistryError as error:
+            raise ProvisionError(f"{error} ({settings.registry_url})") from error
+    return Provisioned(
+        site.name,
+        (
+            *(Step(What.TOPIC, name, Did.REMOVED) for name in topics),
+            *(Step(What.USER, name, Did.REMOVED) for name in names),
+            *(Step(What.ACL, str(acl), Did.REMOVED) for acl in rights),
+            *(Step(What.SCHEMA, name, Did.REMOVED) for name in schemas),
+        ),
+        tuple(f"schema {name} is left: the registry does not delete" for name in left),
+    )
+
+
+def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) -> list[Step]:
+    with registry.registry_client(settings) as client:
+        try:
+            found = registry.standing(client, registry.subjects(site))
+            breaking = registry.refused(client, found)
+            if breaking:
+                names = ", ".join(subject.name for subject in breaking)
+                raise ProvisionError(
+                    f"breaking change refused: {names}: what one version writes, another could not read. "
+                    "Nothing was changed"
+                )
+            if not check and not all(now.is_right for now in found.values()):
+                progress("registering schemas")
+                registry.register(client, found)
+        except registry.RegistryError as error:
+            raise ProvisionError(f"{error} ({settings.registry_url})") from error
+    return [Step(What.SCHEMA, subject.name, _schema_did(now)) for subject, now in found.items()]
+
+
+def _schema_did(now: registry.Registered) -> Did:
+    if now.is_right:
+        return Did.KEPT
+    return Did.CHANGED if now.exists else Did.MADE

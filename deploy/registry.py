@@ -1,0 +1,229 @@
+"""The schema registry: which schema is registered where, and that a breaking change is refused.
+
+A topic of one record has the subject `<topic>-value` (Confluent's TopicNameStrategy), which other people's
+clients find by themselves. The facts carry records of several kinds: each has the subject `<topic>-<full name of
+the record>` (TopicRecordNameStrategy). Every subject is FULL_TRANSITIVE: any version reads what any other wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+import httpx
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from schemas import topics
+from schemas.avro_files import whole_schema
+from schemas.settings import Settings
+from schemas.site import Site
+
+COMPATIBILITY: Final = "FULL_TRANSITIVE"
+PARALLEL: Final = 8
+"""Requests to the registry at a time."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RegistryError(Exception):
+    """The registry can't be reached or refused; the message is one line for a person."""
+
+
+class BreakingChangeError(RegistryError):
+    """A schema is not compatible with a version of its subject that is already registered."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Subject:
+    """A place in the registry: the schema of one record on one topic."""
+
+    topic: str
+    record: str
+    """Short name of the record."""
+    name: str
+    """Name of the subject."""
+
+
+def _mixed_records(site: str) -> dict[str, tuple[str, ...]]:
+    """The bus's own records on topics of several kinds; events are there with the schema they came with."""
+    return {
+        topics.person_facts(site): ("Tick",),
+        topics.facility_facts(site): ("PersonInCustody", "Tick"),
+        topics.region_facts(site): ("Tick",),
+    }
+
+
+def subjects(site: Site) -> tuple[Subject, ...]:
+    """Every subject of a site."""
+    mixed = _mixed_records(site.name)
+    return (
+        *(
+            Subject(spec.name, spec.record, f"{spec.name}-value")
+            for spec in topics.all_topics(site)
+            if spec.record is not None
+        ),
+        *(
+            Subject(topic, record, f"{topic}-{_full_name(record)}")
+            for topic, records in mixed.items()
+            for record in records
+        ),
+    )
+
+
+def _full_name(record: str) -> str:
+    schema = json.loads(whole_schema(record))
+    return f"{schema['namespace']}.{schema['name']}"
+
+
+def registry_client(settings: Settings) -> SchemaRegistryClient:
+    """A client of the registry that trusts this bus's CA, where there is one."""
+    config: dict[str, str | int] = {"url": settings.registry_url, "timeout": 30}
+    if settings.registry_url.startswith("https") and settings.ca_path.exists():
+        config["ssl.ca.location"] = str(settings.ca_path)
+    if settings.registry_user is not None:
+        config["basic.auth.user.info"] = f"{settings.registry_user}:{settings.password(settings.registry_user)}"
+    return SchemaRegistryClient(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """How a subject stands in the registry."""
+
+    exists: bool
+    """It has some version."""
+    schema_id: int | None
+    """Id of our schema of it; None while it is not registered."""
+    compatibility: str | None
+    """Its own compatibility level; None where it has none of its own."""
+
+    @property
+    def is_right(self) -> bool:
+        """Nothing is left to do."""
+        return self.schema_id is not None and self.compatibility == COMPATIBILITY
+
+
+def standing(client: SchemaRegistryClient, wanted: Iterable[Subject]) -> dict[Subject, Registered]:
+    """How each subject stands. Raises RegistryError."""
+    existing = set(_asking(client.get_subjects))
+    absent = Registered(exists=False, schema_id=None, compatibility=None)
+
+    def look(subject: Subject) -> Registered:
+        if subject.name not in existing:
+            return absent
+        return Registered(
+            True,
+            _id_of(client, subject),
+            _or_none(lambda: client.get_compatibility(subject.name)),
+        )
+
+    return _for_each(look, wanted)
+
+
+def _id_of(client: SchemaRegistryClient, subject: Subject) -> int | None:
+    found = _or_none(lambda: client.lookup_schema(subject.name, _schema(subject)))
+    return None if found is None else found.schema_id
+
+
+def register(client: SchemaRegistryClient, wanted: dict[Subject, Registered]) -> None:
+    """Register the schemas that are missing and set the compatibility that is not set.
+
+    Raises BreakingChangeError where the registry refuses a schema, RegistryError where it can't be asked.
+    """
+
+    def put(subject: Subject) -> None:
+        now = wanted[subject]
+        if now.exists and now.compatibility != COMPATIBILITY:
+            # Before the new version, so that it is held to it.
+            _asking(lambda: client.set_compatibility(subject.name, COMPATIBILITY))
+        if now.schema_id is None:
+            _asking(lambda: client.register_schema(subject.name, _schema(subject)))
+        if not now.exists:
+            _asking(lambda: client.set_compatibility(subject.name, COMPATIBILITY))
+
+    _for_each(put, [subject for subject, now in wanted.items() if not now.is_right])
+
+
+def refused(client: SchemaRegistryClient, wanted: dict[Subject, Registered]) -> list[Subject]:
+    """The subjects whose new schema the registry would refuse as a breaking change. Raises RegistryError."""
+
+    def is_compatible(subject: Subject) -> bool:
+        return _asking(lambda: client.test_compatibility_all_versions(subject.name, _schema(subject)))
+
+    new_versions = [subject for subject, now in wanted.items() if now.exists and now.schema_id is None]
+    return [subject for subject, fits in _for_each(is_compatible, new_versions).items() if not fits]
+
+
+def schema_ids(settings: Settings, site: Site) -> dict[tuple[str, str], int]:
+    """(topic, short name of the record) to the id under which our schema of it is registered, of a whole site.
+
+    Writers frame their records with these ids. Raises RegistryError where one is not registered.
+    """
+    with registry_client(settings) as client:
+        found = _for_each(lambda subject: _id_of(client, subject), subjects(site))
+    ids = {}
+    for subject, schema_id in found.items():
+        if schema_id is None:
+            raise RegistryError(f"{subject.name} is not in the registry with our schema: run `sallyport provision`")
+        ids[subject.topic, subject.record] = schema_id
+    return ids
+
+
+def remove_subjects(client: SchemaRegistryClient, prefix: str) -> tuple[list[str], list[str]]:
+    """Delete every subject whose name begins so, for good: (removed, those that the registry keeps).
+
+    Raises RegistryError. A registry may not allow deletion (Apicurio's default); schemas hold no data of anybody.
+    """
+    doomed = [name for name in _asking(client.get_subjects) if name.startswith(prefix)]
+
+    def delete(name: str) -> bool:
+        try:
+            client.delete_subject(name)
+            client.delete_subject(name, permanent=True)
+        except SchemaRegistryError as error:
+            return error.http_status_code == HTTPStatus.NOT_FOUND
+        return True
+
+    gone = _for_each(delete, doomed)
+    return [name for name in doomed if gone[name]], [name for name in doomed if not gone[name]]
+
+
+def _schema(subject: Subject) -> Schema:
+    return Schema(whole_schema(subject.record), "AVRO")
+
+
+def _for_each(act: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
+    listed = list(items)
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return dict(zip(listed, pool.map(act, listed), strict=True))
+
+
+def _or_none(ask: Callable[[], R]) -> R | None:
+    """The answer, or None where the registry says that there is none."""
+    try:
+        return _asking(ask)
+    except RegistryError as error:
+        cause = error.__cause__
+        if isinstance(cause, SchemaRegistryError) and cause.http_status_code == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+
+
+def _asking(ask: Callable[[], R]) -> R:
+    try:
+        return ask()
+    except SchemaRegistryError as error:
+        if error.http_status_code == HTTPStatus.CONFLICT:
+            raise BreakingChangeError(f"the registry refuses a breaking change: {_line(error)}") from error
+        raise RegistryError(f"the registry answers {error.http_status_code}: {_line(error)}") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise RegistryError(f"the registry can't be reached: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    text = error.error_message if isinstance(error, SchemaRegistryError) else str(error)
+    return (str(text).splitlines() or [type(error).__name__])[0]
