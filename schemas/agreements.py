@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.events import EVENT_TYPES, Micros, Text
+from schemas.events import CARE_EVENTS, EVENT_TYPES, Micros, Text
 
 Kind = Literal["housing", "contraband", "release", "legal", "care", "investigation", "coordination"]
 """Kinds of alerts; each has its own outbound topic."""
@@ -69,9 +69,13 @@ class Agreement(BaseModel):
             model = EVENT_TYPES.get(event_type)
             if model is None:
                 raise ValueError(f"grants: {event_type} is no event type")
-            unknown = sorted(set(fields) - set(model.model_fields) - {"time", "persons"})
+            unknown = sorted(set(fields) - (set(model.model_fields) - {"head"}) - {"time", "persons"})
             if unknown:
                 raise ValueError(f"grants: {event_type} has no field {', '.join(unknown)}")
+            if event_type in CARE_EVENTS and set(self.kinds) != {"care"}:
+                raise ValueError(
+                    f"grants: {event_type} is of health and goes to care only: give it an agreement of kind care"
+                )
         return self
 
     def in_force(self, now: int) -> bool:
