@@ -28,6 +28,7 @@ from schemas.events import (
 from streams.correlations.evidence import feud_evidence, standing_in_words
 from streams.correlations.situation import (
     Confidence,
+    Correlation,
     Evidence,
     PersonCorrelation,
     Severity,
@@ -113,7 +114,8 @@ def _situation(
         picture.linked_by(person),
     )
     return Situation(
-        key=(stay.facility, stay.booking_number),
+        # The person is part of it: while identities are being joined, two partitions may know of the same stay.
+        key=(person, stay.facility, stay.booking_number),
         severity=Severity.HIGH if grave else Severity.MEDIUM,
         confidence=Confidence.HIGH,
         headline=f"Classification review: {len(reasons)} new "
@@ -130,7 +132,7 @@ def _situation(
             "Check whether housing still fits; where someone is threatened, move the threat",
         ),
         facility=stay.facility,
-        until=max(feud.until for feud in feuds) if only_feuds else min((f.until for f in feuds), default=None),
+        until=min((feud.changes_at for feud in feuds), default=None),
     )
 
 
@@ -151,14 +153,7 @@ def _affiliation_evidence(told: Told[AffiliationValidated], person: str) -> Evid
     return Evidence(f"Validated as {status} of {group}", ("group", "status"), told.fact.provenance, person)
 
 
-def feud_evidence(feud: Feud) -> list[Evidence]:
-    return [
-        Evidence(f"Violence between {feud.names[0]} and {feud.names[1]}", ("groups",), violence.fact.provenance)
-        for violence in feud.violence
-    ]
-
-
-CORRELATION: Final = PersonCorrelation(
+CORRELATION: Final[PersonCorrelation] = Correlation(
     name="classification_review",
     version=1,
     kind="housing",

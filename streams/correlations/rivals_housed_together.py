@@ -21,6 +21,7 @@ from schemas.events import AffiliationStatus
 from streams.correlations.evidence import feud_evidence, standing_in_words
 from streams.correlations.situation import (
     Confidence,
+    Correlation,
     Evidence,
     Severity,
     Situation,
@@ -100,7 +101,7 @@ def _member_evidence(person: InCustody, standing: Standing) -> list[Evidence]:
     return evidence
 
 
-CORRELATION: Final = UnitCorrelation(
+CORRELATION: Final[UnitCorrelation] = Correlation(
     name="rivals_housed_together",
     version=1,
     kind="housing",

@@ -61,7 +61,7 @@ class Situation:
     """Something that holds now and that someone should know of."""
 
     key: tuple[str, ...]
-    """What tells it from others of the same correlation. It belongs to one focus only."""
+    """What tells it from others of the same correlation. It names its focus, so that only one partition raises it."""
     severity: Severity
     confidence: Confidence
     headline: str
@@ -76,7 +76,7 @@ class Situation:
     """Microseconds: when its focus is to be evaluated again; that is how clocks and absences fire."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Correlation(Generic[P, F]):
     """A rule: pure functions over a picture; it keeps no state.
 

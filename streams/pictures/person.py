@@ -52,7 +52,7 @@ class Change:
     """One key came with two contents: this one stands, and has to be the last on the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Told(Generic[E_]):
     """A fact with its event."""
 

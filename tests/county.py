@@ -1,0 +1,89 @@
+"""A small invented county for tests: events said in one line each."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from schemas.events import EVENT_TYPES, Event
+from schemas.site import Site, read_site
+
+DAY = 86_400_000_000
+START = 1_790_000_000_000_000
+"""Some moment in 2026, microseconds."""
+JAIL, POLICE = "county-jail", "city-pd"
+MAIN = "county-jail-main"
+
+
+def demo_site(partitions: int = 4, name: str = "demo", **changes: Any) -> Site:
+    """The demo site, with other partitions or another name."""
+    site = read_site(Path(__file__).parents[1] / "deploy" / "sites" / "demo")
+    return site.model_copy(update={"partitions": partitions, "name": name, **changes})
+
+
+SITE = demo_site()
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "BookingReported": {"admitted": START, "legal_status": "DE", "charges": ["120.05"]},
+    "CustodyClassified": {"level": "MINIMUM", "initial": True},
+    "DisciplinaryRecorded": {"infraction": "100.10", "severity": "MINOR", "violent": False},
+    "AffiliationValidated": {"status": "MEMBER", "criteria": ["self-admission"]},
+    "AffiliationReported": {"status": "MEMBER", "reliability": "B", "credibility": 2, "criteria": ["field contact"]},
+    "StreetViolenceReported": {"incident_number": "26-1", "place": "5th and Main", "retaliation_expected": False},
+    "NoLongerListed": {"last_listed": START},
+    "CustodyEnded": {"reason": "BAIL"},
+    "CareObserved": {"observation": "MENTAL_HEALTH", "active": True},
+    "EventWithdrawn": {"reason": "ENTERED_IN_ERROR"},
+    "HousingAssigned": {},
+}
+CUSTODY = {
+    "BookingReported", "HousingAssigned", "CustodyClassified", "DisciplinaryRecorded", "AffiliationValidated",
+    "NoLongerListed", "CustodyEnded", "CareObserved",
+}  # fmt: skip
+
+
+def event_id(name: str) -> str:
+    """A UUID for a name that a test gives an event."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+def ids(person: str, sid: str | None = None, verified: str = "FINGERPRINT") -> list[dict[str, str]]:
+    """A person's identifiers: the agency's own number, and a state identification number where one is given."""
+    numbers = [{"kind": "LOCAL", "value": person, "issuer": "jms", "verified": "SYSTEM"}] if person else []
+    if sid is not None:
+        numbers.append({"kind": "SID", "value": sid, "issuer": "NY", "verified": verified})
+    return numbers
+
+
+def event(
+    kind: str,
+    person: str | None = None,
+    *,
+    day: float = 0,
+    name: str | None = None,
+    sid: str | None = None,
+    verified: str = "FINGERPRINT",
+    agency: str | None = None,
+    purge_day: float | None = None,
+    **fields: Any,
+) -> Event:
+    """An event of the county. `day` is counted from START; `name` gives the event its id."""
+    agency = agency or (POLICE if kind in {"AffiliationReported", "StreetViolenceReported"} else JAIL)
+    if kind in CUSTODY:
+        fields = {"facility": MAIN, "booking_number": f"B-{person}", **fields}
+    person_ids = ids(person or "", sid, verified)
+    shape = {**_DEFAULTS[kind], **fields}
+    head = {
+        "event_id": event_id(name or f"{kind}/{person}/{day}/{sorted(shape.items())}"),
+        "time": START + int(day * DAY),
+        "ori": SITE.agency_by_id[agency].ori,
+        "source_system": "jms",
+        "persons": [{"role": "SUBJECT", "ids": person_ids}] if person_ids else [],
+        "handling": {"purge_by": None if purge_day is None else START + int(purge_day * DAY)},
+    }
+    return EVENT_TYPES[kind].model_validate({**shape, "head": head})
+
+
+def agency_of(what: Event) -> str:
+    """The agency whose ORI an event carries."""
+    return next(a.id for a in SITE.agencies if a.ori == what.head.ori)

@@ -1,0 +1,213 @@
+"""The stages over logs in memory: the engine without Kafka, at any order, batch split, crash or number of partitions.
+
+It writes with the same pure stages and the same wire format as the workers; what differs is only who carries the
+records. The integration tests then show that Kafka and Faust carry them as this does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas import topics
+from schemas.avro_files import record_names, whole_schema
+from schemas.codec import WriterSchema, decode, encode, encode_event, writer_schema
+from schemas.events import Event, type_name
+from schemas.site import Site
+from streams.disclose import DiscloseStage
+from streams.facts import TICK_KEY, partition_of
+from streams.identify import DeadLetter, Source, identify
+from streams.records import LoggedRecord, Out
+from streams.stage import FacilityStage, PersonStage, Stage
+
+SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
+SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
+WALL_NOW = 4_000_000_000_000_000
+"""Later than any event of the tests, microseconds."""
+
+MakeStage = Callable[[int], Stage]
+
+
+@dataclass
+class Running:
+    """A stage of one partition, how far it has come, and how far that is committed."""
+
+    stage: Stage
+    position: int = 0
+    committed: int = 0
+
+
+@dataclass
+class InMemoryBus:
+    """A site's logs and stages. `step` moves one stage of one partition by some records."""
+
+    site: Site
+    person_stage: Callable[[Site, int], Stage] = lambda site, n: PersonStage(site, n, SCHEMAS)
+    facility_stage: Callable[[Site, int], Stage] = lambda site, n: FacilityStage(site, n, SCHEMAS)
+    logs: dict[tuple[str, int], list[LoggedRecord]] = field(default_factory=lambda: defaultdict(list))
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    running: dict[tuple[str, int], Running] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for topic, partition in self._inputs():
+            self.running[topic, partition] = Running(self._make(topic, partition))
+
+    def _inputs(self) -> list[tuple[str, int]]:
+        name = self.site.name
+        return [
+            (topic, partition)
+            for topic in (topics.person_facts(name), topics.facility_facts(name), topics.alerts_raised(name))
+            for partition in range(self.site.partitions)
+        ]
+
+    def _make(self, topic: str, partition: int) -> Stage:
+        name = self.site.name
+        if topic == topics.person_facts(name):
+            return self.person_stage(self.site, partition)
+        if topic == topics.facility_facts(name):
+            return self.facility_stage(self.site, partition)
+        return DiscloseStage(self.site, partition, SCHEMAS)
+
+    # -- the way in ----------------------------------------------------------------------------------------------
+
+    def publish(self, event: Event, agency: str, raw: bytes | None = None) -> None:
+        """Identify one event and put its facts on the logs."""
+        event_type = type_name(event)
+        source = Source(topics.inbound(self.site.name, agency, event_type), self.site.agency_by_id[agency], event_type)
+        value = raw if raw is not None else encode_event(event, SCHEMA_IDS[event_type])
+        found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, WALL_NOW)
+        if isinstance(found, DeadLetter):
+            self.dead_letters.append(found)
+        else:
+            self.write(found.records)
+
+    def tick(self, time: int) -> None:
+        """Put a tick on every partition, as the clock does."""
+        value = encode("Tick", {"time": time}, SCHEMA_IDS["Tick"])
+        for topic, partition in self._inputs():
+            self._append(topic, partition, TICK_KEY, value)
+
+    def write(self, outs: Iterable[Out]) -> None:
+        """Append what a stage wants written."""
+        for out in outs:
+            value = out.value
+            if value is not None and not isinstance(value, bytes):
+                assert out.name is not None
+                value = encode(out.name, value, SCHEMA_IDS[out.name])
+            self._append(out.topic, out.partition, out.key, value, out.headers)
+
+    def _append(
+        self, topic: str, partition: int, key: bytes, value: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()
+    ) -> None:
+        log = self.logs[topic, partition]
+        offset = log[-1].offset + 1 if log else 0
+        log.append(LoggedRecord(offset, key, value, headers))
+
+    # -- the stages ----------------------------------------------------------------------------------------------
+
+    def pending(self) -> list[tuple[str, int]]:
+        """The stages that have something to read."""
+        return [
+            where
+            for where, running in self.running.items()
+            if (log := self.logs[where]) and log[-1].offset >= running.position
+        ]
+
+    def step(self, where: tuple[str, int], records: int, commit: bool = True) -> None:
+        """Let one stage process up to so many records; what it writes is on the logs before it commits."""
+        running = self.running[where]
+        for record in [r for r in self.logs[where] if r.offset >= running.position][:records]:
+            self.write(running.stage.process(record))
+            running.position = record.offset + 1
+        if commit:
+            running.committed = running.position
+
+    def run(self, choose: random.Random | None = None, crash: float = 0.0) -> None:
+        """Run until nothing is left to read; with `choose`, in a random order with random batches and crashes."""
+        while pending := self.pending():
+            where = choose.choice(pending) if choose else pending[0]
+            batch = choose.randint(1, 7) if choose else 1_000_000
+            self.step(where, batch, commit=not choose or choose.random() < 0.7)  # noqa: PLR2004
+            if choose and choose.random() < crash:
+                self.restart(choose.choice(list(self.running)))
+
+    def restart(self, where: tuple[str, int]) -> None:
+        """Kill a stage and recover it from the logs alone, as `streams/fold.py` does."""
+        topic, partition = where
+        stage = self._make(topic, partition)
+        for recorded_topic, log in self._records_of(topic, partition):
+            for record in log:
+                stage.recall(recorded_topic, record)
+        position = max(self.running[where].committed, stage.last_cause() + 1)
+        for record in self.logs[where]:
+            if record.offset < position:
+                stage.refold(record)
+        self.write(stage.reconcile(position))
+        self.running[where] = Running(stage, position, position)
+
+    def restart_all(self) -> None:
+        """Restart every stage."""
+        for where in list(self.running):
+            self.restart(where)
+
+    def _records_of(self, topic: str, partition: int) -> list[tuple[str, list[LoggedRecord]]]:
+        name = self.site.name
+        raised = topics.alerts_raised(name)
+        if topic == topics.person_facts(name):
+            facts = topics.facility_facts(name)
+            everywhere = [(facts, self.logs[facts, n]) for n in range(self.site.partitions)]
+            return [(raised, self.logs[raised, partition]), *everywhere]
+        if topic == topics.facility_facts(name):
+            return [(raised, self.logs[raised, partition])]
+        told = [
+            topics.alerts_for(name, recipient.id, kind)
+            for recipient in self.site.recipients
+            for kind in recipient.kinds
+        ]
+        return [(t, self.logs[t, partition]) for t in (*told, topics.disclosures(name))]
+
+    def compact(self, topic: str) -> None:
+        """What Kafka's cleaner does in the end: of each key only the last record, and no tombstones."""
+        for partition in range(self.site.partitions):
+            log = self.logs[topic, partition]
+            last = {record.key: record.offset for record in log}
+            kept = [r for r in log if last[r.key] == r.offset and (r.value is not None or r is log[-1])]
+            self.logs[topic, partition] = kept
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def history(self, topic: str) -> list[dict[str, Any]]:
+        """All records of a topic, decoded, ticks left out."""
+        return [
+            decode(record.value, SCHEMAS)[1]
+            for partition in range(self.site.partitions)
+            for record in self.logs[topic, partition]
+            if record.value is not None and record.key != TICK_KEY
+        ]
+
+    def open_alerts(self) -> dict[str, dict[str, Any]]:
+        """The alerts open in the end, by id."""
+        last = {alert["alert_id"]: alert for alert in self.history(topics.alerts_raised(self.site.name))}
+        return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
+
+    def shown_to(self, recipient: str) -> dict[str, dict[str, Any]]:
+        """What a recipient has open in the end, by alert id."""
+        last = {
+            alert["alert_id"]: alert
+            for kind in self.site.recipient_by_id[recipient].kinds
+            for alert in self.history(topics.alerts_for(self.site.name, recipient, kind))
+        }
+        return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
+
+
+def digests(bus: InMemoryBus) -> dict[str, str]:
+    """Open alerts by id, as digests of what they say."""
+    return {known_as: alert["digest"] for known_as, alert in bus.open_alerts().items()}
+
+
+def facility_partition(site: Site, facility: str) -> int:
+    """Partition of a facility."""
+    return partition_of(facility, site.partitions)
