@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_cache_path("sallyport"),
         description="Fetched Kafka and registry, shared by all buses of this user.",
     )
+    maven: str | None = Field(
+        default=None,
+        description="URL of a Maven repository to fetch Kafka and registry from. Empty: Maven Central.",
+    )
     site_file: Path | None = Field(
         default=None,
         description="A site's directory (site.toml and agreements). Empty: the sites shipped in deploy/sites.",

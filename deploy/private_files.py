@@ -1,0 +1,34 @@
+"""Files that only their owner may read: passwords, keys, and configuration that holds them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory, mode 0700; one that exists is closed to others."""
+    path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    path.chmod(PRIVATE_DIRECTORY)
+    return path
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write a file, mode 0600, whole or not at all: it is never there half, and never open to others for a moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as file:
+        file.write(data)
+    draft.replace(path)
+
+
+def keep_or_make_password(directory: Path, user: str) -> None:
+    """Make a user's password file, mode 0600, with 256 random bits; one that exists is kept."""
+    path = private_directory(directory) / user
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32) + "\n")

@@ -1,0 +1,100 @@
+"""The bus that the tests run on: a real broker and registry, started once for the run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker  # type: ignore[import-untyped]
+import httpx
+import pytest
+from testcontainers.community.kafka import KafkaContainer
+from testcontainers.core.container import DockerContainer
+
+from deploy.embedded import EmbeddedBus
+from schemas.settings import Settings
+
+REGISTRY_IMAGE = "apicurio/apicurio-registry:3.3.3"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def settings_in(home: Path) -> Settings:
+    """Settings of an embedded bus on free ports, with the user's own cache: what was fetched once is not fetched again.
+
+    Nothing else is taken from the environment, so that the tests are the same for everybody.
+    """
+    kafka, controller, registry = free_ports(3)
+    with pytest.MonkeyPatch.context() as clean:
+        for name in [name for name in os.environ if name.startswith("SALLYPORT_")]:
+            if name not in ("SALLYPORT_CACHE", "SALLYPORT_MAVEN"):
+                clean.delenv(name)
+        return Settings(
+            home=home,
+            kafka_port=kafka,
+            controller_port=controller,
+            registry_port=registry,
+            kafka_heap="384m",
+            registry_user="admin",
+        )
+
+
+@pytest.fixture(scope="session")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The embedded bus: TLS, SCRAM users and ACLs as in production.
+
+    `admin` may do everything, others what a test grants. There is one for the whole run: a test works in a site of its
+    own, or on topics with names of its own.
+    """
+    settings = settings_in(tmp_path_factory.mktemp("bus"))
+    with EmbeddedBus(settings):
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def container_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Kafka and registry in containers, for the tests that hold for any bus: no users, no TLS, no ACLs.
+
+    Skips where no Docker engine answers.
+    """
+    try:
+        docker.from_env(timeout=5).ping()
+    except docker.errors.DockerException:
+        pytest.skip("no Docker engine answers: the containers' bus is tested where there is one")
+    registry = DockerContainer(REGISTRY_IMAGE).with_exposed_ports(8080)
+    with KafkaContainer().with_kraft() as kafka, registry:
+        settings = Settings(
+            home=tmp_path_factory.mktemp("container-bus"),
+            embedded=False,
+            bootstrap=kafka.get_bootstrap_server(),
+            registry=f"http://{registry.get_container_host_ip()}:{registry.get_exposed_port(8080)}/apis/ccompat/v7",
+            security_protocol="PLAINTEXT",
+        )
+        _until_it_answers(f"{settings.registry_url}/subjects")
+        yield settings
+
+
+def _until_it_answers(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            httpx.get(url, timeout=5).raise_for_status()
+        except httpx.HTTPError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
