@@ -69,6 +69,11 @@ def _topic(user: str, operation: Operation, name: str, pattern: Pattern = Patter
     return Acl(user, operation, Resource.TOPIC, pattern, name)
 
 
+def _own_group(user: str) -> Acl:
+    """The consumer group that has the user's own name: most clients can't read without naming a group."""
+    return Acl(user, Operation.READ, Resource.GROUP, Pattern.LITERAL, user)
+
+
 def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
     """An agency writes its own inbound topics, and reads back what of it was refused; nothing else.
 
@@ -80,6 +85,7 @@ def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
         {
             _topic(user, Operation.WRITE, topics.agency_prefix(site.name, agency.id), Pattern.PREFIXED),
             _topic(user, Operation.READ, topics.dead_letters(site.name, agency.id)),
+            _own_group(user),
         }
     )
 
@@ -97,6 +103,7 @@ def acls_of_recipient(site: Site, recipient: Recipient) -> frozenset[Acl]:
             _topic(user, Operation.READ, topics.stage_reports(site.name)),
             _topic(user, Operation.READ, desk),
             _topic(user, Operation.WRITE, desk),
+            _own_group(user),
         }
     )
 

@@ -30,12 +30,14 @@ from confluent_kafka.admin import (
 
 from deploy.acls import Acl
 from deploy.changes import Changes, Ground, ProvisionError
-from deploy.passwords import keep_or_make_password, remove_password
+from deploy.kafka_config import ADMIN
+from deploy.private_files import keep_or_make_password
 from deploy.topic_settings import replication, topic_settings
 from schemas.settings import Settings
 
-ADMIN: Final = "admin"
 REQUEST_SECONDS: Final = 30
+REACH_SECONDS: Final = 10
+"""How long to try before saying that the broker can't be reached."""
 SETTLE_SECONDS: Final = 20
 """How long a broker may take to show what it has acknowledged."""
 SCRAM_ITERATIONS: Final = 4096
@@ -136,7 +138,7 @@ class Broker:
 
     def _metadata(self) -> Any:
         try:
-            return self._admin.list_topics(timeout=REQUEST_SECONDS)
+            return self._admin.list_topics(timeout=REACH_SECONDS)
         except KafkaException as error:
             raise ProvisionError(
                 f"Kafka at {self._settings.bootstrap_servers} can't be reached as {ADMIN}: {_reason(error)}"
@@ -173,7 +175,7 @@ class Broker:
         doomed: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(name, mechanism) for name in names]
         _wait(self._admin.alter_user_scram_credentials(doomed), already={KafkaError.RESOURCE_NOT_FOUND})
         for name in names:
-            remove_password(self._settings.secrets_path, name)
+            (self._settings.secrets_path / name).unlink(missing_ok=True)
 
     def _mechanism(self) -> ScramMechanism:
         return ScramMechanism[self._settings.sasl_mechanism.replace("-", "_")]

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
 
 from deploy import registry
 from deploy.acls import users
 from deploy.broker import Broker, settle
 from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, changes, notes, steps
-from deploy.passwords import with_password
+from deploy.private_files import private_directory
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.topics import all_topics
@@ -49,11 +52,19 @@ def provision(settings: Settings, site: Site, progress: Progress = lambda _: Non
     broker or registry refuse or can't be reached.
     """
     broker = Broker(settings, site.name)
+    if check:
+        return _provision(settings, site, broker, progress, check)
+    # Two runs at once must not give one user two passwords.
+    with FileLock(private_directory(settings.secrets_path) / ".provision.lock", mode=0o600):
+        return _provision(settings, site, broker, progress, check)
+
+
+def _provision(settings: Settings, site: Site, broker: Broker, progress: Progress, check: bool) -> Provisioned:
     named = [spec.name for spec in all_topics(site)]
 
     def look() -> tuple[Ground, Changes]:
         ground = broker.look(named)
-        return ground, changes(site, ground, with_password(settings.secrets_path, users(site)))
+        return ground, changes(site, ground, _with_password(settings.secrets_path, users(site)))
 
     progress("looking at the bus")
     ground, todo = look()
@@ -64,13 +75,18 @@ def provision(settings: Settings, site: Site, progress: Progress = lambda _: Non
     return Provisioned(site.name, (*steps(site, ground, todo), *schema_steps), notes(site, ground))
 
 
+def _with_password(directory: Path, names: tuple[str, ...]) -> frozenset[str]:
+    """Those of the users whose password file exists."""
+    return frozenset(name for name in names if (directory / name).exists())
+
+
 def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:
     """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas.
 
     Raises ProvisionError. Schemas that the registry does not let go of are named in the notes.
     """
     rights, names, topics = Broker(settings, site.name).purge(progress)
-    with registry.registry_client(settings) as client:
+    with registry.registry_client(settings, to_write=True) as client:
         try:
             schemas, left = registry.remove_subjects(client, f"{site.name}.")
         except registry.RegistryError as error:
@@ -88,7 +104,7 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
 
 
 def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) -> list[Step]:
-    with registry.registry_client(settings) as client:
+    with registry.registry_client(settings, to_write=True) as client:
         try:
             found = registry.standing(client, registry.subjects(site))
             breaking = registry.refused(client, found)

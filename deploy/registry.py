@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+# The HTTP client that the registry's client uses, of the two it can: its errors come through.
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from deploy.kafka_config import ADMIN
 from schemas import topics
 from schemas.avro_files import whole_schema
 from schemas.settings import Settings
@@ -80,13 +83,17 @@ def _full_name(record: str) -> str:
     return f"{schema['namespace']}.{schema['name']}"
 
 
-def registry_client(settings: Settings) -> SchemaRegistryClient:
-    """A client of the registry that trusts this bus's CA, where there is one."""
+def registry_client(settings: Settings, to_write: bool = False) -> SchemaRegistryClient:
+    """A client of the registry that trusts this bus's CA, where there is one.
+
+    Anyone may read the embedded registry; `to_write` makes it the user `admin` there. Raises SecretUnreadableError.
+    """
     config: dict[str, str | int] = {"url": settings.registry_url, "timeout": 30}
     if settings.registry_url.startswith("https") and settings.ca_path.exists():
         config["ssl.ca.location"] = str(settings.ca_path)
-    if settings.registry_user is not None:
-        config["basic.auth.user.info"] = f"{settings.registry_user}:{settings.password(settings.registry_user)}"
+    user = settings.registry_user or (ADMIN if settings.embedded and to_write else None)
+    if user is not None:
+        config["basic.auth.user.info"] = f"{user}:{settings.password(user)}"
     return SchemaRegistryClient(config)
 
 
@@ -171,6 +178,14 @@ def schema_ids(settings: Settings, site: Site) -> dict[tuple[str, str], int]:
             raise RegistryError(f"{subject.name} is not in the registry with our schema: run `sallyport provision`")
         ids[subject.topic, subject.record] = schema_id
     return ids
+
+
+def schema_text(client: SchemaRegistryClient, schema_id: int) -> str:
+    """The schema of that id, as registered. Raises RegistryError."""
+    text = _asking(lambda: client.get_schema(schema_id)).schema_str
+    if text is None:
+        raise RegistryError(f"the registry has no text for schema {schema_id}")
+    return text
 
 
 def remove_subjects(client: SchemaRegistryClient, prefix: str) -> tuple[list[str], list[str]]:
