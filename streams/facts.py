@@ -98,6 +98,20 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Joining:
+    """The event that joined two identities, and when it ceases to count: what was derived by it goes with it."""
+
+    agency: str
+    event_id: str
+    purge_by: int | None
+
+    @property
+    def event_key(self) -> EventKey:
+        """What a withdrawal of it would name."""
+        return self.agency, self.event_id
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One event in one person's (or everyone's) picture, undecoded."""
 
@@ -111,7 +125,7 @@ class Fact:
     """How the person was known: the identifier that led to this person."""
     same_as: str | None
     """For SAME_AS: the node that this person is joined to, as `rank/person`; the smallest is the strongest."""
-    joined_by: tuple[EventKey, ...]
+    joined_by: tuple[Joining, ...]
     """The events that joined another person's facts to this one's: the way this fact was forwarded here."""
     origin: str
     """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
@@ -146,7 +160,7 @@ class Fact:
         if self.same_as is not None:
             pairs.append((SAME_AS, self.same_as))
         if self.joined_by:
-            pairs.append(("joined-by", ";".join("/".join(key) for key in self.joined_by)))
+            pairs.append(("joined-by", ";".join(f"{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in self.joined_by)))
             pairs.append(("origin", self.origin))
         if self.purge_by is not None:
             pairs.append(("purge-by", str(self.purge_by)))
@@ -169,7 +183,7 @@ def read_fact(key: FactKey, record: Record) -> Fact:
             _known(headers["topic"]),
             _known(headers["via"]),
             headers.get(SAME_AS),
-            _event_keys(headers.get("joined-by", "")),
+            _joinings(headers.get("joined-by", "")),
             headers.get("origin", key.person),
             int(purge_by) if purge_by is not None else None,
             record.value or b"",
@@ -178,9 +192,9 @@ def read_fact(key: FactKey, record: Record) -> Fact:
         raise ValueError(f"a fact without the header {error}") from error
 
 
-def _event_keys(text: str) -> tuple[EventKey, ...]:
-    pairs = (item.partition("/") for item in text.split(";") if item)
-    return tuple((agency, event_id) for agency, _, event_id in pairs)
+def _joinings(text: str) -> tuple[Joining, ...]:
+    parts = (item.split("/") for item in text.split(";") if item)
+    return tuple(Joining(agency, event_id, int(purge) if purge else None) for agency, event_id, purge in parts)
 
 
 _strings: dict[str, str] = {}

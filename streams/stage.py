@@ -119,7 +119,10 @@ class PersonStage:
         if change.ticked:
             cause = Cause(CauseKind.TICK, PERSON, self._partition, record.offset)
             due = self.book.due(now)
-            outs += [out for person in due for out in self._place(person, cause)]
+            for person in due:
+                outs += self._forward(person)
+                outs += self._place(person, cause)
+                self._schedule_purges(person)
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
         if not change.event_type:
             return outs

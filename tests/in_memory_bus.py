@@ -25,8 +25,6 @@ from streams.stage import FacilityStage, PersonStage, Stage
 
 SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
 SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
-WALL_NOW = 4_000_000_000_000_000
-"""Later than any event of the tests, microseconds."""
 
 MakeStage = Callable[[int], Stage]
 
@@ -78,7 +76,8 @@ class InMemoryBus:
         event_type = type_name(event)
         source = Source(topics.inbound(self.site.name, agency, event_type), self.site.agency_by_id[agency], event_type)
         value = raw if raw is not None else encode_event(event, SCHEMA_IDS[event_type])
-        found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, WALL_NOW)
+        # Identified the moment it happened: nothing is from the future, or expired already.
+        found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, event.head.time)
         if isinstance(found, DeadLetter):
             self.dead_letters.append(found)
         else:

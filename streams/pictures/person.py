@@ -24,7 +24,7 @@ from schemas.events import (
     HousingAssigned,
     NoLongerListed,
 )
-from streams.facts import EventKey, Fact, FactKey, KeyKind, parse_key, read_fact
+from streams.facts import EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.street import Street
 from streams.records import Record
@@ -172,7 +172,7 @@ class PersonPicture:
         # Not taken back when the fact goes: whom it names is asked again when it matters.
         self._persons_of[fact.event_key].add(fact.key.person)
         for joining in fact.joined_by:
-            self._persons_of[joining].add(fact.key.person)
+            self._persons_of[joining.event_key].add(fact.key.person)
         if fact.event_type in AFFILIATION_TYPES and fact.same_as is None:
             group = getattr(self.decode(fact), "group", None)
             if group is not None:
@@ -184,17 +184,13 @@ class PersonPicture:
 
     # -- identity --------------------------------------------------------------------------------------------------
 
-    def joined_to(self, person: str) -> tuple[str, EventKey] | None:
-        """The person to whom this one's facts are forwarded, and the event that joined them; None for nobody."""
-        links = sorted(
-            (fact.same_as, fact.event_key)
-            for fact in self._joins.get(person, {}).values()
-            if fact.same_as is not None and self._stands(fact)
-        )
+    def joined_to(self, person: str) -> tuple[str, Joining] | None:
+        """The person to whom this one's facts are forwarded, and what joined them; None for nobody."""
+        links = [fact for fact in self._joins.get(person, {}).values() if self._stands(fact)]
         if not links:
             return None
-        node, event_key = links[0]
-        return node.partition("/")[2], event_key
+        link = min(links, key=lambda fact: (fact.same_as or "", fact.event_key))
+        return (link.same_as or "").partition("/")[2], Joining(*link.event_key, link.purge_by)
 
     def misplaced(self, person: str) -> Iterator[tuple[Fact, Fact]]:
         """Facts that belong to another person: (the fact as it is here, the fact as it is to be there).
@@ -204,7 +200,7 @@ class PersonPicture:
         """
         joined = self.joined_to(person)
         for fact in list(self._facts.get(person, {}).values()):
-            if any(joining in self._withdrawn for joining in fact.joined_by):
+            if not self._joinings_stand(fact):
                 key = replace(fact.key, person=fact.origin)
                 yield fact, replace(fact, key=key, joined_by=())
             elif joined is not None:
@@ -228,14 +224,21 @@ class PersonPicture:
     def _stands(self, fact: Fact) -> bool:
         return (
             fact.event_key not in self._withdrawn
-            and not any(joining in self._withdrawn for joining in fact.joined_by)
+            and self._joinings_stand(fact)
             and (fact.purge_by is None or self.now < fact.purge_by)
         )
 
+    def _joinings_stand(self, fact: Fact) -> bool:
+        return all(
+            j.event_key not in self._withdrawn and (j.purge_by is None or self.now < j.purge_by)
+            for j in fact.joined_by
+        )
+
     def purge_times(self, person: str) -> Iterable[int]:
-        """When facts of a person cease to count, microseconds."""
+        """When facts of a person, or what joined them, cease to count, microseconds."""
         facts = (*self._facts.get(person, {}).values(), *self._joins.get(person, {}).values())
-        return (f.purge_by for f in facts if f.purge_by is not None)
+        times = (t for fact in facts for t in (fact.purge_by, *(j.purge_by for j in fact.joined_by)))
+        return (time for time in times if time is not None)
 
     def told(self, person: str, *types: type[E_]) -> list[Told[E_]]:
         """The standing facts of a person that are of these types, in order of event time.

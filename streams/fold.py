@@ -1,0 +1,155 @@
+"""Recovery: recall what is recorded, refold the facts, reconcile; then the stage is live.
+
+It reads with a plain consumer that only assigns itself partitions: Faust's positions are never moved (after a seek
+inside Faust a committed offset within the first batch is never passed again, and it seeks after every rebalance).
+The caller has fenced the predecessor first, so that what is read here is all that was ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas import topics
+from schemas.codec import DecodeError
+from schemas.registry_client import SchemaCache
+from schemas.settings import Settings
+from schemas.site import Site
+from streams.facts import partition_of
+from streams.records import LoggedRecord, Out
+from streams.stage import FACILITY, PERSON, Stage
+
+CONSUME: Final = 2_000
+"""Records taken from the consumer at a time."""
+QUIET_S: Final = 30.0
+"""Seconds without a record or an end after which the broker counts as gone."""
+
+
+class BrokerQuietError(Exception):
+    """The broker neither sent records nor the end of a partition: the recovery is to be begun again."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the refold has come, in records of the stage's input."""
+
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A stage that is ready to be live."""
+
+    position: int
+    """The first offset of its input that it has not folded."""
+    outs: list[Out]
+    """What reconciling wants written before anything else."""
+
+
+def plain_consumer(settings: Settings, user: str, group: str) -> Consumer:
+    """A consumer that never joins the group, and commits nothing; it may ask what the group has committed."""
+    return Consumer(
+        {
+            **settings.kafka(user),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            # One consume() that finds the queue short of a full batch must not stall half a second.
+            "fetch.queue.backoff.ms": 10,
+        }
+    )
+
+
+def read_back(
+    consumer: Consumer, parts: Iterable[tuple[str, int]], stop_at: int | None = None
+) -> Iterator[tuple[str, LoggedRecord]]:
+    """Every record of these partitions from the beginning, to the end that was there when it was reached.
+
+    `stop_at` ends a partition before that offset. Raises BrokerQuietError, KafkaException.
+    """
+    wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in parts]
+    open_parts = {(part.topic, part.partition) for part in wanted}
+    consumer.assign(wanted)
+    while open_parts:
+        messages = consumer.consume(CONSUME, QUIET_S)
+        if not messages:
+            raise BrokerQuietError("the broker sent nothing for half a minute while a stage was read back")
+        for message in messages:
+            topic, partition, error = message.topic(), message.partition(), message.error()
+            if topic is None or partition is None or (topic, partition) not in open_parts:
+                continue
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                open_parts.discard((topic, partition))
+                continue
+            offset = message.offset() or 0
+            if stop_at is not None and offset >= stop_at:
+                open_parts.discard((topic, partition))
+                continue
+            headers = [(name, value) for name, value in message.headers() or [] if isinstance(value, bytes)]
+            yield topic, LoggedRecord(offset, message.key(), message.value(), headers, message.timestamp()[1])
+    consumer.unassign()
+
+
+def recover(
+    stage: Stage, name: str, partition: int, site: Site, consumer: Consumer, schemas: SchemaCache, progress: Progress
+) -> Recovered:
+    """Recover one stage of one partition from the logs. Blocks; to be run off the event loop.
+
+    A record that no schema or key explains is passed over, as it was when it first came: it is a dead letter already.
+    """
+    for topic, record in read_back(consumer, outputs_of(name, partition, site)):
+        if record.value is not None:
+            schemas.ensure([record.value])
+        _unless_poison(lambda topic=topic, record=record: stage.recall(topic, record))
+    source = TopicPartition(input_of(name, site), partition)
+    committed = consumer.committed([source], timeout=QUIET_S)[0].offset
+    position = max(committed, stage.last_cause() + 1, 0)
+    first, _ = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+    progress.total = max(0, position - first)
+    for _, record in read_back(consumer, [(source.topic, partition)], stop_at=position):
+        if record.value is not None:
+            schemas.ensure([record.value])
+        _unless_poison(lambda record=record: stage.refold(record))
+        progress.done = record.offset - first + 1
+    return Recovered(position, stage.reconcile(position))
+
+
+def _unless_poison(take_in: Callable[[], None]) -> None:
+    try:
+        take_in()
+    except (DecodeError, ValueError):
+        return
+
+
+def input_of(name: str, site: Site) -> str:
+    """The topic that a stage reads."""
+    if name == PERSON:
+        return topics.person_facts(site.name)
+    if name == FACILITY:
+        return topics.facility_facts(site.name)
+    return topics.alerts_raised(site.name)
+
+
+def outputs_of(name: str, partition: int, site: Site) -> list[tuple[str, int]]:
+    """The partitions on which a stage's records are, as topic and partition."""
+    raised = [(topics.alerts_raised(site.name), partition)]
+    if name == PERSON:
+        # A person's facility may be in any partition; only the partitions of known facilities hold any.
+        everywhere = sorted({partition_of(facility.id, site.partitions) for facility in site.facilities})
+        return raised + [(topics.facility_facts(site.name), n) for n in everywhere]
+    if name == FACILITY:
+        return raised
+    told = [
+        (topics.alerts_for(site.name, recipient.id, kind), partition)
+        for recipient in site.recipients
+        for kind in recipient.kinds
+    ]
+    return [*told, (topics.disclosures(site.name), partition)]
