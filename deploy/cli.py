@@ -6,6 +6,10 @@ import sys
 
 import typer
 
+from deploy.commands.provision import provision
+from deploy.commands.topics import topics
+from deploy.commands.worker import worker
+
 app = typer.Typer(
     name="sallyport",
     help="An event-streaming intelligence bus between law enforcement and corrections.",
@@ -18,6 +22,10 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
+
+
+for command in (provision, worker, topics):
+    app.command()(command)
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ The caller has fenced the predecessor first, so that what is read here is all th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -24,6 +26,8 @@ from streams.stage import FACILITY, PERSON, Stage
 
 CONSUME: Final = 2_000
 """Records taken from the consumer at a time."""
+CONSUME_S: Final = 0.02
+"""Seconds that one consume() gathers: it waits for all the records it was asked for, not for the first."""
 QUIET_S: Final = 30.0
 """Seconds without a record or an end after which the broker counts as gone."""
 
@@ -76,9 +80,12 @@ def read_back(
     wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in parts]
     open_parts = {(part.topic, part.partition) for part in wanted}
     consumer.assign(wanted)
+    heard = time.monotonic()
     while open_parts:
-        messages = consumer.consume(CONSUME, QUIET_S)
-        if not messages:
+        messages = consumer.consume(CONSUME, CONSUME_S)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > QUIET_S:
             raise BrokerQuietError("the broker sent nothing for half a minute while a stage was read back")
         for message in messages:
             topic, partition, error = message.topic(), message.partition(), message.error()
@@ -93,7 +100,7 @@ def read_back(
             if stop_at is not None and offset >= stop_at:
                 open_parts.discard((topic, partition))
                 continue
-            headers = [(name, value) for name, value in message.headers() or [] if isinstance(value, bytes)]
+            headers = [(name, value) for name, value in _pairs(message.headers()) if isinstance(value, bytes)]
             yield topic, LoggedRecord(offset, message.key(), message.value(), headers, message.timestamp()[1])
     consumer.unassign()
 
@@ -108,7 +115,7 @@ def recover(
     for topic, record in read_back(consumer, outputs_of(name, partition, site)):
         if record.value is not None:
             schemas.ensure([record.value])
-        _unless_poison(lambda topic=topic, record=record: stage.recall(topic, record))
+        _unless_poison(partial(stage.recall, topic, record))
     source = TopicPartition(input_of(name, site), partition)
     committed = consumer.committed([source], timeout=QUIET_S)[0].offset
     position = max(committed, stage.last_cause() + 1, 0)
@@ -117,9 +124,14 @@ def recover(
     for _, record in read_back(consumer, [(source.topic, partition)], stop_at=position):
         if record.value is not None:
             schemas.ensure([record.value])
-        _unless_poison(lambda record=record: stage.refold(record))
+        _unless_poison(partial(stage.refold, record))
         progress.done = record.offset - first + 1
     return Recovered(position, stage.reconcile(position))
+
+
+def _pairs(headers: Any) -> list[tuple[str, Any]]:
+    """Headers as confluent-kafka gives them: its types allow more shapes than it returns."""
+    return headers or []
 
 
 def _unless_poison(take_in: Callable[[], None]) -> None:

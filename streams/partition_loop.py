@@ -63,8 +63,15 @@ class PartitionLoop:
     position: int = 0
     """First offset not processed; only of stages that read one topic."""
     queue: asyncio.Queue[Delivery] = field(default_factory=lambda: asyncio.Queue(WAITING_BATCHES))
+    waiting: int = 0
+    """Records handed over and not yet processed."""
     processed: int = 0
     poisoned: int = 0
+
+    async def hand_over(self, delivery: Delivery) -> None:
+        """Give the loop a batch; waits while too many wait."""
+        self.waiting += len(delivery.batch.records)
+        await self.queue.put(delivery)
 
     async def run(self) -> None:
         """Process for ever. Ends by cancellation, or by an error after which the worker must exit."""
@@ -87,6 +94,7 @@ class PartitionLoop:
         for delivery in deliveries:
             self.position = max(self.position, delivery.batch.last_offset + 1)
             self.processed += len(delivery.batch.records)
+            self.waiting -= len(delivery.batch.records)
             await delivery.acknowledge()
 
     async def _learn_schemas(self, values: Sequence[bytes]) -> None:

@@ -197,10 +197,14 @@ class PersonStage:
                 {"group": a.group, "status": a.status.value, **_provenance(a.source)}
                 for a in self.picture.affiliations(person)
             ],
-            "linked_by": self.picture.linked_by(person),
+            "linked_by": self.picture.linked_by(person, PLACED_BY),
         }
 
 
+PLACED_BY: Final = frozenset(
+    {"BookingReported", "HousingAssigned", "CustodyClassified", "AffiliationValidated", "AffiliationReported"}
+)
+"""Events that a person's record for the facility speaks of."""
 _GONE: Final[dict[str, Any]] = {
     "booking_number": None,
     "name": None,

@@ -39,6 +39,18 @@ from streams.identify import group_key
 from streams.pictures.person import PersonPicture, Stay, Told
 from streams.pictures.street import Feud
 
+TRIGGERS: Final = frozenset(
+    {
+        "BookingReported",
+        "HousingAssigned",
+        "CustodyClassified",
+        "DisciplinaryRecorded",
+        "AffiliationValidated",
+        "CustodyEnded",
+        "NoLongerListed",
+        "StreetViolenceReported",
+    }
+)
 REVIEWED_LEVELS: Final = frozenset({CustodyLevel.MINIMUM, CustodyLevel.MEDIUM})
 VALIDATED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPECT})
 
@@ -111,7 +123,7 @@ def _situation(
         classified.fact.key.agency,
         stay.booking_number,
         stay.booked.event.name if stay.booked else None,
-        picture.linked_by(person),
+        picture.linked_by(person, TRIGGERS),
     )
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.
@@ -157,19 +169,6 @@ CORRELATION: Final[PersonCorrelation] = Correlation(
     name="classification_review",
     version=1,
     kind="housing",
-    triggers=frozenset(
-        {
-            "BookingReported",
-            "HousingAssigned",
-            "CustodyClassified",
-            "DisciplinaryRecorded",
-            "AffiliationValidated",
-            "CustodyEnded",
-            "NoLongerListed",
-            "StreetViolenceReported",
-            "EventWithdrawn",
-            "Purged",
-        }
-    ),
+    triggers=TRIGGERS,
     situations=situations,
 )

@@ -105,6 +105,6 @@ CORRELATION: Final[UnitCorrelation] = Correlation(
     name="rivals_housed_together",
     version=1,
     kind="housing",
-    triggers=frozenset({"PersonInCustody", "StreetViolenceReported", "EventWithdrawn", "Purged"}),
+    triggers=frozenset({"PersonInCustody", "StreetViolenceReported"}),
     situations=situations,
 )

@@ -78,9 +78,10 @@ class Situation:
 
 @dataclass(frozen=True)
 class Correlation(Generic[P, F]):
-    """A rule: pure functions over a picture; it keeps no state.
+    """A rule: a pure function over a picture, for one focus at a time; it keeps no state.
 
-    `focuses` names the parts of the picture that a change can have touched; what is not in `triggers` costs nothing.
+    It is evaluated when an event of `triggers` touched the focus, when something was withdrawn, purged or joined, and
+    when a situation's `until` comes; what it says may therefore depend on nothing else in the picture.
     """
 
     name: str

@@ -7,7 +7,7 @@ purged, or forwarded to another person counts for nothing, whichever came first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -277,11 +277,18 @@ class PersonPicture:
                 latest[key] = Affiliation(told.event.group, told.event.status, told.fact)
         return [latest[key] for key in sorted(latest)]
 
-    def linked_by(self, person: str) -> str:
-        """In words, how the person's records were joined."""
-        facts = [f for f in self._facts.get(person, {}).values() if self._stands(f)]
-        ways = sorted({f.via for f in facts})
-        joined = any(f.joined_by for f in facts)
+    def linked_by(self, person: str, event_types: Set[str]) -> str:
+        """In words, how the person's records of these types were joined.
+
+        The types are those that the asker looks at: what it says may depend on nothing else.
+        """
+        facts = [
+            fact
+            for fact in self._facts.get(person, {}).values()
+            if fact.event_type in event_types and self._stands(fact)
+        ]
+        ways = sorted({fact.via for fact in facts})
+        joined = any(fact.joined_by for fact in facts)
         return " and ".join(ways) + (", joined by a number verified by fingerprint" if joined else "")
 
 

@@ -1,0 +1,36 @@
+"""`sallyport worker`: the stream workers of one site."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from deploy.commands.errors import fail
+from deploy.sites import load_site, settings_for
+from schemas.agreements import SiteError
+from schemas.settings import SecretUnreadableError, Settings
+
+
+def worker(
+    site: Annotated[str | None, typer.Option(help="The site to work for; default: SALLYPORT_SITE.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say more of what it does.")] = False,
+) -> None:
+    """Run a worker of a site: it identifies, folds, raises alerts and discloses them, until a signal ends it.
+
+    Start as many as you like, on as many machines: the partitions are shared out among them. Exit codes: 0 ended by a
+    signal, 1 can't start, 3 another worker took its place, 4 broken; `sallyport up` starts it again.
+
+    Example: sallyport worker --site demo
+    """
+    # Faust reads its environment when it is imported; other commands need not wait for it.
+    from streams.app import WorkerError, run_worker  # noqa: PLC0415
+
+    logging.basicConfig(level="INFO" if verbose else "WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = settings_for(Settings(), site)
+        code = run_worker(settings, load_site(settings))
+    except (WorkerError, SiteError, SecretUnreadableError) as error:
+        fail(str(error))
+    raise typer.Exit(code)

@@ -1,0 +1,175 @@
+"""The one faust.App of a site's worker, and the worker as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import faust
+from confluent_kafka import Producer
+from faust.types import TP
+
+from schemas import topics
+from schemas.codec import encode
+from schemas.registry_client import NotRegisteredError, RegistryAway, SchemaCache, registry_client, schema_ids
+from schemas.settings import Settings
+from schemas.site import Site
+from streams.agents import STAGES, Partitions, input_topics
+from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
+from streams.clock import wall_clock
+from streams.fencing import Fenced
+
+log = logging.getLogger(__name__)
+
+EXIT_FENCED: Final = 3
+"""Exit code of a worker that found another in its place; its supervisor starts it again."""
+EXIT_BROKEN: Final = 4
+"""Exit code of a worker that met what it can't go on with."""
+REPORT_EVERY_S: Final = 1.0
+
+
+class WorkerError(Exception):
+    """The worker can't start; the message is one line: what is wrong, and what to do."""
+
+
+def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
+    """The app of a site's worker and the partitions that it will own.
+
+    Raises SecretUnreadableError, WorkerError where the site is not provisioned or the registry is away.
+    """
+    client = registry_client(settings)
+    own = [spec.name for spec in topics.internal_topics(site)]
+    told = [spec.name for recipient in site.recipients for spec in topics.recipient_topics(site, recipient)]
+    try:
+        ids = schema_ids(client, site, [*own, *told])
+    except (RegistryAway, NotRegisteredError) as error:
+        raise WorkerError(str(error)) from error
+    partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on)
+    app = faust.App(
+        topics.consumer_group(site.name),
+        broker=f"kafka://{settings.bootstrap_servers}",
+        broker_credentials=_credentials(settings, site),
+        **tuned_app_settings(settings.home / "run" / "faust"),
+    )
+    read_by_the_batch(app)
+    for stage in STAGES:
+        _declare(app, stage, site, partitions)
+    app.on_partitions_assigned.connect(_on_assigned(partitions), weak=False)
+    reporter = StageReporter(settings, site, partitions, ids[topics.stage_reports(site.name), "StageReported"])
+    app.timer(REPORT_EVERY_S)(reporter.report(app))
+    return app, partitions
+
+
+def _credentials(settings: Settings, site: Site) -> Any:
+    if not settings.security_protocol.startswith("SASL"):
+        return None
+    user = site.user("bus")
+    return faust.SASLCredentials(
+        username=user,
+        password=settings.password(user),
+        mechanism=settings.sasl_mechanism,
+        ssl_context=settings.ssl_context() if settings.security_protocol.endswith("SSL") else None,
+    )
+
+
+def _declare(app: faust.App, stage: str, site: Site, partitions: Partitions) -> None:
+    async def body(stream: Any) -> None:
+        await partitions.agent(stage, stream)
+
+    app.agent(batch_topic(app, *input_topics(stage, site)), name=f"{site.name}.{stage}")(body)
+
+
+def _on_assigned(partitions: Partitions) -> Any:
+    async def assigned(_: Any, parts: Iterable[TP], **__: Any) -> None:
+        await partitions.own(frozenset(part.partition for part in parts))
+
+    return assigned
+
+
+def _exit_on(error: BaseException) -> None:
+    """Leave at once: a worker that may not write has nothing to tidy up, and must not acknowledge anything."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    code = EXIT_FENCED if isinstance(error, Fenced) else EXIT_BROKEN
+    # The text of an unexpected error may quote a record; its kind and place tell enough.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    log.critical("the worker exits (%s): %s%s", code, type(error).__name__, where)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class StageReporter:
+    """Says every second how each stage of each partition is doing. No personal data: recipients read it."""
+
+    def __init__(self, settings: Settings, site: Site, partitions: Partitions, schema_id: int) -> None:
+        self._producer = Producer({**settings.kafka(site.user("bus")), "enable.idempotence": True, "linger.ms": 5})
+        self._topic = topics.stage_reports(site.name)
+        self._partitions = partitions
+        self._schema_id = schema_id
+        self._site = site
+
+    def report(self, app: faust.App) -> Any:
+        """The timer's task."""
+
+        async def task() -> None:
+            for (stage, number), running in sorted(self._partitions.running.items()):
+                record = {
+                    "stage": stage,
+                    "partition": number,
+                    "state": "LIVE" if running.live.is_set() else "REFOLDING",
+                    "tick": running.stage.tick if running.stage else 0,
+                    "lag": await self._lag(app, stage, number),
+                    "done": running.progress.done,
+                    "total": running.progress.total,
+                    "at": wall_clock(),
+                }
+                value = encode("StageReported", record, self._schema_id)
+                self._producer.produce(self._topic, value=value, key=f"{stage}/{number}".encode(), partition=0)
+            self._producer.poll(0)
+            await asyncio.sleep(0)
+
+        return task
+
+    async def _lag(self, app: faust.App, stage: str, number: int) -> int:
+        """Records that are on the stage's input and not processed: not yet fetched, or waiting in its loop.
+
+        The consumer's own position passes over transaction markers, which the end offset counts.
+        """
+        lag = 0
+        for topic in input_topics(stage, self._site):
+            part = TP(topic, number)
+            if part not in app.consumer.assignment():
+                continue
+            end, position = app.consumer.highwater(part), await app.consumer.position(part)
+            if end is not None and position is not None:
+                lag += max(0, end - position)
+        running = self._partitions.running.get((stage, number))
+        return lag + (running.loop.waiting if running else 0)
+
+
+def run_worker(settings: Settings, site: Site) -> int:
+    """Run a worker until a signal ends it. Returns an exit code. Raises WorkerError, SecretUnreadableError."""
+    app, partitions = build_app(settings, site)
+    worker = faust.Worker(
+        app, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True, loop=_new_loop()
+    )
+    del partitions
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop

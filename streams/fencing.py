@@ -1,0 +1,155 @@
+"""One writer: the only way in which a stage writes.
+
+A `PartitionWriter` is a transactional producer for one stage of one partition. Opening it makes the broker fence every
+predecessor of the same name: a worker that was stopped past its session and wakes finds that what it had under way is
+aborted and what it writes is refused, and exits. What one batch led to is on the logs whole or not at all, and readers
+(`read_committed`) never see what was aborted. See docs/decisions/0002-one-writer-a-partition.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from schemas.settings import Settings
+from schemas.site import Site
+from streams.records import Out
+
+log = logging.getLogger(__name__)
+
+TRANSACTION_TIMEOUT_MS: Final = 30_000
+"""The broker aborts a transaction that a vanished writer left open after so long; readers wait for that at most."""
+CALL_TIMEOUT_S: Final = 30.0
+RETRY_S: Final = 0.5
+POLL_EVERY: Final = 10_000
+"""Records after which delivery reports are served, so that librdkafka's queue never fills."""
+T = TypeVar("T")
+
+
+class Fenced(Exception):  # noqa: N818  # a state of the world, not a mistake
+    """Another worker owns the partition now. Nothing more may be written: the worker must exit."""
+
+
+class BrokenWriterError(Exception):
+    """The broker refused for good, or an error left the producer unusable: the worker must exit."""
+
+
+class PartitionWriter:
+    """The writer of one stage of one partition. Its calls come one at a time, whoever makes them."""
+
+    def __init__(self, settings: Settings, site: Site, stage: str, partition: int) -> None:
+        self.transactional_id = f"{site.name}.{stage}.{partition}"
+        self._config = {
+            **settings.kafka(site.user("bus")),
+            "transactional.id": self.transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            # Records of a batch are handed over at once and then waited for: lingering would only delay them.
+            "linger.ms": 0,
+            "queue.buffering.max.messages": 200_000,
+            "socket.nagle.disable": True,
+            "log_level": 2,
+        }
+        self._producer: Producer | None = None
+        # One thread: a transaction's calls belong together, and librdkafka wants them in order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.transactional_id)
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Fence every predecessor, end what it left under way, and be ready to write. Raises BrokenWriterError."""
+        await self._in_thread(self._open)
+
+    async def write(self, records: Sequence[Out]) -> None:
+        """Write all of these records (values as bytes), in one transaction; returns when it has committed.
+
+        Raises Fenced, BrokenWriterError.
+        """
+        async with self._turn:
+            await self._in_thread(lambda: self._write(records))
+
+    async def close(self) -> None:
+        """Give up the producer; what was not committed is aborted by the broker."""
+        async with self._turn:
+            await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _open(self) -> None:
+        producer = Producer(self._config)
+        self._retrying(lambda: producer.init_transactions(CALL_TIMEOUT_S))
+        self._producer = producer
+
+    def _write(self, records: Sequence[Out]) -> None:
+        producer = self._producer
+        if producer is None:
+            raise BrokenWriterError(f"{self.transactional_id} is not open")
+        while True:
+            try:
+                producer.begin_transaction()
+                for number, out in enumerate(records, start=1):
+                    value = out.value
+                    if value is not None and not isinstance(value, bytes):
+                        raise TypeError("a record to be written must be encoded")
+                    producer.produce(
+                        out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
+                    )
+                    if number % POLL_EVERY == 0:
+                        producer.poll(0)
+                self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
+            except KafkaException as error:
+                self._raise_if_final(error)
+                log.warning("%s aborts and tries again: %s", self.transactional_id, error.args[0].name())
+                self._retrying(lambda: producer.abort_transaction(CALL_TIMEOUT_S))
+                time.sleep(RETRY_S)
+            else:
+                return
+
+    def _retrying(self, call: Callable[[], object]) -> None:
+        """Make a call until it is answered: the broker may be away for a while."""
+        while True:
+            try:
+                call()
+            except KafkaException as error:
+                self._raise_if_final(error)
+                if not error.args[0].retriable():
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
+
+    def _raise_if_final(self, error: KafkaException) -> None:
+        reason: KafkaError = error.args[0]
+        if reason.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+            raise Fenced(f"{self.transactional_id} has another writer") from error
+        if reason.fatal():
+            raise BrokenWriterError(f"{self.transactional_id}: {reason.name()}") from error
+        if reason.code() in _REFUSALS:
+            raise BrokenWriterError(
+                f"{self.transactional_id}: the broker refuses ({reason.name()}): run `sallyport provision`"
+            ) from error
+
+    def _close(self) -> None:
+        # Dropping the producer closes it; a transaction under way is aborted by the successor or by its timeout.
+        self._producer = None
+
+
+_REFUSALS: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+)
+"""What no retry mends."""
