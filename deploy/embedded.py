@@ -51,6 +51,8 @@ HOME_BYTES: Final = 512 << 20
 REGISTRY_HEAP: Final = "192m"
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104
 """Refused: clients are told the address that the broker listens on."""
+UNFIT: Final = frozenset(",;:$%\\\"'*?#\n")
+"""Characters that mean something else to Kafka's list of directories, H2's address of a file or Java's class path."""
 
 
 class BusError(Exception):
@@ -64,8 +66,9 @@ class EmbeddedBus:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        # Whole paths: the children have a working directory of their own.
         self._home = settings.home.expanduser().resolve()
+        self._settings = settings.model_copy(update={"home": self._home})
         self._lock = filelock.FileLock(self._home / "bus.lock", thread_local=False)
         self._processes: list[java.JavaProcess] = []
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -108,8 +111,15 @@ class EmbeddedBus:
             self._lock.release()
 
     def alive(self) -> bool:
-        """Both run."""
-        return bool(self._processes) and all(process.alive() for process in self._processes)
+        """It was started, and both run."""
+        return bool(self._processes) and self.trouble() is None
+
+    def trouble(self) -> str | None:
+        """Which of both ended by itself and why, in one line; None while both run."""
+        for process in self._processes:
+            if not process.alive():
+                return f"{process.name} ended: {process.last_words()}"
+        return None
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,6 +137,12 @@ class EmbeddedBus:
                 f"SALLYPORT_BIND is {settings.bind!r}: clients are told this address, so it must be one of this "
                 "machine's own."
             )
+        for path, setting in ((home, "SALLYPORT_HOME"), (settings.cache, "SALLYPORT_CACHE")):
+            unfit = sorted(UNFIT.intersection(str(path)))
+            if unfit:
+                raise BusError(
+                    f"{path} has {' '.join(unfit)} in its name, which Java programs misread: set {setting} to another."
+                )
         private_directory(home)
         self._take_lock()
         require_space(home, HOME_BYTES, "the bus's log")
@@ -194,10 +210,10 @@ class EmbeddedBus:
         write_private(config, application_properties(self._settings, home / "registry", log, password))
         # The first compiler only: it starts in two thirds of the time, and is asked a few questions a minute.
         arguments = java.command(
-            home, f"-Xmx{REGISTRY_HEAP}", "-XX:TieredStopAtLevel=1", f"-Dquarkus.config.locations={config}"
+            home, f"-Xmx{REGISTRY_HEAP}", "-XX:TieredStopAtLevel=1", f"-Dquarkus.config.locations={config.as_uri()}"
         )
         return java.JavaProcess.start(
-            "registry", [*arguments, "-jar", str(program / "quarkus-run.jar")], home / "registry", home / "logs"
+            "Registry", [*arguments, "-jar", str(program / "quarkus-run.jar")], home / "registry", home / "logs"
         )
 
     def _start_kafka(self, program: Path, password: str) -> java.JavaProcess:
@@ -210,7 +226,7 @@ class EmbeddedBus:
         arguments = java.command(
             home, f"-Xmx{settings.kafka_heap}", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{program}/*"
         )
-        return java.JavaProcess.start("kafka", [*arguments, "kafka.Kafka", str(config)], home / "kafka", home / "logs")
+        return java.JavaProcess.start("Kafka", [*arguments, "kafka.Kafka", str(config)], home / "kafka", home / "logs")
 
     def _format(self, program: Path, password: str) -> None:
         """Make the log's directory with its first user: beside its place, so that it is there whole or not at all."""
@@ -225,14 +241,15 @@ class EmbeddedBus:
         # In a file: anyone may read a command line.
         write_private(words, "\n".join(["format", "-t", cluster, "-c", str(config), "--add-scram", scram]))
         arguments = java.command(home, "-XX:TieredStopAtLevel=1", "-cp", f"{program}/*", "kafka.tools.StorageTool")
-        process = java.JavaProcess.start("format", [*arguments, f"@{words}"], home / "kafka", home / "logs")
+        process = java.JavaProcess.start("Format", [*arguments, f"@{words}"], home / "kafka", home / "logs")
         self._processes.append(process)
-        process.process.wait(START_SECONDS)
+        process.end(START_SECONDS)
         self._processes.remove(process)
-        words.unlink()
-        config.unlink()
         if process.process.returncode:
             raise BusError(f"Kafka's log directory could not be made: {process.last_words()}")
+        # They hold the password, and what it says its digest.
+        for path in (config, words, process.out):
+            path.unlink()
         draft.replace(_data(home))
 
     def _start_watchdog(self) -> subprocess.Popen[bytes]:
@@ -248,9 +265,9 @@ class EmbeddedBus:
 
     def _wait(self, what: str, answers: Callable[[], bool], deadline: float) -> None:
         while not answers():
-            for process in self._processes:
-                if not process.alive():
-                    raise BusError(f"{process.name} did not start: {process.last_words()}")
+            trouble = self.trouble()
+            if trouble is not None:
+                raise BusError(trouble)
             if time.monotonic() > deadline:
                 raise BusError(f"{what} did not answer within {START_SECONDS:.0f} s: see {self._home / 'logs'}")
             time.sleep(0.05)

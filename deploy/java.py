@@ -41,12 +41,15 @@ class JavaProcess:
     out: Path
     """What it says on stdout and stderr: the JVM's own errors."""
     log: Path
-    """What it logs."""
+    """What it logs, in this run and earlier ones."""
+    logged_before: int
+    """Bytes of the log that are of earlier runs."""
 
     @classmethod
     def start(cls, name: str, arguments: Sequence[str], directory: Path, logs: Path) -> JavaProcess:
         """Start it in `directory`, in a session of its own: Ctrl-C reaches only who is in the terminal."""
         out, log = (logs / f"{name.lower()}{ending}" for ending in (".out", ".log"))
+        logged_before = log.stat().st_size if log.exists() else 0
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as said:
             process = subprocess.Popen(
                 arguments,
@@ -56,8 +59,9 @@ class JavaProcess:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
             )
-        return cls(name, process, out, log)
+        return cls(name, process, out, log, logged_before)
 
     def alive(self) -> bool:
         """It runs."""
@@ -77,27 +81,27 @@ class JavaProcess:
             self.process.wait()
 
     def last_words(self) -> str:
-        """The line that best says why it ended, and where to read more."""
-        for path in (self.out, self.log):
-            line = telling_line(_tail(path))
+        """Why it ended, in the line that tells most, and where to read more."""
+        for path, start in ((self.out, 0), (self.log, self.logged_before)):
+            line = telling_line(_from(path, start))
             if line:
                 return f"{line} (more in {path})"
-        return f"see {self.log}"
+        return f"it ended with code {self.process.returncode} (more in {self.log})"
 
 
 def telling_line(text: str) -> str | None:
-    """The first line of the last trouble in a log; None where there is no sign of any."""
-    lines = [line.strip() for line in text.splitlines()]
-    for line in lines:
-        if any(word in line for word in TELLING) and not line.startswith("at "):
-            return line[:300]
+    """The first line of a log that speaks of trouble, which is its cause more often than the last; None without one."""
+    for line in text.splitlines():
+        if any(word in line for word in TELLING):
+            return line.strip()[:300]
     return None
 
 
-def _tail(path: Path, size: int = 1 << 16) -> str:
+def _from(path: Path, start: int, most: int = 1 << 20) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
-            return file.read().decode(errors="replace")
+            # A log that is shorter than it was has been rolled over: all of it is new.
+            file.seek(start if start <= path.stat().st_size else 0)
+            return file.read(most).decode(errors="replace")
     except OSError:
         return ""

@@ -53,6 +53,9 @@ def application_properties(settings: Settings, directory: Path, log: Path, admin
         "quarkus.log.console.enabled": "false",
         "quarkus.log.file.enabled": "true",
         "quarkus.log.file.path": _escaped(log),
+        "quarkus.log.file.json.enabled": "false",
+        "quarkus.log.file.format": "%d{yyyy-MM-dd HH:mm:ss,SSS} %p %c{1} %s%e%n",
+        "quarkus.log.file.rotation.rotate-on-boot": "false",
         "quarkus.log.file.rotation.max-file-size": "10M",
         "quarkus.log.file.rotation.max-backup-index": 4,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker  # type: ignore[import-untyped]
@@ -62,6 +62,12 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     settings = settings_in(tmp_path_factory.mktemp("bus"))
     with EmbeddedBus(settings):
         yield settings
+
+
+@pytest.fixture(scope="session")
+def settings_of_a_bus_in() -> Callable[[Path], Settings]:
+    """Makes the settings of another embedded bus, for tests that start and end one themselves."""
+    return settings_in
 
 
 @pytest.fixture(scope="session")
