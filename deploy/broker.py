@@ -43,6 +43,18 @@ SETTLE_SECONDS: Final = 20
 SCRAM_ITERATIONS: Final = 4096
 """Kafka's least: stretching protects weak passwords, and these have 256 random bits."""
 
+_ANY: Final[Any] = None
+"""Matches any value in a filter, as the client's documentation has it and its annotations do not."""
+EVERY_ACL: Final = AclBindingFilter(
+    ResourceType.ANY,
+    _ANY,
+    ResourcePatternType.ANY,
+    _ANY,
+    _ANY,
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
 
 class Broker:
     """The broker, for one site: what stands there (`look`), and how to change it (`apply`, `purge`).
@@ -70,6 +82,7 @@ class Broker:
             and topic.error is None
             and all(partition.leader >= 0 for partition in topic.partitions.values())
         }
+        self._require_rights()
         ours, strangers = self._acls() if self._knows_users else (None, ())
         return Ground(
             brokers=len(metadata.brokers),
@@ -113,6 +126,7 @@ class Broker:
 
     def purge(self, progress: Callable[[str], None]) -> tuple[list[Acl], list[str], list[str]]:
         """Remove everything of the site, all records included: (rights, users, topics) that were there."""
+        self._require_rights()
         rights = sorted(self._acls()[0]) if self._knows_users else []
         users = self._users() if self._keeps_users else []
         if rights:
@@ -143,6 +157,17 @@ class Broker:
             raise ProvisionError(
                 f"Kafka at {self._settings.bootstrap_servers} can't be reached as {ADMIN}: {_reason(error)}"
             ) from error
+
+    def _require_rights(self) -> None:
+        """Raises ProvisionError unless we may administer.
+
+        Asked first: of a refusal Kafka's client makes an empty list of rights, and an abort of the whole
+        process where users are asked for.
+        """
+        needed = {AclOperation.DESCRIBE, AclOperation.ALTER, AclOperation.CREATE}
+        cluster = _answer(self._admin.describe_cluster(include_authorized_operations=True))
+        if not needed <= set(cluster.authorized_operations or []):
+            raise ProvisionError(f"the Kafka user {ADMIN} may not administer this broker")
 
     def _topics(self) -> list[str]:
         return sorted(name for name in self._metadata().topics if name.startswith(self._prefix))
@@ -184,7 +209,7 @@ class Broker:
         """The rights of the site's users, and others with rights on its topics."""
         ours: set[Acl] = set()
         strangers: set[str] = set()
-        for binding in _answer(self._admin.describe_acls(_EVERY_ACL)):
+        for binding in _answer(self._admin.describe_acls(EVERY_ACL)):
             if binding.principal.startswith(f"User:{self._prefix}"):
                 ours.add(_acl(binding))
             elif binding.restype is ResourceType.TOPIC and _may_match(binding, self._prefix):
@@ -202,17 +227,6 @@ def settle(is_so: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise ProvisionError("the broker does not show what it acknowledged: run `sallyport provision` again")
         time.sleep(0.05)
-
-
-_EVERY_ACL: Final = AclBindingFilter(
-    ResourceType.ANY,
-    None,
-    ResourcePatternType.ANY,
-    None,
-    None,
-    AclOperation.ANY,
-    AclPermissionType.ANY,
-)
 
 
 def _acl(binding: Any) -> Acl:

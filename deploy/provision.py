@@ -20,6 +20,7 @@ from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, cha
 from deploy.private_files import private_directory
 from schemas.settings import Settings
 from schemas.site import Site
+from schemas.subjects import subjects
 from schemas.topics import all_topics
 
 Progress = Callable[[str], None]
@@ -106,7 +107,7 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
 def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) -> list[Step]:
     with registry.registry_client(settings, to_write=True) as client:
         try:
-            found = registry.standing(client, registry.subjects(site))
+            found = registry.standing(client, subjects(site))
             breaking = registry.refused(client, found)
             if breaking:
                 names = ", ".join(subject.name for subject in breaking)

@@ -1,13 +1,10 @@
 """The schema registry: which schema is registered where, and that a breaking change is refused.
 
-A topic of one record has the subject `<topic>-value` (Confluent's TopicNameStrategy), which other people's
-clients find by themselves. The facts carry records of several kinds: each has the subject `<topic>-<full name of
-the record>` (TopicRecordNameStrategy). Every subject is FULL_TRANSITIVE: any version reads what any other wrote.
+Subjects are named in `schemas/subjects.py`. Each is FULL_TRANSITIVE: any version reads what any other wrote.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,10 +18,10 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from deploy.kafka_config import ADMIN
-from schemas import topics
 from schemas.avro_files import whole_schema
 from schemas.settings import Settings
 from schemas.site import Site
+from schemas.subjects import Subject, subjects
 
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 PARALLEL: Final = 8
@@ -39,48 +36,6 @@ class RegistryError(Exception):
 
 class BreakingChangeError(RegistryError):
     """A schema is not compatible with a version of its subject that is already registered."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Subject:
-    """A place in the registry: the schema of one record on one topic."""
-
-    topic: str
-    record: str
-    """Short name of the record."""
-    name: str
-    """Name of the subject."""
-
-
-def _mixed_records(site: str) -> dict[str, tuple[str, ...]]:
-    """The bus's own records on topics of several kinds; events are there with the schema they came with."""
-    return {
-        topics.person_facts(site): ("Tick",),
-        topics.facility_facts(site): ("PersonInCustody", "Tick"),
-        topics.region_facts(site): ("Tick",),
-    }
-
-
-def subjects(site: Site) -> tuple[Subject, ...]:
-    """Every subject of a site."""
-    mixed = _mixed_records(site.name)
-    return (
-        *(
-            Subject(spec.name, spec.record, f"{spec.name}-value")
-            for spec in topics.all_topics(site)
-            if spec.record is not None
-        ),
-        *(
-            Subject(topic, record, f"{topic}-{_full_name(record)}")
-            for topic, records in mixed.items()
-            for record in records
-        ),
-    )
-
-
-def _full_name(record: str) -> str:
-    schema = json.loads(whole_schema(record))
-    return f"{schema['namespace']}.{schema['name']}"
 
 
 def registry_client(settings: Settings, to_write: bool = False) -> SchemaRegistryClient:
