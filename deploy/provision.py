@@ -87,7 +87,7 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
     Raises ProvisionError. Schemas that the registry does not let go of are named in the notes.
     """
     rights, names, topics = Broker(settings, site.name).purge(progress)
-    with registry.registry_client(settings, to_write=True) as client:
+    with registry.writing_client(settings) as client:
         try:
             schemas, left = registry.remove_subjects(client, f"{site.name}.")
         except registry.RegistryError as error:
@@ -105,7 +105,7 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
 
 
 def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) -> list[Step]:
-    with registry.registry_client(settings, to_write=True) as client:
+    with registry.writing_client(settings) as client:
         try:
             found = registry.standing(client, subjects(site))
             breaking = registry.refused(client, found)

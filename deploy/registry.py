@@ -1,4 +1,4 @@
-"""The schema registry: which schema is registered where, and that a breaking change is refused.
+"""The schema registry as provisioning changes it: every schema registered, no breaking change let in.
 
 Subjects are named in `schemas/subjects.py`. Each is FULL_TRANSITIVE: any version reads what any other wrote.
 """
@@ -19,9 +19,9 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from deploy.kafka_config import ADMIN
 from schemas.avro_files import whole_schema
+from schemas.registry_client import registry_client
 from schemas.settings import Settings
-from schemas.site import Site
-from schemas.subjects import Subject, subjects
+from schemas.subjects import Subject
 
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 PARALLEL: Final = 8
@@ -38,18 +38,12 @@ class BreakingChangeError(RegistryError):
     """A schema is not compatible with a version of its subject that is already registered."""
 
 
-def registry_client(settings: Settings, to_write: bool = False) -> SchemaRegistryClient:
-    """A client of the registry that trusts this bus's CA, where there is one.
+def writing_client(settings: Settings) -> SchemaRegistryClient:
+    """A client that may register: on the embedded registry that is the user `admin` alone.
 
-    Anyone may read the embedded registry; `to_write` makes it the user `admin` there. Raises SecretUnreadableError.
+    Raises SecretUnreadableError.
     """
-    config: dict[str, str | int] = {"url": settings.registry_url, "timeout": 30}
-    if settings.registry_url.startswith("https") and settings.ca_path.exists():
-        config["ssl.ca.location"] = str(settings.ca_path)
-    user = settings.registry_user or (ADMIN if settings.embedded and to_write else None)
-    if user is not None:
-        config["basic.auth.user.info"] = f"{user}:{settings.password(user)}"
-    return SchemaRegistryClient(config)
+    return registry_client(settings, settings.registry_user or (ADMIN if settings.embedded else None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +112,6 @@ def refused(client: SchemaRegistryClient, wanted: dict[Subject, Registered]) -> 
 
     new_versions = [subject for subject, now in wanted.items() if now.exists and now.schema_id is None]
     return [subject for subject, fits in _for_each(is_compatible, new_versions).items() if not fits]
-
-
-def schema_ids(settings: Settings, site: Site) -> dict[tuple[str, str], int]:
-    """(topic, short name of the record) to the id under which our schema of it is registered, of a whole site.
-
-    Writers frame their records with these ids. Raises RegistryError where one is not registered.
-    """
-    with registry_client(settings) as client:
-        found = _for_each(lambda subject: _id_of(client, subject), subjects(site))
-    ids = {}
-    for subject, schema_id in found.items():
-        if schema_id is None:
-            raise RegistryError(f"{subject.name} is not in the registry with our schema: run `sallyport provision`")
-        ids[subject.topic, subject.record] = schema_id
-    return ids
-
-
-def schema_text(client: SchemaRegistryClient, schema_id: int) -> str:
-    """The schema of that id, as registered. Raises RegistryError."""
-    text = _asking(lambda: client.get_schema(schema_id)).schema_str
-    if text is None:
-        raise RegistryError(f"the registry has no text for schema {schema_id}")
-    return text
 
 
 def remove_subjects(client: SchemaRegistryClient, prefix: str) -> tuple[list[str], list[str]]:

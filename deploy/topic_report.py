@@ -25,11 +25,10 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from deploy.acls import BUS
-from deploy.registry import RegistryError, registry_client, schema_text
 from schemas import codec, topics
+from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.topics import Cleanup, TopicSpec
@@ -97,11 +96,10 @@ def topic_report(settings: Settings, site: Site) -> TopicReport:
     try:
         counted = _counted(settings, site)
         refused, reported = _read(settings, site)
-        with registry_client(settings) as client:
-            return TopicReport(site.name, counted, refused, _stages(reported, client))
+        return TopicReport(site.name, counted, refused, _stages(reported, settings))
     except KafkaException as error:
         raise ReportError(f"{_reason(error)}: is the bus up, and the site provisioned?") from error
-    except (RegistryError, codec.DecodeError) as error:
+    except (RegistryAway, codec.DecodeError) as error:
         raise ReportError(str(error)) from error
 
 
@@ -113,7 +111,8 @@ def _counted(settings: Settings, site: Site) -> tuple[TopicStands, ...]:
     admin = AdminClient(user, logger=_quiet())
     specs = topics.all_topics(site)
     places = [(spec.name, partition) for spec in specs for partition in range(spec.partitions)]
-    begins, ends = _offsets(admin, places, OffsetSpec.earliest()), _offsets(admin, places, OffsetSpec.latest())
+    begins = _offsets(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    ends = _offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     committed = _committed(admin, topics.consumer_group(site.name))
     read = {spec.name for spec in topics.inbound_topics(site)} | {topic for topic, _ in committed}
     # Retention may have overtaken a committed offset.
@@ -269,20 +268,17 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
 
 
 def _header(message: Message, name: str) -> str | None:
-    for key, value in message.headers() or []:
-        if key == name and isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-    return None
+    headers: Any = message.headers() or []
+    return next((value.decode("utf-8", "replace") for key, value in headers if key == name and value), None)
 
 
-def _stages(reported: Iterable[bytes], client: SchemaRegistryClient) -> tuple[StageStands, ...]:
-    schemas: dict[int, codec.WriterSchema] = {}
-    reports = []
-    for value in reported:
-        schema_id = codec.schema_id_of(value)
-        if schema_id not in schemas:
-            schemas[schema_id] = codec.writer_schema(schema_text(client, schema_id))
-        reports.append(StageStands(**codec.decode(value, schemas, "StageReported")[1]))
+def _stages(reported: list[bytes], settings: Settings) -> tuple[StageStands, ...]:
+    if not reported:
+        return ()
+    with registry_client(settings) as client:
+        schemas = SchemaCache(client)
+        schemas.ensure(reported)
+    reports = [StageStands(**codec.decode(value, schemas, "StageReported")[1]) for value in reported]
     return tuple(sorted(reports, key=lambda report: (report.stage, report.partition)))
 
 

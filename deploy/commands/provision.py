@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.changes import Did, ProvisionError, What
+from deploy.commands.errors import fail
 from deploy.provision import Provisioned, purge
 from deploy.provision import provision as make_it_so
 from deploy.sites import load_site, settings_for
@@ -49,8 +50,7 @@ def provision(
         described = load_site(settings)
         done = _remove(settings, described, confirm) if remove else _make(settings, described, check, as_json)
     except (SiteError, ProvisionError, SecretUnreadableError) as error:
-        typer.echo(f"sallyport: {error}", err=True)
-        raise typer.Exit(2) from None
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps(_as_json(done), indent=2))
     else:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deploy.commands.errors import fail
 from deploy.sites import load_site, settings_for
 from deploy.topic_report import ReportError, StageStands, TopicReport, TopicStands, topic_report
 from schemas.agreements import SiteError
@@ -36,8 +37,7 @@ def topics(
         settings = settings_for(Settings(), site)
         report = topic_report(settings, load_site(settings))
     except (SiteError, ReportError, SecretUnreadableError) as error:
-        typer.echo(f"sallyport: {error}", err=True)
-        raise typer.Exit(2) from None
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=2))
     else:
