@@ -92,17 +92,26 @@ def schema_id_of(value: bytes) -> int:
     return int(_FRAME.unpack_from(value)[1])
 
 
-def encode(name: str, record: Mapping[str, Any], schema_id: int) -> bytes:
-    """A record of the contract as framed Avro. Raises ValueError where it does not fit its schema."""
+def encode_body(name: str, record: Mapping[str, Any]) -> bytes:
+    """A record of the contract as Avro, without framing. Raises ValueError where it does not fit its schema."""
     buffer = io.BytesIO()
-    buffer.write(_FRAME.pack(MAGIC, schema_id))
     fastavro.schemaless_writer(buffer, parsed_schema(name), record)
     return buffer.getvalue()
 
 
+def encode(name: str, record: Mapping[str, Any], schema_id: int) -> bytes:
+    """A record of the contract as framed Avro. Raises ValueError where it does not fit its schema."""
+    return frame(schema_id, encode_body(name, record))
+
+
+def event_body(event: Event) -> bytes:
+    """An event as Avro, without framing: what can be done while the registry is away."""
+    return encode_body(type(event).__name__, event.model_dump(mode="python"))
+
+
 def encode_event(event: Event, schema_id: int) -> bytes:
     """An event as framed Avro."""
-    return encode(type(event).__name__, event.model_dump(mode="python"), schema_id)
+    return frame(schema_id, event_body(event))
 
 
 def decode(
