@@ -7,6 +7,7 @@ import sys
 import typer
 
 from deploy.commands.provision import provision
+from deploy.commands.publish import publish
 from deploy.commands.topics import topics
 from deploy.commands.worker import worker
 
@@ -24,7 +25,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (provision, worker, topics):
+for command in (provision, worker, publish, topics):
     app.command()(command)
 
 
