@@ -9,6 +9,7 @@ import typer
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
 from deploy.commands.topics import topics
+from deploy.commands.up import up
 from deploy.commands.worker import worker
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (provision, worker, publish, topics):
+for command in (up, provision, worker, publish, topics):
     app.command()(command)
 
 

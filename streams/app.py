@@ -158,15 +158,28 @@ class StageReporter:
 def run_worker(settings: Settings, site: Site) -> int:
     """Run a worker until a signal ends it. Returns an exit code. Raises WorkerError, SecretUnreadableError."""
     app, partitions = build_app(settings, site)
-    worker = faust.Worker(
+    worker = _Worker(
         app, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True, loop=_new_loop()
     )
-    del partitions
+    worker.partitions = partitions
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+class _Worker(faust.Worker):
+    """Faust's worker, which ends our loops first."""
+
+    partitions: Partitions
+
+    async def _stop_on_signal(self, signal: Any) -> None:
+        # What is in work is finished or aborted by closing its loop. What waits will be read again by whoever owns the
+        # partition next: nothing will acknowledge it here, so Faust must not wait for that.
+        await self.partitions.close()
+        self.app.conf.stream_wait_empty = False
+        await super()._stop_on_signal(signal)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

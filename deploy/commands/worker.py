@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import time
 from typing import Annotated
 
 import typer
@@ -15,6 +18,9 @@ from schemas.settings import SecretUnreadableError, Settings
 
 def worker(
     site: Annotated[str | None, typer.Option(help="The site to work for; default: SALLYPORT_SITE.")] = None,
+    while_parent_lives: Annotated[
+        bool, typer.Option("--while-parent-lives", hidden=True, help="End when the process that started this one ends.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say more of what it does.")] = False,
 ) -> None:
     """Run a worker of a site: it identifies, folds, raises alerts and discloses them, until a signal ends it.
@@ -24,13 +30,26 @@ def worker(
 
     Example: sallyport worker --site demo
     """
+    if while_parent_lives:
+        threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
     # Faust reads its environment when it is imported; other commands need not wait for it.
     from streams.app import WorkerError, run_worker  # noqa: PLC0415
 
-    logging.basicConfig(level="INFO" if verbose else "WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level="INFO" if verbose else "WARNING", format=line)
     try:
         settings = settings_for(Settings(), site)
         code = run_worker(settings, load_site(settings))
     except (WorkerError, SiteError, SecretUnreadableError) as error:
         fail(str(error))
     raise typer.Exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """End at once when the parent is gone: a supervisor that was killed can't end its workers.
+
+    Nothing is lost: what was not committed is aborted, and read again by the next worker.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
