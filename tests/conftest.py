@@ -48,7 +48,6 @@ def settings_in(home: Path) -> Settings:
             controller_port=controller,
             registry_port=registry,
             kafka_heap="384m",
-            registry_user="admin",
         )
 
 
