@@ -256,13 +256,15 @@ def test_a_desk_that_the_site_names_no_more_is_cut_off_even_while_it_reads(bus: 
     assert next_error(consumer) == KafkaError._PARTITION_EOF
     result = provision(bus, site.model_copy(update={"recipients": ()}))
     assert (What.USER, user, Did.REMOVED) in differences(result)
+    # A fetch that was waiting when the rights went is still answered, by the broker's design; no other is.
+    answer = next_error(consumer)
+    while answer == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        answer = next_error(consumer)
+    assert answer == KafkaError.TOPIC_AUTHORIZATION_FAILED
     producer = Producer(bus.kafka("revoked.bus"))
     producer.produce(topic, b"not for it any more", key=b"k", partition=0)
     assert producer.flush(SECONDS) == 0
-    answer = next_error(consumer)
-    if answer == KafkaError.GROUP_AUTHORIZATION_FAILED:
-        answer = next_error(consumer)
-    assert answer == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert all(message.error() is not None for message in consumer.consume(10, timeout=1))
     consumer.close()
     assert not can_log_in(bus, user, password)
     assert not (bus.secrets_path / user).exists()
