@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from deploy.commands.import_ import import_app
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
 from deploy.commands.topics import topics
@@ -28,6 +29,9 @@ def _root() -> None:
 
 for command in (up, provision, worker, publish, topics):
     app.command()(command)
+
+
+app.add_typer(import_app, name="import")
 
 
 def main() -> None:

@@ -1,0 +1,195 @@
+"""`sallyport import`: histories of source systems into a history site."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deploy.changes import ProvisionError
+from deploy.commands.errors import fail
+from deploy.provision import provision
+from deploy.sites import load_site, settings_for
+from producers.adapters.roster import Jail, Summary
+from producers.adapters.roster_file import NYC_COLUMNS, Problem
+from producers.publisher import Publisher, PublishError
+from producers.roster_import import (
+    Day,
+    Files,
+    ImportRefusedError,
+    LastList,
+    SiteClock,
+    days,
+    judge,
+    publish_days,
+    quarantine,
+)
+from producers.spool import SpoolFullError
+from schemas.agreements import SiteError
+from schemas.registry_client import NotRegisteredError, RegistryAway
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+
+import_app = typer.Typer(help="Import the history of a source system into a history site.", no_args_is_help=True)
+SHOWN = 30
+"""Problems shown to a person; the rest is counted."""
+
+
+@import_app.callback()
+def _parts() -> None:
+    """Keeps Typer from folding the single part into the command."""
+
+
+@import_app.command("roster")
+def roster(
+    files: Annotated[list[Path], typer.Argument(help="A list of everybody in custody a day: CSV, gzipped or not.")],
+    site: Annotated[str, typer.Option(help="The history site.")] = "nyc-history",
+    agency: Annotated[str | None, typer.Option(help="The jail's agency; default: the site's first.")] = None,
+    facility: Annotated[str | None, typer.Option(help="The facility; default: the agency's first.")] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help='Your names of the columns, in TOML: id = "BookingNo", admitted = ...')
+    ] = None,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Go on without damaged files; copy them to quarantine with the reason.")
+    ] = False,
+    allow_gaps: Annotated[bool, typer.Option("--allow-gaps", help="Accept that days are missing.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also the days that were imported before; nothing is published twice.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read and compare; needs no bus.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON.")] = False,
+) -> None:
+    """Import a jail's daily custody lists: compared day by day, they become events.
+
+    All files are read and judged before anything is published; a damaged one stops the import unless --set-aside.
+    Importing twice changes nothing. Exit codes: 0 done, 1 refused: nothing was published, 2 can't import.
+
+    Example: sallyport import roster 2022-07-*.csv.gz --dry-run --json
+    """
+    console = Console(stderr=True)
+    try:
+        settings = settings_for(Settings(), site)
+        described = load_site(settings)
+        jail = _jail(described, agency, facility)
+        names = _columns(columns)
+        last = LastList(settings.home, described.name, jail.facility.id)
+        before = None if again else last.read()
+        with _progress(console, as_json) as progress:
+            judging = progress.add_task("Reading", total=len(files))
+            judged = judge(
+                files,
+                before,
+                columns=names,
+                set_aside=set_aside,
+                gaps_allowed=allow_gaps,
+                progress=lambda: progress.advance(judging),
+            )
+            if judged.set_aside:
+                _put_aside(judged, settings, described, dry_run, console)
+            summary = Summary()
+            all_days = days(judged, before, jail, summary, names)
+            doing = progress.add_task("Comparing" if dry_run else "Importing", total=len(judged.days))
+            if dry_run:
+                for _ in all_days:
+                    progress.advance(doing)
+            else:
+
+                def done(day: Day) -> None:
+                    last.write(day.snapshot)
+                    progress.advance(doing)
+
+                with console.status(f"Provisioning {described.name} ..."):
+                    provision(settings, described)
+                with ExitStack() as stack:
+                    publisher = stack.enter_context(Publisher(settings, described, jail.agency.id))
+                    clock = SiteClock(settings, described, jail.agency.id, console.print)
+                    publish_days(all_days, publisher, clock, done)
+    except ImportRefusedError as error:
+        _refuse(error.problems, as_json)
+    except (SiteError, ProvisionError, PublishError, SpoolFullError, SecretUnreadableError) as error:
+        fail(str(error))
+    except (RegistryAway, NotRegisteredError, ValueError, OSError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps({**summary.as_json(), "files_set_aside": sorted({p.file for p in judged.set_aside})}))
+    else:
+        _show(summary, dry_run)
+
+
+def _jail(site: Site, agency: str | None, facility: str | None) -> Jail:
+    if site.clock != "history":
+        raise SiteError(f"{site.name} is a live site: history is imported only into a site of its own")
+    which = agency or site.agencies[0].id
+    if which not in site.agency_by_id:
+        raise SiteError(f"no agency {which!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
+    own = {f.id: f for f in site.facilities if f.agency == which}
+    if not own or (facility is not None and facility not in own):
+        raise SiteError(
+            f"{which} has no facility {facility or ''} on site {site.name}; it has {', '.join(own) or 'none'}"
+        )
+    return Jail(site.agency_by_id[which], own[facility] if facility else next(iter(own.values())))
+
+
+def _columns(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        return NYC_COLUMNS
+    given = tomllib.loads(path.read_text(encoding="utf-8"))
+    unknown = sorted(set(given) - set(NYC_COLUMNS))
+    if unknown:
+        raise ValueError(f"{path}: {', '.join(unknown)} is none of {', '.join(NYC_COLUMNS)}")
+    return {**NYC_COLUMNS, **given}
+
+
+def _progress(console: Console, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("days"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet,
+    )
+
+
+def _put_aside(judged: Files, settings: Settings, site: Site, dry_run: bool, console: Console) -> None:
+    for problem in judged.set_aside[:SHOWN]:
+        console.print(f"set aside: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if not dry_run:
+        directory = settings.home / "quarantine" / site.name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        quarantine(judged.set_aside, directory)
+        console.print(f"copies and reasons are in {directory}", markup=False, soft_wrap=True)
+
+
+def _refuse(problems: tuple[Problem, ...], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"problems": [{"file": p.file, "line": p.line, "why": p.why} for p in problems]}))
+    for problem in problems[:SHOWN]:
+        typer.echo(f"sallyport: {problem}", err=True)
+    if len(problems) > SHOWN:
+        typer.echo(f"sallyport: and {len(problems) - SHOWN} more", err=True)
+    typer.echo("sallyport: nothing was published", err=True)
+    raise typer.Exit(1)
+
+
+def _show(summary: Summary, dry_run: bool) -> None:
+    done = summary.as_json()
+    table = Table(title="Would be imported" if dry_run else "Imported", title_justify="left")
+    table.add_column("")
+    table.add_column("count", justify="right")
+    table.add_row("days", f"{done['days']:,}")
+    table.add_row("  of these the same as the day before", f"{done['repeated_days']:,}")
+    table.add_row("rows", f"{done['rows']:,}")
+    for section, title in (("events", "event"), ("set_aside", "set aside"), ("not_carried", "not carried")):
+        for what, count in done[section].items():
+            table.add_row(f"{title}: {what}", f"{count:,}")
+    Console().print(table)
