@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final
 
-import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+# confluent-kafka talks through httpx or its successor, whichever it finds: only it knows whose errors come.
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.avro_files import whole_schema

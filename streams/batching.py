@@ -247,9 +247,9 @@ def tuned_app_settings(datadir: Path) -> Mapping[str, Any]:
         # it would be a hung worker that holds up all.
         "broker_rebalance_timeout": 30.0,
         "broker_request_timeout": 40.0,
-        # What a successor reads again is what was done since the last commit. One commit is one small
-        # request.
-        "broker_commit_interval": 0.5,
+        # What a successor reads again is what was done since the last commit, and an importer waits for it after
+        # each day. One commit is one small request.
+        "broker_commit_interval": 0.1,
         # No bound in records: a batch is bounded by bytes (next line), and a bound in records is shared by
         # all partitions of one poll, so that the first one's backlog would starve the others.
         "broker_max_poll_records": None,

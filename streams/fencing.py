@@ -51,6 +51,8 @@ class PartitionWriter:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
             # Records of a batch are handed over at once and then waited for: lingering would only delay them.
             "linger.ms": 0,
+            # A dead letter holds all that an inbound topic takes, and its headers.
+            "message.max.bytes": 2 * 1024 * 1024,
             "queue.buffering.max.messages": 200_000,
             "socket.nagle.disable": True,
             "log_level": 2,

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker  # type: ignore[import-untyped]
 import httpx
@@ -16,6 +17,7 @@ from testcontainers.core.container import DockerContainer
 
 from deploy.embedded import EmbeddedBus
 from schemas.settings import Settings
+from tests.working_site import WorkingSite
 
 REGISTRY_IMAGE = "apicurio/apicurio-registry:3.3.3"
 
@@ -103,3 +105,17 @@ def _until_it_answers(url: str, seconds: float = 60) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+@pytest.fixture
+def a_site(bus: Settings, tmp_path: Path) -> Iterator[Callable[..., WorkingSite]]:
+    """Makes sites with names of their own on the bus; their workers end with the test."""
+    made: list[WorkingSite] = []
+
+    def make(name: str, **how: Any) -> WorkingSite:
+        made.append(WorkingSite.make(bus, tmp_path, name, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()

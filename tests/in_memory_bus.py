@@ -129,7 +129,7 @@ class InMemoryBus:
         while pending := self.pending():
             where = choose.choice(pending) if choose else pending[0]
             batch = choose.randint(1, 7) if choose else 1_000_000
-            self.step(where, batch, commit=not choose or choose.random() < 0.7)  # noqa: PLR2004
+            self.step(where, batch, commit=not choose or choose.random() < 0.7)
             if choose and choose.random() < crash:
                 self.restart(choose.choice(list(self.running)))
 

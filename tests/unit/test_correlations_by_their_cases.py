@@ -64,7 +64,7 @@ def test_a_correlation_without_cases_of_every_aspect_is_refused(rule: str) -> No
     assert {case["aspect"] for case in told["case"]} == ASPECTS
 
 
-@pytest.mark.parametrize("correlation", (*PERSON_CORRELATIONS, *UNIT_CORRELATIONS), ids=RULES)
+@pytest.mark.parametrize("correlation", [*PERSON_CORRELATIONS, *UNIT_CORRELATIONS], ids=RULES)
 def test_a_correlation_says_what_it_detects_what_it_misses_and_what_to_do(correlation: Any) -> None:
     module = __import__(correlation.situations.__module__, fromlist=["__doc__"])
     for words in ("Detects:", "Misses:", "The recipient should:"):

@@ -1,0 +1,209 @@
+"""A site on the tests' real bus: provisioned, worked for by real worker processes, read back from its topics."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from deploy.provision import provision
+from deploy.sites import SITES_DIR
+from producers.publisher import Publisher
+from schemas import topics
+from schemas.codec import decode, encode
+from schemas.events import Event
+from schemas.registry_client import SchemaCache, registry_client, schema_ids
+from schemas.settings import Settings
+from schemas.site import Site, read_site
+from streams.agents import input_topics
+from streams.facts import TICK_KEY
+from tests.county import agency_of
+
+WAIT_S = 60.0
+"""Seconds that anything may take before a test fails."""
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
+    """Wait until something holds; fail saying what did not."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.02)
+
+
+@dataclass
+class WorkingSite:
+    """A site, its settings, and the workers that a test started for it."""
+
+    settings: Settings
+    directory: Path
+    site: Site
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @classmethod
+    def make(
+        cls, settings: Settings, parent: Path, name: str, partitions: int = 2, clock: str = "live", like: str = "demo"
+    ) -> WorkingSite:
+        """A shipped site under another name, provisioned."""
+        directory = parent / name
+        shutil.copytree(SITES_DIR / like, directory)
+        shipped = read_site(directory)
+        text = (directory / "site.toml").read_text()
+        for old, new in (
+            (f'name = "{shipped.name}"', f'name = "{name}"'),
+            (f"partitions = {shipped.partitions}", f"partitions = {partitions}"),
+            (f'clock = "{shipped.clock}"', f'clock = "{clock}"'),
+        ):
+            assert old in text
+            text = text.replace(old, new, 1)
+        (directory / "site.toml").write_text(text)
+        site = read_site(directory)
+        provision(settings, site)
+        return cls(settings.model_copy(update={"site_file": directory}), directory, site)
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def start_worker(self, program: Sequence[str] = ("-m", "deploy", "worker")) -> subprocess.Popen[bytes]:
+        """Start a worker process; `program` runs another one than `sallyport worker`."""
+        environment = {
+            **os.environ,
+            "SALLYPORT_HOME": str(self.settings.home),
+            "SALLYPORT_SITE_FILE": str(self.directory),
+            "SALLYPORT_KAFKA_PORT": str(self.settings.kafka_port),
+            "SALLYPORT_REGISTRY_PORT": str(self.settings.registry_port),
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
+            worker = subprocess.Popen([sys.executable, *program], env=environment, stdout=log, stderr=log)
+        self.workers.append(worker)
+        return worker
+
+    def said(self, worker: subprocess.Popen[bytes]) -> str:
+        """What a worker wrote."""
+        return (self.directory / f"worker-{self.workers.index(worker)}.log").read_text()
+
+    def end(self) -> None:
+        """End every worker."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+            worker.wait()
+
+    # -- the way in ----------------------------------------------------------------------------------------------
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Publish events, each as its agency, and wait until the broker has them."""
+        by_agency: dict[str, list[Event]] = {}
+        for event in events:
+            by_agency.setdefault(agency_of(event), []).append(event)
+        for agency, of_it in by_agency.items():
+            with Publisher(self.settings, self.site, agency) as publisher:
+                publisher.publish_many(of_it)
+                assert publisher.flush(WAIT_S) == 0
+
+    def write(self, user: str, topic: str, value: bytes | None, key: bytes = b"k", partition: int = 0) -> None:
+        """Put bytes on a topic as one of the site's users."""
+        producer = Producer(self.settings.kafka(self.site.user(user)))
+        failed: list[KafkaError] = []
+        producer.produce(
+            topic, value, key, partition, on_delivery=lambda error, _: failed.append(error) if error else None
+        )
+        assert producer.flush(WAIT_S) == 0
+        assert failed == []
+
+    def tick(self, time_us: int) -> None:
+        """Put a tick on a history site's clock."""
+        topic = topics.clock(self.site.name)
+        ids = schema_ids(registry_client(self.settings), self.site, [topic])
+        self.write("clock", topic, encode("Tick", {"time": time_us}, ids[topic, "Tick"]), TICK_KEY)
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def read(self, topic: str, user: str = "bus") -> list[Any]:
+        """All committed messages of a topic, in order of partition and offset."""
+        who = self.site.user(user)
+        consumer = Consumer(
+            {
+                **self.settings.kafka(who),
+                "group.id": who if user != "bus" else topics.consumer_group(self.site.name),
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+            }
+        )
+        partitions = list(consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        found, ended, deadline = [], 0, time.monotonic() + WAIT_S
+        while ended < len(partitions):
+            message = consumer.poll(0.1)
+            assert time.monotonic() < deadline, f"{topic} was not read to its end"
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                found.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended += 1
+            else:
+                raise AssertionError(error.str())
+        consumer.close()
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+    def records(self, topic: str, user: str = "bus") -> list[dict[str, Any]]:
+        """All records of a topic, decoded, ticks left out."""
+        cache = SchemaCache(registry_client(self.settings))
+        messages = [m for m in self.read(topic, user) if m.value() is not None and m.key() != TICK_KEY]
+        cache.ensure([m.value() for m in messages])
+        return [decode(m.value(), cache)[1] for m in messages]
+
+    def open_alerts(self) -> dict[str, dict[str, Any]]:
+        """Open alerts by id."""
+        last = {alert["alert_id"]: alert for alert in self.records(topics.alerts_raised(self.site.name))}
+        return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
+
+    def shown_to(self, recipient: str, kind: str = "housing") -> dict[str, dict[str, Any]]:
+        """What a recipient has open, read as that recipient."""
+        topic = topics.alerts_for(self.site.name, recipient, kind)
+        last = {alert["alert_id"]: alert for alert in self.records(topic, recipient)}
+        return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
+
+    def until_settled(self, tick: int | None = None) -> None:
+        """Wait until the stages have processed all there is, and, where given, this tick everywhere."""
+        until(lambda: self._settled(tick), "the workers had processed everything")
+
+    def _settled(self, tick: int | None) -> bool:
+        reports: dict[tuple[str, int], dict[str, Any]] = {}
+        for report in self.records(topics.stage_reports(self.site.name)):
+            reports[report["stage"], report["partition"]] = report
+        folding = [r for (stage, _), r in reports.items() if stage in {"person", "facility", "disclose"}]
+        alive = all(r["state"] == "LIVE" and r["lag"] == 0 for r in reports.values())
+        ticked = tick is None or all(r["tick"] >= tick for r in folding)
+        return len(folding) == 3 * self.site.partitions and alive and ticked and self._nothing_left()
+
+    def _nothing_left(self) -> bool:
+        """Whether the workers' group has committed the last record of every inbound topic."""
+        who = self.site.user("bus")
+        group = topics.consumer_group(self.site.name)
+        consumer = Consumer({**self.settings.kafka(who), "group.id": group, "enable.auto.commit": False})
+        parts = [
+            TopicPartition(name, n) for name in input_topics("identify", self.site) for n in range(self.site.partitions)
+        ]
+        committed = consumer.committed(parts, timeout=WAIT_S)
+        done = all(
+            part.offset >= consumer.get_watermark_offsets(part, timeout=WAIT_S)[1]
+            or consumer.get_watermark_offsets(part, timeout=WAIT_S)[1] == 0
+            for part in committed
+        )
+        consumer.close()
+        return done
