@@ -137,9 +137,7 @@ def decode(
         raise DecodeError(Undecodable.WRONG_TYPE, f"{schema.name} is no record of the contract") from error
     except Exception as error:
         # fastavro raises whatever its C code runs into on broken bytes: EOFError, IndexError, ValueError, ...
-        raise DecodeError(
-            Undecodable.BROKEN_AVRO, f"the bytes do not fit the schema of {schema.name}"
-        ) from error
+        raise DecodeError(Undecodable.BROKEN_AVRO, f"the bytes do not fit the schema of {schema.name}") from error
     if buffer.read(1):
         raise DecodeError(Undecodable.BROKEN_AVRO, f"bytes are left over after the {schema.name}")
     if not isinstance(record, dict):

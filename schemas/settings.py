@@ -1,6 +1,7 @@
 """Settings: where the bus is and who we are on it. The only place that reads the environment.
 
-Every field is an environment variable `SALLYPORT_<NAME>`; `docs/operations.md` holds the table, and a test keeps it current.
+Every field is an environment variable `SALLYPORT_<NAME>`; `docs/operations.md` holds the table, and a test keeps it
+current.
 """
 
 from __future__ import annotations
@@ -40,17 +41,13 @@ class Settings(BaseSettings):
         description="A site's directory (site.toml and agreements). Empty: the sites shipped in deploy/sites.",
     )
     site: str = Field(default="demo", description="The site a command works on: the prefix of its topics.")
-    embedded: bool = Field(
-        default=True, description="Run our own Kafka and registry; false: use an existing bus."
-    )
+    embedded: bool = Field(default=True, description="Run our own Kafka and registry; false: use an existing bus.")
     bind: str = Field(default="127.0.0.1", description="Address that the embedded bus listens on.")
     kafka_port: int = Field(default=19092, description="Port of the embedded broker (SASL_SSL).")
     controller_port: int = Field(default=19093, description="Port of the embedded broker's controller.")
     registry_port: int = Field(default=18081, description="Port of the embedded registry (HTTPS).")
     kafka_heap: str = Field(default="512m", description="Heap of the embedded broker (Java -Xmx).")
-    bootstrap: str | None = Field(
-        default=None, description="host:port of an existing Kafka. Empty: the embedded one."
-    )
+    bootstrap: str | None = Field(default=None, description="host:port of an existing Kafka. Empty: the embedded one.")
     registry: str | None = Field(
         default=None, description="URL of a Confluent-compatible registry. Empty: the embedded one."
     )

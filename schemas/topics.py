@@ -56,10 +56,10 @@ def inbound(site: str, agency: str, event_type: str) -> str:
 
 def parse_inbound(topic: str) -> tuple[str, str, str]:
     """(site, agency, event type) of an inbound topic. Raises ValueError for any other topic."""
-    parts = topic.split(".")
-    if len(parts) != 4 or parts[2] not in _TYPE_OF_KEBAB or parts[3] != VERSION:
-        raise ValueError(f"{topic} is no inbound topic")
-    return parts[0], parts[1], _TYPE_OF_KEBAB[parts[2]]
+    match topic.split("."):
+        case [site, agency, kind, version] if kind in _TYPE_OF_KEBAB and version == VERSION:
+            return site, agency, _TYPE_OF_KEBAB[kind]
+    raise ValueError(f"{topic} is no inbound topic")
 
 
 def agency_prefix(site: str, agency: str) -> str:

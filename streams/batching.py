@@ -104,7 +104,8 @@ class WholeBatch(faust.Schema[None, Batch]):
     def loads_value(self, app: AppT, message: Message, **_: Any) -> Batch:  # noqa: ARG002
         """The batch that `BatchConsumer` put there."""
         batch = message.value
-        assert isinstance(batch, Batch), "the app reads without BatchTransport: call read_by_the_batch(app)"
+        if not isinstance(batch, Batch):
+            raise TypeError("the app reads without BatchTransport: call read_by_the_batch(app)")
         return batch
 
 

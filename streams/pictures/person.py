@@ -230,8 +230,7 @@ class PersonPicture:
 
     def _joinings_stand(self, fact: Fact) -> bool:
         return all(
-            j.event_key not in self._withdrawn and (j.purge_by is None or self.now < j.purge_by)
-            for j in fact.joined_by
+            j.event_key not in self._withdrawn and (j.purge_by is None or self.now < j.purge_by) for j in fact.joined_by
         )
 
     def purge_times(self, person: str) -> Iterable[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from hypothesis import event as hypothesis_event
 from hypothesis import given, settings
@@ -41,7 +42,7 @@ def an_event(draw: st.DrawFn) -> Event:
                 "CustodyEnded",
                 "NoLongerListed",
                 "EventWithdrawn",
-            ]  # fmt: skip
+            ]
         )
     )
     day = draw(days)
@@ -55,12 +56,16 @@ def an_event(draw: st.DrawFn) -> Event:
         agency = "county-jail" if target.startswith("jail") else "city-pd"
         return event(kind, day=day, agency=agency, name=f"withdraw-{target}", target_event_id=event_id(target))
     person = draw(people)
-    extra: dict[str, object] = {
+    extras: dict[str, dict[str, Any]] = {
         "HousingAssigned": {"unit": draw(st.sampled_from(UNITS))},
         "CustodyClassified": {"level": draw(st.sampled_from(["MINIMUM", "MEDIUM", "MAXIMUM"]))},
-        "AffiliationValidated": {"group": draw(st.sampled_from(GROUPS)), "status": draw(st.sampled_from(["MEMBER", "SUSPECT", "DROPOUT"]))},
+        "AffiliationValidated": {
+            "group": draw(st.sampled_from(GROUPS)),
+            "status": draw(st.sampled_from(["MEMBER", "SUSPECT", "DROPOUT"])),
+        },
         "AffiliationReported": {"group": draw(st.sampled_from(GROUPS))},
-    }.get(kind, {})  # fmt: skip
+    }
+    extra = extras.get(kind, {})
     owner = "police" if kind == "AffiliationReported" else "jail"
     purge = draw(st.sampled_from([None, None, day + 7]))
     return event(kind, person, day=day, name=f"{owner}-{number}", sid=draw(sids(person)), purge_day=purge, **extra)
