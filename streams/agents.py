@@ -91,13 +91,20 @@ class Partitions:
         self._schema_ids = schema_ids
         self._on_broken = on_broken
         self._sources = sources(site)
+        self._generation = -1
         self.running: dict[tuple[str, int], Running] = {}
 
     # -- owning --------------------------------------------------------------------------------------------------
 
-    async def own(self, numbers: frozenset[int]) -> None:
-        """Run the loops of these partition numbers and no others; what is kept goes on as it is."""
-        gone = [where for where in self.running if where[1] not in numbers]
+    async def own(self, numbers: frozenset[int], generation: int) -> None:
+        """Run the loops of these partition numbers and no others; what is kept goes on as it is.
+
+        `generation` is the consumer group's. Where one was missed (this worker was stopped, or cut off), somebody else
+        may have owned the partitions meanwhile: what was folded then is missing here, so nothing is kept.
+        """
+        keeps = numbers if generation == self._generation + 1 else frozenset()
+        self._generation = generation
+        gone = [where for where in self.running if where[1] not in keeps]
         await asyncio.gather(*(self._stop(where) for where in gone))
         for number in sorted(numbers):
             for stage in STAGES:
@@ -107,7 +114,7 @@ class Partitions:
 
     async def close(self) -> None:
         """Stop every loop; nothing more is written."""
-        await self.own(frozenset())
+        await self.own(frozenset(), self._generation)
 
     def _start(self, stage: str, number: int) -> None:
         writer = PartitionWriter(self._settings, self.site, stage, number)

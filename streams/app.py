@@ -58,7 +58,7 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     read_by_the_batch(app)
     for stage in STAGES:
         _declare(app, stage, site, partitions)
-    app.on_partitions_assigned.connect(_on_assigned(partitions), weak=False)
+    app.on_partitions_assigned.connect(_on_assigned(app, partitions), weak=False)
     reporter = StageReporter(settings, site, partitions, ids[topics.stage_reports(site.name), "StageReported"])
     app.timer(REPORT_EVERY_S)(reporter.report(app))
     return app, partitions
@@ -83,9 +83,9 @@ def _declare(app: faust.App, stage: str, site: Site, partitions: Partitions) -> 
     app.agent(batch_topic(app, *input_topics(stage, site)), name=f"{site.name}.{stage}")(body)
 
 
-def _on_assigned(partitions: Partitions) -> Any:
+def _on_assigned(app: faust.App, partitions: Partitions) -> Any:
     async def assigned(_: Any, parts: Iterable[TP], **__: Any) -> None:
-        await partitions.own(frozenset(part.partition for part in parts))
+        await partitions.own(frozenset(part.partition for part in parts), app.consumer_generation_id)
 
     return assigned
 
