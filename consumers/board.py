@@ -1,0 +1,544 @@
+"""The board: what a desk knows. A pure fold of what its topics say into open alerts, notices and blindness.
+
+Nothing is read or written here, and time is an argument: microseconds since 1970-01-01T00:00:00Z, by the desk's clock
+where it is called `now`. Whatever order the topics come in, and however often a record is sent, the board is the same
+in the end; `tests/property/test_board_laws.py` holds it to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from consumers.printable import printable
+from schemas.site import Site
+
+SECOND: Final = 1_000_000
+OVER_SHOWN: Final = 120 * SECOND
+"""How long a withdrawn alert is still shown, as over."""
+PATIENCE: Final = 10 * SECOND
+"""How old a tick or a report may be before the desk calls itself blind, and how long it may take to start."""
+MUCH_LAG: Final = 1000
+"""Records not processed from which a stage counts as behind."""
+SEVERITIES: Final = ("UNKNOWN", "CRITICAL", "HIGH", "MEDIUM", "LOW")
+"""In the order of the list. A severity that this version does not know may be graver than all that it knows."""
+FOLDING: Final = ("person", "facility", "disclose")
+"""Stages in which time passes by ticks."""
+REPORTING: Final = ("identify", *FOLDING)
+"""Stages that report for every partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person whom an alert concerns, as far as the recipient may see."""
+
+    name: str | None
+    booking_number: str | None
+    linked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One thing that an alert rests on."""
+
+    text: str
+    agency: str
+    event_time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An open alert, as the recipient may see it."""
+
+    alert_id: str
+    revision: int
+    kind: str
+    rule: str | None
+    severity: str
+    confidence: str
+    facility: str | None
+    unit: str | None
+    headline: str
+    persons: tuple[Person, ...]
+    why: tuple[Why, ...]
+    left_out: int
+    actions: tuple[str, ...]
+    agreements: tuple[str, ...]
+    until: int | None
+    at: int
+    opened: int
+    """`at` of the first revision of it that the board saw since it was last closed."""
+    group: str | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Alert:
+        """From a record AlertDisclosed that is OPEN."""
+        return cls(
+            record["alert_id"],
+            record["revision"],
+            record["kind"],
+            record["rule"],
+            record["severity"],
+            record["confidence"],
+            record["facility"],
+            _or_none(record["unit"]),
+            printable(record["headline"] or "An alert whose headline may not be shown to this desk"),
+            tuple(
+                Person(_or_none(s["name"]), _or_none(s["booking_number"]), _or_none(s["linked_by"]))
+                for s in record["subjects"]
+            ),
+            tuple(Why(printable(w["text"]), w["agency"], w["event_time"]) for w in record["why"]),
+            record["left_out"],
+            tuple(printable(action) for action in record["actions"]),
+            tuple(record["agreements"]),
+            record["until"],
+            record["at"],
+            record["at"],
+            record["group"],
+        )
+
+
+def _or_none(text: str | None) -> str | None:
+    return printable(text) if text else None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """That somebody at this recipient's desks took note of a revision."""
+
+    revision: int
+    by: str
+    at: int
+
+
+class Standing(StrEnum):
+    """What is to be done about an alert at the desk."""
+
+    OPEN = "OPEN"
+    CHANGED = "CHANGED"
+    """It changed since it was acknowledged."""
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    OVER = "OVER"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An alert on the board."""
+
+    alert: Alert
+    standing: Standing
+    acknowledged: Acknowledged | None
+    over_at: int | None = None
+    """When the desk heard that it is over."""
+    over_by: str | None = None
+    """Kind of cause of its end, as the record has it."""
+    over_group: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other lines."""
+        return self.alert.alert_id
+
+    @property
+    def group(self) -> str | None:
+        """The mass change that brought it to where it is."""
+        return self.alert.group if self.over_at is None else self.over_group
+
+    @property
+    def rank(self) -> tuple[int, bool, int, str]:
+        """Severity first, what is acknowledged below the rest of it, then who waits longest."""
+        return (
+            SEVERITIES.index(self.alert.severity),
+            self.standing is Standing.ACKNOWLEDGED,
+            self.alert.opened,
+            self.alert.alert_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Alerts that one mass change touched, shown as one line."""
+
+    group: str
+    entries: tuple[Entry, ...]
+    """Two or more, in order."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other lines."""
+        return f"group/{self.group}"
+
+
+class Blind(StrEnum):
+    """Why the desk may miss something, the cause that explains others first."""
+
+    UNREACHABLE = "UNREACHABLE"
+    REFUSED = "REFUSED"
+    REGISTRY_AWAY = "REGISTRY_AWAY"
+    READING = "READING"
+    UNREADABLE = "UNREADABLE"
+    NO_REPORT = "NO_REPORT"
+    STOPPED = "STOPPED"
+    REFOLDING = "REFOLDING"
+    NO_TICK = "NO_TICK"
+    BEHIND = "BEHIND"
+
+
+LINKS: Final = (Blind.UNREACHABLE, Blind.REFUSED, Blind.REGISTRY_AWAY)
+"""Causes that the feed itself tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blindness:
+    """One cause of blindness."""
+
+    why: Blind
+    since: int
+    """Microseconds."""
+    where: str = ""
+    """Stages and partitions concerned, such as "person 2"."""
+    number: int = 0
+    """REFOLDING: percent done. BEHIND: records not processed. UNREADABLE: records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whether the desk sees."""
+
+    starting: bool
+    """It has not run long enough to tell."""
+    blind: tuple[Blindness, ...]
+    """Empty: it sees everything."""
+    tick: int
+    """Time up to which everything disclosed is known, by the log; 0: no tick yet."""
+
+
+class ChangeKind(StrEnum):
+    """What happened to an alert."""
+
+    OPENED = "opened"
+    CHANGED = "changed"
+    OVER = "over"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something on the board changed."""
+
+    what: ChangeKind
+    entry: Entry
+
+
+# -- what a feed says ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSaid:
+    """A record AlertDisclosed."""
+
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertForgotten:
+    """A tombstone on a topic of alerts."""
+
+    alert_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSaid:
+    """A record DeskActionTaken."""
+
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSaid:
+    """A record StageReported."""
+
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that can't be decoded, by topic and key: until the next one of that key the desk misses something."""
+
+    topic: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """The bus can't be read."""
+
+    why: Blind
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBack:
+    """The bus can be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Everything that was there at the start has been said."""
+
+
+Said = AlertSaid | AlertForgotten | ActionSaid | ReportSaid | Unreadable | LinkLost | LinkBack | CaughtUp
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    alert: Alert
+    at: int
+    by: str
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The newest report of a stage of a partition."""
+
+    state: str
+    state_since: int
+    behind_since: int | None
+    tick: int
+    lag: int
+    done: int
+    total: int
+    at: int
+
+
+class Board:
+    """What one recipient's desk knows. `started` is when it began to read."""
+
+    def __init__(self, site: Site, recipient: str, started: int) -> None:
+        self._live = site.clock == "live"
+        self._partitions = site.partitions
+        self._recipient = recipient
+        self._started = started
+        self._revisions: dict[str, int] = {}
+        self._open: dict[str, Alert] = {}
+        self._over: dict[str, _Over] = {}
+        self._acknowledged: dict[str, tuple[Acknowledged, str]] = {}
+        self._reports: dict[tuple[str, int], _Report] = {}
+        self._unreadable: dict[tuple[str, str], int] = {}
+        self._lost: LinkLost | None = None
+        self._clock_behind = 0
+        self.caught_up = False
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    def fold(self, said: Said, now: int) -> Change | None:
+        """Take in one thing that the feed said; what changed by it, if anything did."""
+        match said:
+            case AlertSaid(record):
+                return self._fold_alert(record, now)
+            case AlertForgotten(alert_id):
+                return self._forget(alert_id, now)
+            case ActionSaid(record):
+                return self._fold_action(record)
+            case ReportSaid(record):
+                self._fold_report(record, now)
+            case Unreadable(topic, key):
+                self._unreadable.setdefault((topic, key), now)
+            case LinkLost():
+                self._lost = said if self._lost is None else replace(said, since=self._lost.since)
+            case LinkBack():
+                self._lost = None
+            case CaughtUp():
+                self.caught_up = True
+        return None
+
+    def readable(self, topic: str, key: str) -> None:
+        """A record of that key was decoded: what could not be read before is replaced."""
+        self._unreadable.pop((topic, key), None)
+
+    def _fold_alert(self, record: Mapping[str, Any], now: int) -> Change | None:
+        alert_id = record["alert_id"]
+        if record["recipient"] != self._recipient or record["revision"] <= self._revisions.get(alert_id, 0):
+            return None
+        self._revisions[alert_id] = record["revision"]
+        if record["state"] == "WITHDRAWN":
+            return self._close(alert_id, now, record["cause"]["kind"], record["group"])
+        alert = Alert.of(record)
+        was = self._open.get(alert_id)
+        self._over.pop(alert_id, None)
+        if was is not None:
+            alert = replace(alert, opened=was.opened)
+        self._open[alert_id] = alert
+        return Change(ChangeKind.OPENED if was is None else ChangeKind.CHANGED, self._entry(alert))
+
+    def _forget(self, alert_id: str, now: int) -> Change | None:
+        # Whoever writes of it again begins to count anew.
+        self._revisions.pop(alert_id, None)
+        return self._close(alert_id, now, "UNKNOWN", None)
+
+    def _close(self, alert_id: str, now: int, by: str, group: str | None) -> Change | None:
+        alert = self._open.pop(alert_id, None)
+        if alert is None:
+            return None
+        over = _Over(alert, now, by, group)
+        # What was over before this desk looked is nothing that its user saw.
+        if self.caught_up:
+            self._over[alert_id] = over
+        return Change(ChangeKind.OVER, self._over_entry(over))
+
+    def _fold_action(self, record: Mapping[str, Any]) -> Change | None:
+        if record["action"] != "ACKNOWLEDGE" or record["recipient"] != self._recipient:
+            return None
+        alert_id = record["alert_id"]
+        said = Acknowledged(record["revision"], printable(record["by"]), record["at"])
+        known = self._acknowledged.get(alert_id)
+        # The highest revision counts, and of it the first to be acknowledged: on all desks the same.
+        if known is not None and (-known[0].revision, known[0].at, known[1]) <= (
+            -said.revision,
+            said.at,
+            record["action_id"],
+        ):
+            return None
+        self._acknowledged[alert_id] = said, record["action_id"]
+        alert = self._open.get(alert_id)
+        return Change(ChangeKind.ACKNOWLEDGED, self._entry(alert)) if alert is not None else None
+
+    def _fold_report(self, record: Mapping[str, Any], now: int) -> None:
+        at, place = record["at"], (record["stage"], record["partition"])
+        known = self._reports.get(place)
+        if known is not None and at < known.at:
+            return
+        same = known is not None and known.state == record["state"]
+        behind = record["lag"] > MUCH_LAG
+        behind_since = known.behind_since if known is not None and known.behind_since is not None else at
+        self._reports[place] = _Report(
+            record["state"],
+            known.state_since if same and known else at,
+            behind_since if behind else None,
+            record["tick"],
+            record["lag"],
+            record["done"],
+            record["total"],
+            at,
+        )
+        # A report from the future: it is this desk's clock that is behind. (A late one may just be late.)
+        self._clock_behind = max(0, at - now)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def lines(self, now: int) -> list[Entry | Notice]:
+        """What the list shows, in its order: alerts, and one notice for each mass change that touched several."""
+        self._over = {k: over for k, over in self._over.items() if now - over.at < OVER_SHOWN}
+        entries = sorted(
+            [*map(self._entry, self._open.values()), *map(self._over_entry, self._over.values())],
+            key=lambda entry: entry.rank,
+        )
+        grouped: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if entry.group is not None:
+                grouped.setdefault(entry.group, []).append(entry)
+        lines: list[Entry | Notice] = []
+        told = set()
+        for entry in entries:
+            together = grouped.get(entry.group, []) if entry.group is not None else []
+            if len(together) < 2:  # noqa: PLR2004
+                lines.append(entry)
+            elif entry.group is not None and entry.group not in told:
+                told.add(entry.group)
+                lines.append(Notice(entry.group, tuple(together)))
+        return lines
+
+    def open_entries(self) -> list[Entry]:
+        """Every open alert, in the list's order."""
+        return sorted(map(self._entry, self._open.values()), key=lambda entry: entry.rank)
+
+    def entry(self, alert_id: str) -> Entry | None:
+        """One alert that is open or was until a moment ago."""
+        if alert_id in self._open:
+            return self._entry(self._open[alert_id])
+        return self._over_entry(self._over[alert_id]) if alert_id in self._over else None
+
+    def _entry(self, alert: Alert) -> Entry:
+        known = self._acknowledged.get(alert.alert_id)
+        if known is None:
+            return Entry(alert, Standing.OPEN, None)
+        up_to_date = known[0].revision >= alert.revision
+        return Entry(alert, Standing.ACKNOWLEDGED if up_to_date else Standing.CHANGED, known[0])
+
+    def _over_entry(self, over: _Over) -> Entry:
+        known = self._acknowledged.get(over.alert.alert_id)
+        return Entry(over.alert, Standing.OVER, known[0] if known else None, over.at, over.by, over.group)
+
+    def time(self, now: int) -> int:
+        """The time that ages and "today" are counted from: the wall clock's, on a history site the log's."""
+        return self.tick or now if not self._live else now
+
+    @property
+    def tick(self) -> int:
+        """Time up to which everything disclosed is known, by the log; 0: no tick yet."""
+        ticks = [
+            report.tick
+            for stage in FOLDING
+            for number in range(self._partitions)
+            if (report := self._reports.get((stage, number))) is not None
+        ]
+        return min(ticks, default=0)
+
+    def sight(self, now: int) -> Sight:
+        """Whether the desk sees everything; where not, why and since when."""
+        blind: list[Blindness] = []
+        if self._lost is not None:
+            blind.append(Blindness(self._lost.why, self._lost.since))
+        starting = now - self._started < PATIENCE
+        if not self.caught_up:
+            blind.append(Blindness(Blind.READING, self._started))
+        if self._unreadable:
+            since = min(self._unreadable.values())
+            blind.append(Blindness(Blind.UNREADABLE, since, number=len(self._unreadable)))
+        blind += self._stages_blind(now + self._clock_behind)
+        return Sight(starting, tuple(blind), self.tick)
+
+    def _stages_blind(self, now: int) -> list[Blindness]:
+        """What ails the stages: one line for each ailment, wherever it is found."""
+        found: dict[Blind, list[Blindness]] = {}
+        for stage in REPORTING:
+            for number in range(self._partitions):
+                for ailment in self._ailments(stage, number, now):
+                    found.setdefault(ailment.why, []).append(ailment)
+        return [self._together(why, found[why]) for why in Blind if why in found]
+
+    def _ailments(self, stage: str, number: int, now: int) -> Iterator[Blindness]:
+        where, report = f"{stage} {number}", self._reports.get((stage, number))
+        if report is None:
+            yield Blindness(Blind.NO_REPORT, self._started, where)
+        elif now - report.at > PATIENCE:
+            yield Blindness(Blind.NO_REPORT, report.at, where)
+        elif report.state != "LIVE":
+            why = Blind.REFOLDING if report.state == "REFOLDING" else Blind.STOPPED
+            yield Blindness(why, report.state_since, where)
+        else:
+            if self._live and stage in FOLDING and now - report.tick > PATIENCE:
+                yield Blindness(Blind.NO_TICK, report.tick or report.state_since, where)
+            if report.behind_since is not None:
+                yield Blindness(Blind.BEHIND, report.behind_since, where, report.lag)
+
+    def _together(self, why: Blind, ailments: list[Blindness]) -> Blindness:
+        since = min(ailment.since for ailment in ailments)
+        places = [ailment.where for ailment in ailments]
+        if len(places) == len(REPORTING) * self._partitions:
+            # Where all are silent, what counts is when the last of them spoke.
+            since = max(ailment.since for ailment in ailments) if why is Blind.NO_REPORT else since
+            where = ""
+        else:
+            where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
+        if why is Blind.REFOLDING:
+            return Blindness(why, since, where, self._percent_refolded())
+        return Blindness(why, since, where, max(ailment.number for ailment in ailments))
+
+    def _percent_refolded(self) -> int:
+        reports = [report for report in self._reports.values() if report.state == "REFOLDING"]
+        total = sum(report.total for report in reports)
+        return min(100, 100 * sum(report.done for report in reports) // total) if total else 0

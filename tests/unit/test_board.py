@@ -1,0 +1,430 @@
+"""What the board shows of what its topics say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from consumers.board import (
+    MUCH_LAG,
+    OVER_SHOWN,
+    PATIENCE,
+    REPORTING,
+    SECOND,
+    ActionSaid,
+    AlertForgotten,
+    AlertSaid,
+    Blind,
+    Board,
+    CaughtUp,
+    Change,
+    ChangeKind,
+    Entry,
+    LinkBack,
+    LinkLost,
+    Notice,
+    ReportSaid,
+    Standing,
+    Unreadable,
+)
+from tests.county import demo_site
+
+ME = "county-jail-watch"
+NOW = 1_790_000_000 * SECOND
+MINUTE = 60 * SECOND
+
+
+def alert(name: str, revision: int = 1, **changes: Any) -> AlertSaid:
+    return AlertSaid(
+        {
+            "alert_id": name,
+            "revision": revision,
+            "state": "OPEN",
+            "digest": "",
+            "recipient": ME,
+            "kind": "housing",
+            "rule": "rivals_housed_together",
+            "severity": "HIGH",
+            "confidence": "HIGH",
+            "facility": "county-jail-main",
+            "unit": "4-B",
+            "headline": f"headline of {name}",
+            "subjects": [],
+            "why": [],
+            "left_out": 0,
+            "actions": [],
+            "agreements": [],
+            "until": None,
+            "at": NOW,
+            "cause": {"kind": "FACT", "stage": "disclose", "partition": 0, "offset": 0, "event_id": None},
+            "group": None,
+            **changes,
+        }
+    )
+
+
+def over(name: str, revision: int, **changes: Any) -> AlertSaid:
+    return alert(
+        name, revision, **{"state": "WITHDRAWN", "severity": "UNKNOWN", "headline": None, "unit": None, **changes}
+    )
+
+
+def acknowledged(name: str, revision: int, by: str = "ann", at: int = NOW, action_id: str = "1") -> ActionSaid:
+    return ActionSaid(
+        {
+            "action_id": action_id,
+            "alert_id": name,
+            "revision": revision,
+            "recipient": ME,
+            "action": "ACKNOWLEDGE",
+            "by": by,
+            "at": at,
+        }
+    )
+
+
+def report(stage: str, partition: int, **changes: Any) -> ReportSaid:
+    return ReportSaid(
+        {
+            "stage": stage,
+            "partition": partition,
+            "state": "LIVE",
+            "tick": NOW,
+            "lag": 0,
+            "done": 0,
+            "total": 0,
+            "at": NOW,
+            **changes,
+        }
+    )
+
+
+def board(clock: str = "live") -> Board:
+    made = Board(demo_site(partitions=2, clock=clock), ME, started=NOW - 60 * SECOND)
+    made.fold(CaughtUp(), NOW)
+    return made
+
+
+def all_is_well(on: Board, **changes: Any) -> None:
+    for stage in REPORTING:
+        for partition in range(2):
+            on.fold(report(stage, partition, **changes), NOW)
+
+
+def shown(on: Board, now: int = NOW) -> list[str]:
+    return [line.key for line in on.lines(now)]
+
+
+def told(change: Change | None) -> ChangeKind | None:
+    return change.what if change else None
+
+
+# -- alerts ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_shows_once_however_often_it_is_sent() -> None:
+    desk = board()
+    assert told(desk.fold(alert("a"), NOW)) is ChangeKind.OPENED
+    assert desk.fold(alert("a"), NOW) is None
+    assert shown(desk) == ["a"]
+
+
+def test_a_later_revision_replaces_the_text_and_keeps_the_age() -> None:
+    desk = board()
+    desk.fold(alert("a"), NOW)
+    assert told(desk.fold(alert("a", 2, headline="now graver", at=NOW + MINUTE), NOW)) is ChangeKind.CHANGED
+    desk.fold(alert("a", 1), NOW)
+    (entry,) = desk.open_entries()
+    assert (entry.alert.headline, entry.alert.opened, entry.alert.at) == ("now graver", NOW, NOW + MINUTE)
+
+
+def test_what_was_withdrawn_is_not_brought_back_by_an_older_revision() -> None:
+    desk = board()
+    desk.fold(over("a", 2), NOW)
+    assert desk.fold(alert("a", 1), NOW) is None
+    assert desk.open_entries() == []
+
+
+def test_alerts_stand_by_severity_then_by_age() -> None:
+    desk = board()
+    for name, severity, minutes in (
+        ("low", "LOW", 9),
+        ("young", "HIGH", 1),
+        ("grave", "CRITICAL", 0),
+        ("old", "HIGH", 5),
+    ):
+        desk.fold(alert(name, severity=severity, at=NOW - minutes * MINUTE), NOW)
+    assert shown(desk) == ["grave", "old", "young", "low"]
+
+
+def test_a_severity_of_a_later_version_stands_above_all() -> None:
+    desk = board()
+    desk.fold(alert("known", severity="CRITICAL"), NOW)
+    desk.fold(alert("newer", severity="UNKNOWN"), NOW)
+    assert shown(desk) == ["newer", "known"]
+
+
+def test_what_is_over_stays_in_its_place_for_two_minutes_and_is_gone() -> None:
+    desk = board()
+    desk.fold(alert("a", severity="CRITICAL"), NOW)
+    desk.fold(alert("b", severity="LOW"), NOW)
+    assert told(desk.fold(over("a", 2), NOW)) is ChangeKind.OVER
+    first, second = desk.lines(NOW + OVER_SHOWN - 1)
+    assert isinstance(first, Entry)
+    assert (first.standing, first.alert.headline) == (Standing.OVER, "headline of a")
+    assert second.key == "b"
+    assert shown(desk, NOW + OVER_SHOWN) == ["b"]
+
+
+def test_a_tombstone_removes_an_alert_and_what_comes_after_it_counts_anew() -> None:
+    desk = board()
+    desk.fold(alert("a", 7), NOW)
+    assert told(desk.fold(AlertForgotten("a"), NOW)) is ChangeKind.OVER
+    assert desk.open_entries() == []
+    assert told(desk.fold(alert("a", 1), NOW)) is ChangeKind.OPENED
+
+
+def test_what_was_over_before_the_desk_looked_is_not_shown() -> None:
+    desk = Board(demo_site(partitions=2), ME, NOW)
+    desk.fold(alert("a"), NOW)
+    desk.fold(over("a", 2), NOW)
+    assert desk.lines(NOW) == []
+
+
+def test_an_alert_that_comes_back_is_open_and_no_longer_over() -> None:
+    desk = board()
+    for said in (alert("a"), over("a", 2), alert("a", 3)):
+        desk.fold(said, NOW)
+    (line,) = desk.lines(NOW)
+    assert isinstance(line, Entry)
+    assert line.standing is Standing.OPEN
+
+
+def test_another_recipients_record_is_none_of_ours() -> None:
+    desk = board()
+    desk.fold(alert("a", recipient="city-pd-intel"), NOW)
+    assert desk.lines(NOW) == []
+
+
+def test_what_an_agency_wrote_cannot_steer_the_terminal() -> None:
+    desk = board()
+    why = [{"text": "Ashby\x1b[2J\u202eyug", "agency": "city-pd", "event_time": None}]
+    desk.fold(alert("a", headline="red\x1b[41m\nline", why=why), NOW)
+    (entry,) = desk.open_entries()
+    assert entry.alert.headline == "red\ufffd[41m line"
+    assert entry.alert.why[0].text == "Ashby\ufffd[2J\ufffdyug"
+
+
+# -- mass changes ------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_of_one_mass_change_are_one_line() -> None:
+    desk = board()
+    for name, severity in (("a", "LOW"), ("b", "CRITICAL"), ("c", "MEDIUM")):
+        desk.fold(alert(name, severity=severity, group="rivals: version 2"), NOW)
+    desk.fold(alert("alone", severity="HIGH"), NOW)
+    notice, single = desk.lines(NOW)
+    assert isinstance(notice, Notice)
+    assert [entry.key for entry in notice.entries] == ["b", "c", "a"]
+    assert single.key == "alone"
+
+
+def test_a_mass_change_of_one_alert_is_that_alert() -> None:
+    desk = board()
+    desk.fold(alert("a", group="rivals: version 2"), NOW)
+    assert shown(desk) == ["a"]
+
+
+def test_alerts_withdrawn_together_are_one_line_too() -> None:
+    desk = board()
+    for name in ("a", "b"):
+        desk.fold(alert(name), NOW)
+        desk.fold(over(name, 2, group="rivals: no longer in force"), NOW)
+    (notice,) = desk.lines(NOW)
+    assert isinstance(notice, Notice)
+    assert {entry.standing for entry in notice.entries} == {Standing.OVER}
+
+
+def test_an_alert_that_changes_by_itself_leaves_its_group() -> None:
+    desk = board()
+    for name in ("a", "b", "c"):
+        desk.fold(alert(name, group="rivals: version 2"), NOW)
+    desk.fold(alert("a", 2, group=None), NOW)
+    assert sorted(shown(desk)) == ["a", "group/rivals: version 2"]
+
+
+# -- acknowledging -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_acknowledged_sinks_below_others_of_its_severity() -> None:
+    desk = board()
+    desk.fold(alert("old", at=NOW - MINUTE), NOW)
+    desk.fold(alert("young"), NOW)
+    desk.fold(alert("low", severity="LOW", at=NOW - 9 * MINUTE), NOW)
+    assert told(desk.fold(acknowledged("old", 1), NOW)) is ChangeKind.ACKNOWLEDGED
+    assert shown(desk) == ["young", "old", "low"]
+
+
+def test_a_change_after_the_acknowledgement_asks_again() -> None:
+    desk = board()
+    desk.fold(alert("a"), NOW)
+    desk.fold(acknowledged("a", 1), NOW)
+    desk.fold(alert("a", 2), NOW)
+    (entry,) = desk.open_entries()
+    assert entry.standing is Standing.CHANGED
+    desk.fold(acknowledged("a", 2, action_id="2"), NOW)
+    (entry,) = desk.open_entries()
+    assert entry.standing is Standing.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_desks_agree_on_who_acknowledged_first(turned: bool) -> None:
+    desk = board()
+    actions = [acknowledged("a", 1, "ann", NOW, "1"), acknowledged("a", 1, "bob", NOW + 1, "2")]
+    for action in reversed(actions) if turned else actions:
+        desk.fold(action, NOW)
+    desk.fold(alert("a"), NOW)
+    (entry,) = desk.open_entries()
+    assert entry.acknowledged is not None
+    assert entry.acknowledged.by == "ann"
+
+
+def test_an_action_of_a_later_version_acknowledges_nothing() -> None:
+    desk = board()
+    desk.fold(alert("a"), NOW)
+    desk.fold(ActionSaid({**acknowledged("a", 1).record, "action": "UNKNOWN"}), NOW)
+    (entry,) = desk.open_entries()
+    assert entry.standing is Standing.OPEN
+
+
+# -- blindness ---------------------------------------------------------------------------------------------------------
+
+
+def blind(on: Board, now: int = NOW) -> list[Blind]:
+    return [one.why for one in on.sight(now).blind]
+
+
+def test_a_desk_that_hears_from_every_stage_sees() -> None:
+    desk = board()
+    all_is_well(desk)
+    assert blind(desk, NOW + PATIENCE) == []
+    assert desk.sight(NOW).tick == NOW
+
+
+def test_a_partition_whose_time_stands_still_blinds_the_desk_since_then() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(report("facility", 1, tick=NOW - PATIENCE - 1), NOW)
+    (one,) = desk.sight(NOW).blind
+    assert (one.why, one.since, one.where) == (Blind.NO_TICK, NOW - PATIENCE - 1, "facility 1")
+
+
+def test_a_tick_of_ten_seconds_ago_is_young_enough() -> None:
+    desk = board()
+    all_is_well(desk, tick=NOW - PATIENCE)
+    assert blind(desk) == []
+
+
+def test_on_a_history_site_old_ticks_are_the_time_on_the_log() -> None:
+    desk = board(clock="history")
+    all_is_well(desk, tick=NOW - 3000 * MINUTE)
+    desk.fold(report("disclose", 0, tick=NOW - 4000 * MINUTE), NOW)
+    sight = desk.sight(NOW)
+    assert (sight.blind, sight.tick) == ((), NOW - 4000 * MINUTE)
+    assert desk.time(NOW) == NOW - 4000 * MINUTE
+
+
+def test_much_lag_blinds_the_desk_since_it_began() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(report("identify", 0, lag=MUCH_LAG + 1), NOW)
+    desk.fold(report("identify", 0, lag=MUCH_LAG + 500, at=NOW + SECOND), NOW + SECOND)
+    (one,) = desk.sight(NOW + SECOND).blind
+    assert (one.why, one.since, one.number) == (Blind.BEHIND, NOW, MUCH_LAG + 500)
+    desk.fold(report("identify", 0, lag=MUCH_LAG, at=NOW + 2 * SECOND), NOW + 2 * SECOND)
+    assert blind(desk, NOW + 2 * SECOND) == []
+
+
+def test_refolding_blinds_the_desk_and_tells_how_far_it_is() -> None:
+    desk = board()
+    all_is_well(desk)
+    for partition, done in ((0, 10), (1, 70)):
+        desk.fold(report("person", partition, state="REFOLDING", done=done, total=100, tick=0), NOW)
+    (one,) = desk.sight(NOW).blind
+    assert (one.why, one.number, one.where) == (Blind.REFOLDING, 40, "person 0 and 1 more")
+
+
+def test_silence_blinds_the_desk_since_the_last_report() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(report("person", 0, at=NOW + SECOND), NOW + SECOND)
+    (one,) = desk.sight(NOW + SECOND + PATIENCE + 1).blind
+    assert (one.why, one.since, one.where) == (Blind.NO_REPORT, NOW + SECOND, "")
+
+
+def test_one_silent_partition_is_named() -> None:
+    desk = board()
+    all_is_well(desk)
+    later = NOW + PATIENCE + 1
+    for stage in REPORTING:
+        for partition in range(2):
+            if (stage, partition) != ("person", 1):
+                desk.fold(report(stage, partition, at=later, tick=later), later)
+    (one,) = desk.sight(later).blind
+    assert (one.why, one.since, one.where) == (Blind.NO_REPORT, NOW, "person 1")
+
+
+def test_partitions_that_never_reported_are_missed() -> None:
+    desk = Board(demo_site(partitions=3), ME, NOW - MINUTE)
+    desk.fold(CaughtUp(), NOW)
+    all_is_well(desk)
+    assert [one.where for one in desk.sight(NOW).blind] == ["identify 2 and 3 more"]
+
+
+def test_a_stage_that_stopped_blinds_the_desk() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(report("disclose", 0, state="STOPPED"), NOW)
+    assert blind(desk) == [Blind.STOPPED]
+
+
+def test_an_older_report_that_comes_late_changes_nothing() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(report("person", 0, state="REFOLDING", at=NOW - SECOND), NOW)
+    assert blind(desk) == []
+
+
+def test_a_bus_out_of_reach_blinds_the_desk_until_it_is_back() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(LinkLost(Blind.UNREACHABLE, NOW), NOW)
+    desk.fold(LinkLost(Blind.UNREACHABLE, NOW + 5 * SECOND), NOW)
+    (one,) = desk.sight(NOW).blind
+    assert (one.why, one.since) == (Blind.UNREACHABLE, NOW)
+    desk.fold(LinkBack(), NOW)
+    assert blind(desk) == []
+
+
+def test_a_record_that_cannot_be_read_blinds_the_desk_until_one_of_its_key_can() -> None:
+    desk = board()
+    all_is_well(desk)
+    desk.fold(Unreadable("topic", "a"), NOW)
+    assert blind(desk) == [Blind.UNREADABLE]
+    desk.readable("topic", "a")
+    assert blind(desk) == []
+
+
+def test_a_desk_whose_clock_is_behind_is_not_fooled_by_it() -> None:
+    desk = board()
+    hour = 60 * MINUTE
+    all_is_well(desk, at=NOW + hour, tick=NOW + hour - PATIENCE - 1)
+    assert blind(desk) == [Blind.NO_TICK]
+
+
+def test_the_first_ten_seconds_are_starting() -> None:
+    desk = Board(demo_site(partitions=2), ME, NOW)
+    assert desk.sight(NOW + PATIENCE - 1).starting
+    assert not desk.sight(NOW + PATIENCE).starting
+    assert blind(desk) == [Blind.READING, Blind.NO_REPORT]
