@@ -13,15 +13,18 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from filelock import FileLock, Timeout
 
-from producers.adapters.roster import Jail, Summary, day_events, sequence_problems
-from producers.adapters.roster_file import NYC_COLUMNS, Problem, Row, Snapshot, day_of, read_snapshot
+from producers.adapters.roster import Jail, Known, Summary, day_events
+from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Problem, Row, read_snapshot
+from producers.adapters.roster_sequence import Imported, Listed, judge_sequence
 from schemas import topics
 from schemas.codec import encode
 from schemas.events import CustodyLevel, Event
@@ -31,8 +34,11 @@ from schemas.site import Site
 
 TICK_KEY: Final = b"~tick"
 LOOK_EVERY_S: Final = 0.02
-NOTICE_S: Final = 15.0
-"""Seconds without progress after which the importer says that no worker seems to run."""
+NOTICE_S: Final = 30.0
+"""Seconds without progress after which the importer says what it waits for."""
+PATIENCE_S: Final = 30.0
+"""Seconds for which the broker may leave a question unanswered."""
+ROW_FIELDS: Final = tuple(one.name for one in fields(Row))
 
 
 class ImportRefusedError(Exception):
@@ -44,10 +50,28 @@ class ImportRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """One day of an import: its list, its events, its tick."""
+class State:
+    """What an import leaves for the next one: July, then August."""
 
-    snapshot: Snapshot
+    known: Known
+    file: str
+    """The last list's."""
+    digests: Mapping[date, str]
+    """Of every list imported."""
+
+    @property
+    def imported(self) -> Imported:
+        """As the sequence is judged by it."""
+        newest = max((row.admitted for row in self.known.rows.values()), default=None)
+        day = self.known.day
+        return Imported(Listed(self.file, day, len(self.known.rows), newest, self.digests[day]), self.digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day of an import: its events, its tick, and what is known after it."""
+
+    state: State
     events: tuple[Event, ...]
     tick: int
     """Microseconds."""
@@ -55,71 +79,87 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that stand, by day, and those that were set aside."""
+    """The files that stand, by day, and what is wrong with those that were set aside."""
 
-    days: tuple[tuple[date, Path], ...]
+    days: tuple[Listed, ...]
     set_aside: tuple[Problem, ...]
+    already_imported: int = 0
+    """Days left out because they were imported before."""
+    digests: Mapping[date, str] = field(default_factory=dict)
+    """Of every list imported before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What an import accepts that it otherwise refuses."""
+
+    set_aside: bool = False
+    """Damaged files are left out."""
+    gaps: bool = False
+    """Days are missing."""
+    drops: bool = False
+    """Most people leave the list within a day."""
+
+
+NOTHING_ALLOWED: Final = Allowances()
 
 
 def judge(
     paths: Sequence[Path],
-    after: Snapshot | None,
+    before: State | None,
     *,
     columns: Mapping[str, str] = NYC_COLUMNS,
-    set_aside: bool = False,
-    gaps_allowed: bool = False,
+    most_bytes: int = MOST_BYTES,
+    allow: Allowances = NOTHING_ALLOWED,
+    again: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Files:
-    """Read all files and judge each, and whether they follow each other (and `after`, the list imported last).
+    """Read all files and judge each, and whether they follow each other and what was imported before.
 
-    Raises ImportRefusedError with all problems, unless `set_aside`: then the damaged files are left out.
+    With `again`, days that were imported before are taken too. Raises ImportRefusedError with all problems.
     """
-    problems: list[Problem] = []
-    good: list[Snapshot] = []
-    for path in sorted(paths, key=lambda p: (day_of(p) or date.min, str(p))):
-        read = read_snapshot(path, columns)
+    read: list[Listed | Damaged] = []
+    for path in paths:
+        one = read_snapshot(path, columns, most_bytes)
+        read.append(one if isinstance(one, Damaged) else Listed.of(one))
         progress()
-        if isinstance(read, list):
-            problems += read
-        elif after is None or read.day > after.day:
-            # Of a day that was imported before nothing is new: its events would be the same again.
-            wrong = sequence_problems([read], good[-1] if good else after, gaps_allowed=gaps_allowed or set_aside)
-            problems += wrong
-            if not wrong:
-                good.append(_light(read))
-    if problems and not set_aside:
-        raise ImportRefusedError(problems)
-    return Files(tuple((snapshot.day, Path(snapshot.file)) for snapshot in good), tuple(problems))
-
-
-def _light(snapshot: Snapshot) -> Snapshot:
-    """A list without all but its newest row: ninety days at once need not be in memory."""
-    newest = max(snapshot.rows.values(), key=lambda row: row.admitted, default=None)
-    rows = {newest.id: newest} if newest else {}
-    return Snapshot(snapshot.day, snapshot.file, rows, snapshot.rows_read, snapshot.sealed, snapshot.set_aside)
+    imported = before.imported if before is not None else None
+    judged = judge_sequence(read, imported, again=again, gaps_allowed=allow.gaps, drops_allowed=allow.drops)
+    if judged.gaps or (judged.damage and not allow.set_aside):
+        raise ImportRefusedError((*judged.damage, *judged.gaps))
+    if again and before is not None and judged.good and judged.good[0].day != min(before.digests):
+        why = f"the first day imported was {min(before.digests)}: to import again, begin with that day"
+        raise ImportRefusedError([Problem(judged.good[0].file, None, why)])
+    return Files(judged.good, judged.damage, judged.already_imported, before.digests if before is not None else {})
 
 
 def days(
     files: Files,
-    before: Snapshot | None,
+    known: Known | None,
     jail: Jail,
     summary: Summary,
     columns: Mapping[str, str] = NYC_COLUMNS,
+    most_bytes: int = MOST_BYTES,
     shuffle: random.Random | None = None,
 ) -> Iterator[Day]:
-    """The days of an import, one after the other, counted into the summary."""
-    last = before
-    for _, path in files.days:
-        snapshot = read_snapshot(path, columns)
-        if isinstance(snapshot, list):
-            raise ImportRefusedError(snapshot)  # it changed since it was judged
-        held = last.rows if last else {}
-        events = day_events(held, snapshot, last.day if last else None, jail, summary.not_carried)
-        summary.count(snapshot, events, repeats=last is not None and held == snapshot.rows)
+    """The days of an import after what is known, one after the other, counted into the summary.
+
+    With `shuffle`, the events of each day come in a random order. Raises ImportRefusedError where a file is not any
+    more what was judged.
+    """
+    summary.already_imported = files.already_imported
+    digests = dict(files.digests)
+    for listed in files.days:
+        snapshot = read_snapshot(Path(listed.file), columns, most_bytes)
+        if isinstance(snapshot, Damaged) or snapshot.digest != listed.digest:
+            raise ImportRefusedError([Problem(listed.file, None, "was changed while it was imported: import again")])
+        events = day_events(known, snapshot, jail, summary.tally)
+        summary.count(snapshot, events, repeats=known is not None and known.rows == snapshot.rows)
         if shuffle is not None:
             shuffle.shuffle(events)
-        yield Day(snapshot, tuple(events), jail.as_of(snapshot.day))
-        last = snapshot
+        known = Known.after(known, snapshot)
+        digests[snapshot.day] = listed.digest
+        yield Day(State(known, snapshot.file, dict(digests)), tuple(events), jail.as_of(snapshot.day))
 
 
 class Sink(Protocol):
@@ -142,13 +182,22 @@ class Clock(Protocol):
         """Let it be that time."""
 
 
-def publish_days(all_days: Iterator[Day], sink: Sink, clock: Clock, done: Callable[[Day], None]) -> None:
-    """Publish day by day: events, wait, tick; `done` is called after each tick."""
+def publish_days(
+    all_days: Iterator[Day],
+    sink: Sink,
+    clock: Clock,
+    done: Callable[[Day], None],
+    notice: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Publish day by day: events, wait, tick; `done` is called after each tick.
+
+    However it ends, a day has its tick only after all of its events.
+    """
     for day in all_days:
         if day.events:
             sink.publish_many(day.events)
-            while sink.flush(NOTICE_S):
-                pass
+            while left := sink.flush(NOTICE_S):
+                notice(f"waiting for the broker: {left} events are on disk until it takes them")
             clock.until_identified()
         clock.tick(day.tick)
         done(day)
@@ -174,25 +223,31 @@ class SiteClock:
         ]
 
     def until_identified(self) -> None:
-        """Wait until the group has committed the end of every inbound partition."""
-        ends = {(p.topic, p.partition): self._consumer.get_watermark_offsets(p, timeout=30)[1] for p in self._parts}
+        """Wait until the workers' group has committed the end of every inbound partition. Raises KafkaException."""
+        ends = {(part.topic, part.partition): self._watermarks(part) for part in self._parts}
         best, moved = -1, time.monotonic()
         while True:
-            committed = self._consumer.committed(self._parts, timeout=30)
-            left = [p for p in committed if p.offset < ends[p.topic, p.partition] and ends[p.topic, p.partition] > 0]
-            if not left:
+            committed = self._consumer.committed(self._parts, timeout=PATIENCE_S)
+            # A partition that never had a record, or has none any more, has nothing to be committed.
+            if all(
+                max(part.offset, low) >= high for part in committed for low, high in [ends[part.topic, part.partition]]
+            ):
                 return
-            done = sum(max(0, p.offset) for p in committed)
+            done = sum(max(0, part.offset) for part in committed)
             if done > best:
                 best, moved = done, time.monotonic()
             elif time.monotonic() - moved > NOTICE_S:
                 moved = time.monotonic()
                 start = f"sallyport worker --site {self._site.name}"
-                self._notice(f"waiting for a worker to take the events: start one with `{start}`")
+                self._notice(f"waiting for a worker to take the events; none seems to run: `{start}`")
             time.sleep(LOOK_EVERY_S)
 
+    def _watermarks(self, part: TopicPartition) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(part, timeout=PATIENCE_S)
+        return int(low), int(high)
+
     def tick(self, time_us: int) -> None:
-        """Put a tick on the clock's topic. Raises RuntimeError where the broker refuses it."""
+        """Put a tick on the clock's topic. Raises KafkaException where the broker does not take it."""
         refused: list[KafkaError] = []
         self._producer.produce(
             self._topic,
@@ -203,64 +258,91 @@ class SiteClock:
         )
         self._producer.flush()
         if refused:
-            raise RuntimeError(f"{self._topic}: the broker refuses the tick ({refused[0].name()})")
+            raise KafkaException(refused[0])
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
 
 
-class LastList:
-    """The list imported last, kept between imports: July, then August.
+class StateFile:
+    """Where an import leaves its state: a private file in the bus's home.
 
-    A private file in the bus's home; it holds what the list held, health flags included.
+    It holds what the lists held, health flags included, so it is readable by its owner alone.
     """
 
     def __init__(self, home: Path, site: str, facility: str) -> None:
-        self._path = home / "import" / site / f"{facility}.roster.json"
+        self.path = home / "import" / site / f"{facility}.roster.json"
 
-    def read(self) -> Snapshot | None:
-        """The list; None before the first import. Raises ValueError where the file is damaged."""
-        if not self._path.exists():
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this import runs no other may. Raises ValueError where one does."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with FileLock(self.path.with_suffix(".lock"), timeout=0, mode=0o600):
+                yield
+        except Timeout as error:
+            raise ValueError(f"another import into {self.path.parent.name} is running: wait for its end") from error
+
+    def read(self) -> State | None:
+        """The state; None before the first import. Raises ValueError where the file is damaged."""
+        if not self.path.exists():
             return None
         try:
-            kept: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            rows = {r["id"]: _row(r) for r in kept["rows"]}
-            return Snapshot(date.fromisoformat(kept["day"]), kept["file"], rows, 0, 0, ())
-        except (ValueError, KeyError, TypeError) as error:
+            kept: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            rows = {row.id: row for row in map(_row, kept["rows"])}
+            ended = {row.booking_number: row for row in map(_row, kept["ended"])}
+            digests = {date.fromisoformat(day): digest for day, digest in kept["digests"].items()}
+            known = Known(date.fromisoformat(kept["day"]), rows, ended)
+            digests[known.day]  # what is not there is damage
+            return State(known, kept["file"], digests)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{self._path} is damaged: remove it and import from the first day again; nothing is published twice"
+                f"{self.path} is damaged: remove it and import from the first day again; nothing is published twice"
             ) from error
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Keep a list instead of the one before; whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        rows = [{**asdict(row), "admitted": row.admitted.isoformat()} for row in snapshot.rows.values()]
-        text = json.dumps({"day": snapshot.day.isoformat(), "file": snapshot.file, "rows": rows})
-        temporary = self._path.with_suffix(".new")
+    def write(self, state: State) -> None:
+        """Keep a state instead of the one before; whole or not at all."""
+        text = json.dumps(
+            {
+                "day": state.known.day.isoformat(),
+                "file": state.file,
+                "digests": {day.isoformat(): digest for day, digest in state.digests.items()},
+                "rows": [_kept(row) for row in state.known.rows.values()],
+                "ended": [_kept(row) for row in state.known.ended.values()],
+            }
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.path.with_suffix(".new")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
-        temporary.replace(self._path)
+        temporary.replace(self.path)
+
+
+def _kept(row: Row) -> dict[str, Any]:
+    return {**{name: getattr(row, name) for name in ROW_FIELDS}, "admitted": row.admitted.isoformat()}
 
 
 def _row(kept: Mapping[str, Any]) -> Row:
-    level = kept["level"]
-    return Row(
-        kept["id"],
-        datetime.fromisoformat(kept["admitted"]),
-        None if level is None else CustodyLevel(level),
-        kept["health"],
-        kept["status"],
-        kept["affiliated"],
-        kept["charge"],
-        kept["infraction"],
-    )
+    values = {name: kept[name] for name in ROW_FIELDS}
+    level = values["level"]
+    admitted = datetime.fromisoformat(values["admitted"])
+    return Row(**{**values, "admitted": admitted, "level": None if level is None else CustodyLevel(level)})
 
 
 def quarantine(problems: Sequence[Problem], directory: Path) -> None:
     """Copy damaged files aside, each with what is wrong with it beside it; the originals stay."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in {problem.file for problem in problems}:
-        copy = directory / Path(name).name
-        shutil.copyfile(name, copy)
-        copy.chmod(0o600)
+    for number, name in enumerate(sorted({problem.file for problem in problems}), start=1):
+        # Numbered: files of one name may come from two folders.
+        copy = directory / f"{number:03}-{Path(name).name}"
         why = "".join(f"{problem}\n" for problem in problems if problem.file == name)
-        (directory / f"{copy.name}.why.txt").write_text(why, encoding="utf-8")
+        copy.with_name(f"{copy.name}.why.txt").write_text(why, encoding="utf-8")
+        try:
+            shutil.copyfile(name, copy)
+            copy.chmod(0o600)
+        except OSError as error:
+            with copy.with_name(f"{copy.name}.why.txt").open("a", encoding="utf-8") as out:
+                out.write(f"{name}: could not be copied ({error.strerror})\n")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,14 +21,15 @@ from deploy.commands.errors import fail
 from deploy.provision import provision
 from deploy.sites import load_site, settings_for
 from producers.adapters.roster import Jail, Summary
-from producers.adapters.roster_file import NYC_COLUMNS, Problem
+from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, REQUIRED, Problem
 from producers.publisher import Publisher, PublishError
 from producers.roster_import import (
+    Allowances,
     Day,
     Files,
     ImportRefusedError,
-    LastList,
     SiteClock,
+    StateFile,
     days,
     judge,
     publish_days,
@@ -56,14 +58,20 @@ def roster(
     agency: Annotated[str | None, typer.Option(help="The jail's agency; default: the site's first.")] = None,
     facility: Annotated[str | None, typer.Option(help="The facility; default: the agency's first.")] = None,
     columns: Annotated[
-        Path | None, typer.Option(help='Your names of the columns, in TOML: id = "BookingNo", admitted = ...')
+        Path | None, typer.Option(help='Your names of the columns, in TOML: id = "BookingNo", sealed = "" (none).')
     ] = None,
     set_aside: Annotated[
         bool, typer.Option("--set-aside", help="Go on without damaged files; copy them to quarantine with the reason.")
     ] = False,
     allow_gaps: Annotated[bool, typer.Option("--allow-gaps", help="Accept that days are missing.")] = False,
+    allow_drops: Annotated[
+        bool, typer.Option("--allow-drops", help="Accept that most people leave the list within a day.")
+    ] = False,
+    max_megabytes: Annotated[
+        int, typer.Option(min=1, help="Size of a day's list, unpacked, above which it is damaged.")
+    ] = MOST_BYTES // 2**20,
     again: Annotated[
-        bool, typer.Option("--again", help="Also the days that were imported before; nothing is published twice.")
+        bool, typer.Option("--again", help="Also the days imported before, from the first on; changes nothing.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read and compare; needs no bus.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON.")] = False,
@@ -81,48 +89,68 @@ def roster(
         described = load_site(settings)
         jail = _jail(described, agency, facility)
         names = _columns(columns)
-        last = LastList(settings.home, described.name, jail.facility.id)
-        before = None if again else last.read()
-        with _progress(console, as_json) as progress:
-            judging = progress.add_task("Reading", total=len(files))
-            judged = judge(
-                files,
-                before,
-                columns=names,
-                set_aside=set_aside,
-                gaps_allowed=allow_gaps,
-                progress=lambda: progress.advance(judging),
-            )
-            if judged.set_aside:
-                _put_aside(judged, settings, described, dry_run, console)
-            summary = Summary()
-            all_days = days(judged, before, jail, summary, names)
-            doing = progress.add_task("Comparing" if dry_run else "Importing", total=len(judged.days))
-            if dry_run:
-                for _ in all_days:
-                    progress.advance(doing)
-            else:
-
-                def done(day: Day) -> None:
-                    last.write(day.snapshot)
-                    progress.advance(doing)
-
-                with console.status(f"Provisioning {described.name} ..."):
-                    provision(settings, described)
-                with ExitStack() as stack:
-                    publisher = stack.enter_context(Publisher(settings, described, jail.agency.id))
-                    clock = SiteClock(settings, described, jail.agency.id, console.print)
-                    publish_days(all_days, publisher, clock, done)
+        file = StateFile(settings.home, described.name, jail.facility.id)
+        with file.alone() if not dry_run else nullcontext():
+            before = file.read()
+            with _progress(console, as_json) as progress:
+                judging = progress.add_task("Reading", total=len(files))
+                judged = judge(
+                    files,
+                    before,
+                    columns=names,
+                    most_bytes=max_megabytes * 2**20,
+                    allow=Allowances(set_aside, allow_gaps, allow_drops),
+                    again=again,
+                    progress=lambda: progress.advance(judging),
+                )
+                if judged.set_aside:
+                    _put_aside(judged, settings, described, dry_run, console)
+                summary = Summary()
+                known = None if again or before is None else before.known
+                all_days = days(judged, known, jail, summary, names, max_megabytes * 2**20)
+                doing = progress.add_task("Comparing" if dry_run else "Importing", total=len(judged.days))
+                if dry_run:
+                    for _ in all_days:
+                        progress.advance(doing)
+                elif judged.days:
+                    _import(all_days, settings, described, jail, file, console, lambda: progress.advance(doing))
     except ImportRefusedError as error:
         _refuse(error.problems, as_json)
     except (SiteError, ProvisionError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
     except (RegistryAway, NotRegisteredError, ValueError, OSError) as error:
         fail(str(error))
+    except KafkaException as error:
+        fail(f"the broker at {settings.bootstrap_servers} does not go on ({error.args[0].str()}): import again")
     if as_json:
         typer.echo(json.dumps({**summary.as_json(), "files_set_aside": sorted({p.file for p in judged.set_aside})}))
     else:
         _show(summary, dry_run)
+
+
+def _import(
+    all_days: Iterator[Day],
+    settings: Settings,
+    site: Site,
+    jail: Jail,
+    file: StateFile,
+    console: Console,
+    advance: Callable[[], None],
+) -> None:
+    def done(day: Day) -> None:
+        file.write(day.state)
+        advance()
+
+    def notice(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    with console.status(f"Provisioning {site.name} ..."):
+        provision(settings, site)
+    with (
+        Publisher(settings, site, jail.agency.id) as publisher,
+        closing(SiteClock(settings, site, jail.agency.id, notice)) as clock,
+    ):
+        publish_days(all_days, publisher, clock, done, notice)
 
 
 def _jail(site: Site, agency: str | None, facility: str | None) -> Jail:
@@ -146,7 +174,13 @@ def _columns(path: Path | None) -> Mapping[str, str]:
     unknown = sorted(set(given) - set(NYC_COLUMNS))
     if unknown:
         raise ValueError(f"{path}: {', '.join(unknown)} is none of {', '.join(NYC_COLUMNS)}")
-    return {**NYC_COLUMNS, **given}
+    wrong = sorted(ours for ours, theirs in given.items() if not isinstance(theirs, str))
+    if wrong:
+        raise ValueError(f"{path}: {', '.join(wrong)}: give the name of the column in your file, in quotes")
+    columns = {**NYC_COLUMNS, **given}
+    if not all(columns[ours] for ours in REQUIRED):
+        raise ValueError(f'{path}: a list needs {" and ".join(REQUIRED)}; the other columns may be "", for none')
+    return columns
 
 
 def _progress(console: Console, quiet: bool) -> Progress:
@@ -188,8 +222,11 @@ def _show(summary: Summary, dry_run: bool) -> None:
     table.add_column("count", justify="right")
     table.add_row("days", f"{done['days']:,}")
     table.add_row("  of these the same as the day before", f"{done['repeated_days']:,}")
+    if done["already_imported"]:
+        table.add_row("days left out, imported before", f"{done['already_imported']:,}")
     table.add_row("rows", f"{done['rows']:,}")
     for section, title in (("events", "event"), ("set_aside", "set aside"), ("not_carried", "not carried")):
         for what, count in done[section].items():
             table.add_row(f"{title}: {what}", f"{count:,}")
+    table.add_row("stays listed again after an absence", f"{done['listed_again']:,}")
     Console().print(table)

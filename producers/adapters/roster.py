@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from producers.adapters.roster_file import Problem, Row, Snapshot
+from producers.adapters.roster_file import Row, Snapshot
 from schemas.events import (
     AffiliationStatus,
     AffiliationValidated,
@@ -41,8 +41,26 @@ from schemas.site import Agency, Facility
 SOURCE_SYSTEM: Final = "roster"
 ROSTER_NAMESPACE: Final = uuid.UUID("20573000-5a11-5e07-8a11-000000000004")
 """Namespace of the events' ids (UUIDv5)."""
-Held = Mapping[str, Row]
-"""Who was on the last list, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the lists so far say: all that the next one is compared with."""
+
+    day: date
+    rows: Mapping[str, Row]
+    """Who was on the last list, by id."""
+    ended: Mapping[str, Row]
+    """Stays that left the lists, by booking number, as last listed: rows drop out for a day and come back."""
+
+    @classmethod
+    def after(cls, before: Known | None, snapshot: Snapshot) -> Known:
+        """What is known after one more list."""
+        if before is None:
+            return cls(snapshot.day, snapshot.rows, {})
+        listed = {row.booking_number for row in snapshot.rows.values()}
+        ended = {**before.ended, **{row.booking_number: row for row in before.rows.values()}}
+        return cls(snapshot.day, snapshot.rows, {number: row for number, row in ended.items() if number not in listed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +81,43 @@ class Jail:
 
 
 @dataclass
-class NotCarried:
-    """Changes that no event tells of, counted for the summary."""
+class Tally:
+    """What the events do not show, counted for the summary."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    not_carried: Counter[str] = field(default_factory=Counter)
+    """Changes that no event tells of."""
+    listed_again: int = 0
+    """Stays that came back after they were not listed."""
 
 
-def day_events(
-    before: Held, snapshot: Snapshot, last_day: date | None, jail: Jail, not_carried: NotCarried
-) -> list[Event]:
+def day_events(before: Known | None, snapshot: Snapshot, jail: Jail, tally: Tally) -> list[Event]:
     """What happened between the last list and this one, in an order that does not depend on the files' order of rows.
 
-    `last_day` is the day of the last list, None for the first.
+    `before` is None for the first list.
     """
     as_of = jail.as_of(snapshot.day)
+    if before is None:
+        return [event for person in sorted(snapshot.rows) for event in _listed(snapshot.rows[person], jail, as_of)]
     events: list[Event] = []
-    for person in sorted(before.keys() | snapshot.rows.keys()):
-        old, new = before.get(person), snapshot.rows.get(person)
+    for person in sorted(before.rows.keys() | snapshot.rows.keys()):
+        old, new = before.rows.get(person), snapshot.rows.get(person)
         if old is not None and (new is None or new.admitted != old.admitted):
-            events.append(_gone(old, jail, as_of, jail.as_of(last_day) if last_day else as_of))
+            events.append(_gone(old, jail, as_of, jail.as_of(before.day)))
             old = None
-        if new is not None:
-            events += _listed(new, jail, as_of) if old is None else _changed(old, new, jail, as_of, not_carried)
+        if new is None:
+            continue
+        if old is None and (left := before.ended.get(new.booking_number)) is not None:
+            events += _back(left, new, jail, as_of, tally)
+        elif old is None:
+            events += _listed(new, jail, as_of)
+        else:
+            events += _changed(old, new, jail, as_of, tally)
     return events
 
 
 def _listed(row: Row, jail: Jail, as_of: int) -> Iterator[Event]:
     """First sight of a stay."""
-    admitted = jail.micros(row.admitted)
-    yield BookingReported(
-        **_about(row, jail, admitted, "booked"),
-        admitted=admitted,
-        legal_status=row.status,
-        charges=(row.charge,) if row.charge else (),
-    )
+    yield _booked(row, jail, jail.micros(row.admitted))
     if row.level is not None:
         yield CustodyClassified(
             **_about(row, jail, as_of, "classified", row.level.value), level=row.level, initial=True
@@ -109,7 +130,7 @@ def _listed(row: Row, jail: Jail, as_of: int) -> Iterator[Event]:
         yield _care(row, jail, as_of)
 
 
-def _changed(old: Row, new: Row, jail: Jail, as_of: int, not_carried: NotCarried) -> Iterator[Event]:
+def _changed(old: Row, new: Row, jail: Jail, as_of: int, tally: Tally) -> Iterator[Event]:
     """The same stay on both lists."""
     if new.level is not None and new.level != old.level:
         about = _about(new, jail, as_of, "classified", new.level.value)
@@ -128,7 +149,26 @@ def _changed(old: Row, new: Row, jail: Jail, as_of: int, not_carried: NotCarried
         ("legal status changed", old.status != new.status),
     ):
         if flapped:
-            not_carried.counts[what] += 1
+            tally.not_carried[what] += 1
+
+
+def _back(left: Row, new: Row, jail: Jail, as_of: int, tally: Tally) -> Iterator[Event]:
+    """A stay is listed again after it was not: it goes on, and what changed meanwhile is told.
+
+    Booked at the time of this list, not of the admission: only a later booking undoes that it was no longer listed.
+    """
+    tally.listed_again += 1
+    yield _booked(new, jail, as_of)
+    yield from _changed(left, new, jail, as_of, tally)
+
+
+def _booked(row: Row, jail: Jail, time: int) -> Event:
+    return BookingReported(
+        **_about(row, jail, time, "booked"),
+        admitted=jail.micros(row.admitted),
+        legal_status=row.status,
+        charges=(row.charge,) if row.charge else (),
+    )
 
 
 def _gone(row: Row, jail: Jail, as_of: int, last_listed: int) -> Event:
@@ -165,35 +205,6 @@ def _about(row: Row, jail: Jail, time: int, *what: str) -> dict[str, Any]:
     return {"head": head, "facility": jail.facility.id, "booking_number": row.booking_number}
 
 
-def sequence_problems(snapshots: Iterable[Snapshot], after: Snapshot | None, *, gaps_allowed: bool) -> list[Problem]:
-    """What is wrong with lists as a sequence, ordered by day: days twice, missing, or swapped."""
-    problems: list[Problem] = []
-    last = after
-    for snapshot in snapshots:
-        if last is not None:
-            problems += _follows(last, snapshot, gaps_allowed=gaps_allowed)
-        last = snapshot
-    return problems
-
-
-def _follows(last: Snapshot, snapshot: Snapshot, *, gaps_allowed: bool) -> Iterator[Problem]:
-    days = (snapshot.day - last.day).days
-    if days == 0:
-        yield Problem(snapshot.file, None, f"lists {snapshot.day} as {last.file} does: give one of them")
-        return
-    if days > 1 and not gaps_allowed:
-        missing = last.day + timedelta(days=1)
-        until = "" if days == 2 else f" to {snapshot.day - timedelta(days=1)}"  # noqa: PLR2004
-        why = f"{missing}{until} is missing before it: give the missing days, or accept the gap with --allow-gaps"
-        yield Problem(snapshot.file, None, why)
-    newest, before = snapshot.newest_admission, last.newest_admission
-    # Lists only ever gain admissions: one whose newest is older than the day before's was made earlier.
-    if newest is not None and before is not None and newest < before:
-        yield Problem(
-            snapshot.file, None, f"was made before {last.file}: days are swapped or misnamed; name them after their day"
-        )
-
-
 @dataclass
 class Summary:
     """What an import read, made, and set aside."""
@@ -202,9 +213,11 @@ class Summary:
     rows: int = 0
     sealed: int = 0
     repeated_days: int = 0
+    already_imported: int = 0
+    """Days that were imported before and are left out."""
     events: Counter[str] = field(default_factory=Counter)
     set_aside: Counter[str] = field(default_factory=Counter)
-    not_carried: NotCarried = field(default_factory=NotCarried)
+    tally: Tally = field(default_factory=Tally)
 
     def count(self, snapshot: Snapshot, events: Iterable[Event], *, repeats: bool) -> None:
         """Count a day in."""
@@ -221,7 +234,9 @@ class Summary:
             "days": self.days,
             "rows": self.rows,
             "repeated_days": self.repeated_days,
+            "already_imported": self.already_imported,
             "events": dict(sorted(self.events.items())),
             "set_aside": dict(sorted({**self.set_aside, **({"sealed": self.sealed} if self.sealed else {})}.items())),
-            "not_carried": dict(sorted(self.not_carried.counts.items())),
+            "not_carried": dict(sorted(self.tally.not_carried.items())),
+            "listed_again": self.tally.listed_again,
         }

@@ -8,11 +8,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
+from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +38,13 @@ NYC_COLUMNS: Final[Mapping[str, str]] = {
 """Our names of the columns that are used, and theirs in New York City's "Daily Inmates In Custody" (7479-ugqb).
 
 Whatever else a file holds (race, gender, age) is never read into anything."""
+REQUIRED: Final = ("id", "admitted")
+"""Columns that a list must have; a jail that keeps no other says so by an empty name."""
+LONGEST: Final = 100
+"""Characters of one value. What is longer is no number, code or charge."""
+EARLIEST_ADMISSION: Final = datetime(1900, 1, 1)  # noqa: DTZ001  # local time, as the lists have it
+PROBLEMS_SHOWN: Final = 10
+"""Problems told of one file: ten lines show the pattern."""
 
 LEVELS: Final = {
     "": None,
@@ -78,6 +88,9 @@ class Row:
         return f"{self.id}-{self.admitted:%Y%m%dT%H%M%S}"
 
 
+_VALUES: Final = attrgetter(*(one.name for one in fields(Row)))
+
+
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """A row that is not taken, and why."""
@@ -103,15 +116,40 @@ class Snapshot:
         """The latest admission on the list."""
         return max((row.admitted for row in self.rows.values()), default=None)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what counts of the list, whatever the order of its rows."""
+        rows = [_VALUES(self.rows[known_as]) for known_as in sorted(self.rows)]
+        return sha256(json.dumps(rows, default=datetime.isoformat).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A file that is not taken: all that is wrong with it."""
+
+    file: str
+    day: date | None
+    """The day in its name."""
+    problems: tuple[Problem, ...]
+    newest_admission: datetime | None = None
+    """The latest admission in it, where it is a list of a later day than its name says."""
+
 
 @dataclass
 class _Reading:
     file: str
+    day: date
     problems: list[Problem] = field(default_factory=list)
+    too_new: datetime | None = None
+    """The latest admission after the day of the file."""
 
     def wrong(self, line: int | None, why: str) -> None:
-        if len(self.problems) < 10:  # noqa: PLR2004  # ten lines show the pattern
+        if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(Problem(self.file, line, why))
+
+    @property
+    def damaged(self) -> Damaged:
+        return Damaged(self.file, self.day, tuple(self.problems), self.too_new)
 
 
 def day_of(path: Path) -> date | None:
@@ -125,129 +163,180 @@ def day_of(path: Path) -> date | None:
 
 def read_snapshot(
     path: Path, columns: Mapping[str, str] = NYC_COLUMNS, most_bytes: int = MOST_BYTES
-) -> Snapshot | list[Problem]:
-    """A day's list from its file, gzipped or not; or everything that is wrong with it."""
-    reading = _Reading(str(path))
+) -> Snapshot | Damaged:
+    """A day's list from its file, gzipped or not; or everything that is wrong with it.
+
+    `columns` are our names to the file's. Never holds more of the file than `most_bytes` unpacked.
+    """
     day = day_of(path)
     if day is None:
-        reading.wrong(None, "its name has no day, such as 2026-03-01.csv: name it after the day it lists")
-        return reading.problems
+        why = "its name has no day, such as 2026-03-01.csv: name it after the day it lists"
+        return Damaged(str(path), None, (Problem(str(path), None, why),))
+    reading = _Reading(str(path), day)
+    text = _text(path, most_bytes, reading)
+    snapshot = None if text is None else _snapshot_in(text, reading, columns)
+    return reading.damaged if reading.problems or snapshot is None else snapshot
+
+
+def _text(path: Path, most_bytes: int, reading: _Reading) -> str | None:
     try:
         with _opened(path) as raw:
             data = raw.read(most_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         reading.wrong(None, f"can't be read to its end ({_kind(error)}): it is cut off or damaged; fetch it again")
-        return reading.problems
+        return None
     if len(data) > most_bytes:
-        reading.wrong(None, f"is larger than {most_bytes} bytes unpacked: it is no list of one day")
-        return reading.problems
+        size = f"{most_bytes / 1024 / 1024:g} MiB"
+        reading.wrong(None, f"is larger than {size} unpacked: it is no list of one day, or give --max-megabytes")
+        return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        reading.wrong(line, "is not UTF-8: export it as UTF-8")
-        return reading.problems
+        reading.wrong(data.count(b"\n", 0, error.start) + 1, "is not UTF-8: export it as UTF-8")
+        return None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        reading.wrong(line, "holds zero bytes: it is damaged, or UTF-16; export it as UTF-8")
+        return None
     if text and not text.endswith(("\n", "\r")):
         reading.wrong(text.count("\n") + 1, "the last line does not end: the file is cut off; fetch it again")
-        return reading.problems
-    snapshot = _rows(text, day, reading, columns)
-    return reading.problems if reading.problems or snapshot is None else snapshot
+        return None
+    return text
 
 
 def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    """By what the file holds: names are changed on the way."""
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if is_gzip or path.suffix == ".gz" else path.open("rb")
 
 
 def _kind(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
-def _rows(text: str, day: date, reading: _Reading, columns: Mapping[str, str]) -> Snapshot | None:
+def _snapshot_in(text: str, reading: _Reading, columns: Mapping[str, str]) -> Snapshot | None:
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = next(lines, [])
-        missing = [name for name in columns.values() if name not in header]
-        if missing:
-            reading.wrong(1, f"lacks the columns {', '.join(missing)}: export them, or name yours with --columns")
-            return None
-        where = {ours: header.index(theirs) for ours, theirs in columns.items()}
-        return _snapshot(day, reading, _parsed(lines, len(header), where, day, reading))
+        header = [name.strip() for name in next(lines, [])]
+        where = _where(header, reading, columns)
+        return None if where is None else _snapshot(reading, _parsed(lines, len(header), where, reading))
     except csv.Error:
         reading.wrong(lines.line_num, "is no CSV: a quote is not closed, or the line is cut off")
         return None
 
 
-Parsed = tuple[int, Row, bool]
-"""Line, row, sealed."""
+def _where(header: list[str], reading: _Reading, columns: Mapping[str, str]) -> dict[str, int] | None:
+    """Our names to the numbers of the columns."""
+    if not any(header):
+        reading.wrong(None, "is empty: the export failed; fetch it again")
+        return None
+    wanted = {ours: theirs for ours, theirs in columns.items() if theirs}
+    missing = sorted(set(wanted.values()) - set(header))
+    twice = sorted(theirs for theirs in set(wanted.values()) if header.count(theirs) > 1)
+    if missing:
+        reading.wrong(1, f"lacks the columns {', '.join(missing)}: export them, or name yours with --columns")
+    if twice:
+        reading.wrong(1, f"has the columns {', '.join(twice)} twice: name each column once")
+    return None if missing or twice else {ours: header.index(theirs) for ours, theirs in wanted.items()}
 
 
-def _parsed(
-    lines: Iterable[list[str]], width: int, where: Mapping[str, int], day: date, reading: _Reading
-) -> Iterator[Parsed]:
-    for line, cells in enumerate(lines, start=2):
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    line: int
+    row: Row
+    sealed: bool
+
+
+def _parsed(lines: Iterator[list[str]], width: int, where: Mapping[str, int], reading: _Reading) -> Iterator[_Parsed]:
+    line = 2
+    for cells in lines:
+        # A quoted value may hold line ends: the row is where it began.
+        began, line = line, lines.line_num + 1  # type: ignore[attr-defined]
+        if not any(cells):
+            continue
         if len(cells) != width:
-            reading.wrong(line, f"has {len(cells)} columns, not {width}: the line is cut off or has a stray comma")
+            reading.wrong(began, f"has {len(cells)} columns, not {width}: the line is cut off or has a stray comma")
             continue
-        row = _row({ours: cells[index].strip() for ours, index in where.items()}, line, reading)
-        if row is None:
+        parsed = _row({ours: cells[index].strip() for ours, index in where.items()}, began, reading)
+        if parsed is None:
             continue
-        if row[0].admitted.date() > day:
-            reading.wrong(line, f"admitted after {day}: the file is of a later day; days are swapped or misnamed")
+        if parsed.row.admitted.date() > reading.day:
+            reading.wrong(began, f"admitted after {reading.day}: a list of a later day; days are swapped or misnamed")
+            reading.too_new = max(reading.too_new or parsed.row.admitted, parsed.row.admitted)
             continue
-        yield line, *row
+        yield parsed
 
 
-def _row(cells: Mapping[str, str], line: int, reading: _Reading) -> tuple[Row, bool] | None:
+def _row(cells: Mapping[str, str], line: int, reading: _Reading) -> _Parsed | None:
+    level = cells.get("level", "")
+    flags = {name: cells.get(name, "") for name in ("health", "sealed", "affiliated", "infraction")}
+    admitted = _admitted(cells["admitted"])
     problems = [
         *([] if cells["id"] else ["the id is empty"]),
-        *([] if cells["level"] in LEVELS else ["the custody level is none of MIN, MED, MAX or empty"]),
-        *(
-            f"{name} is none of Y, N or empty"
-            for name in ("health", "sealed", "affiliated", "infraction")
-            if cells[name] not in FLAGS
-        ),
+        *(f"{name} has more than {LONGEST} characters" for name, cell in cells.items() if len(cell) > LONGEST),
+        *([] if level in LEVELS else ["the custody level is none of MIN, MED, MAX or empty"]),
+        *(f"{name} is none of Y, N or empty" for name, flag in flags.items() if flag not in FLAGS),
+        *([admitted] if isinstance(admitted, str) else []),
     ]
-    try:
-        admitted = datetime.fromisoformat(cells["admitted"]).replace(microsecond=0)
-    except ValueError:
-        problems.append("the time of admission is no ISO 8601 time")
-    if problems:
+    if problems or isinstance(admitted, str):
         reading.wrong(line, "; ".join(problems))
         return None
-    return Row(
-        cells["id"],
-        admitted,
-        LEVELS[cells["level"]],
-        FLAGS[cells["health"]],
-        cells["status"],
-        FLAGS[cells["affiliated"]],
-        cells["charge"],
-        FLAGS[cells["infraction"]],
-    ), FLAGS[cells["sealed"]]
+    row = Row(
+        id=cells["id"],
+        admitted=admitted,
+        level=LEVELS[level],
+        health=FLAGS[flags["health"]],
+        status=cells.get("status", ""),
+        affiliated=FLAGS[flags["affiliated"]],
+        charge=cells.get("charge", ""),
+        infraction=FLAGS[flags["infraction"]],
+    )
+    return _Parsed(line, row, FLAGS[flags["sealed"]])
 
 
-def _snapshot(day: date, reading: _Reading, parsed: Iterable[Parsed]) -> Snapshot | None:
-    rows: dict[str, Row] = {}
-    line_of: dict[str, int] = {}
+def _admitted(text: str) -> datetime | str:
+    """A local time of admission, to the second; or what is wrong with it."""
+    try:
+        admitted = datetime.fromisoformat(text)
+    except ValueError:
+        return "the time of admission is no ISO 8601 time"
+    if admitted.tzinfo is not None:
+        return "the time of admission has a time zone: give the facility's local time"
+    if admitted < EARLIEST_ADMISSION:
+        return "the time of admission is before 1900"
+    return admitted.replace(microsecond=0)
+
+
+def _snapshot(reading: _Reading, parsed: Iterable[_Parsed]) -> Snapshot:
+    kept: dict[str, _Parsed] = {}
     aside: list[SetAside] = []
     read = sealed = 0
-    for line, row, is_sealed in parsed:
+    for found in parsed:
         read += 1
-        if is_sealed:
+        if found.sealed:
             sealed += 1
             continue
-        known = rows.get(row.id)
-        if known is None:
-            rows[row.id], line_of[row.id] = row, line
-        elif known == row:
-            aside.append(SetAside(line, "the same row again"))
-        elif known.admitted == row.admitted:
-            reading.wrong(line, f"contradicts line {line_of[row.id]} about the same stay")
+        known = kept.setdefault(found.row.id, found)
+        if known is found:
+            continue
+        if known.row == found.row:
+            aside.append(SetAside(found.line, "the same row again"))
+        elif known.row.admitted == found.row.admitted:
+            if not _agree(known.row, found.row):
+                reading.wrong(found.line, f"contradicts line {known.line} about the same stay: export it again")
+            # Not the first: the order of rows means nothing.
+            kept[found.row.id], other = sorted((known, found), key=lambda one: (one.row.charge, one.row.status))
+            aside.append(SetAside(other.line, "the same stay again, with another charge or status"))
         else:
-            older = line if row.admitted < known.admitted else line_of[row.id]
-            aside.append(SetAside(older, "an earlier admission of somebody who is listed with a later one"))
-            if row.admitted > known.admitted:
-                rows[row.id], line_of[row.id] = row, line
+            earlier, kept[found.row.id] = sorted((known, found), key=lambda one: one.row.admitted)
+            aside.append(SetAside(earlier.line, "an earlier admission of somebody who is listed with a later one"))
     if not read and not reading.problems:
         reading.wrong(None, "lists nobody: the export failed; fetch it again")
-    return Snapshot(day, reading.file, rows, read, sealed, tuple(aside))
+    rows = {known_as: one.row for known_as, one in kept.items()}
+    return Snapshot(reading.day, reading.file, rows, read, sealed, tuple(aside))
+
+
+def _agree(one: Row, other: Row) -> bool:
+    """Whether two rows of one stay differ at most in what no change of is ever carried."""
+    return replace(one, charge=other.charge, status=other.status) == other
