@@ -1,6 +1,7 @@
-"""The pages that are made from the code: `docs/events.md` from `schemas/avro/`, `docs/correlations.md` from docstrings.
+"""The pages that are made from the code: `events.md` from `schemas/avro/`, `correlations.md` from docstrings,
+`commands.md` and the table of settings from what they describe, the index of the decisions from their titles.
 
-`python -m deploy.catalogue [DIRECTORY]` writes both; `tests/unit/test_docs_are_current.py` compares them.
+`python -m deploy.catalogue [DIRECTORY]` writes them; `tests/unit/test_docs_are_current.py` compares them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.cli import app
+from deploy.reference import commands_page, settings_table, with_block
 from schemas.avro_files import HEAD, avsc_path, record_names
 from schemas.events import CARE_EVENTS, EVENT_TYPES
 from schemas.topics import kebab
@@ -185,9 +188,9 @@ def correlations_page() -> str:
         NOTICE,
         "",
         "Each is one file in [`streams/correlations/`](../streams/correlations) with its cases in",
-        "[`tests/cases/`](../tests/cases), where one can read when it fires, stays quiet and ends. An alert advises and",
-        "never decides: it names its evidence, how sure it is, how its persons were linked, and what could be done,",
-        "the least restrictive first.",
+        "[`tests/cases/`](../tests/cases), where one can read when it fires, stays quiet and ends. An alert advises",
+        "and never decides: it names its evidence, how sure it is, how its persons were linked, and what could be",
+        "done, the least restrictive first.",
         "",
     ]
     for scope, correlations in scopes:
@@ -200,8 +203,8 @@ def correlations_page() -> str:
                 _capitalised(summary.removeprefix(f"{one.name}:").strip()),
                 "",
                 f"Kind **{one.kind}**, version {one.version}, evaluated for {scope}; again on {triggers}, and",
-                "whenever identities are joined, something known is withdrawn or purged, or a window passes. Its cases:",
-                f"[`{one.name}.toml`](../tests/cases/{one.name}.toml).",
+                "whenever identities are joined, something known is withdrawn or purged, or a window passes. Its",
+                f"cases: [`{one.name}.toml`](../tests/cases/{one.name}.toml).",
                 "",
                 *_sections(paragraphs),
             ]
@@ -230,15 +233,42 @@ def _capitalised(text: str) -> str:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def pages() -> dict[str, str]:
-    """The generated pages: name of the file in `docs/` to its content."""
-    return {"events.md": events_page(), "correlations.md": correlations_page()}
+def decisions_page(first_lines: Mapping[str, str]) -> str:
+    """The index of the decision records, as Markdown, from the first line of each by file name."""
+    return "\n".join(
+        [
+            "# Decisions",
+            "",
+            NOTICE,
+            "",
+            "What was decided, why, and what it costs. A record is not rewritten when a decision is overturned:",
+            "the one that overturns it says so.",
+            "",
+            *(f"- [{line.removeprefix('# ').strip()}]({name})" for name, line in sorted(first_lines.items())),
+            "",
+        ]
+    )
 
 
-def main(directory: Path) -> None:
-    """Write the pages into a directory."""
-    for name, content in pages().items():
-        (directory / name).write_text(content, encoding="utf-8")
+def pages(docs: Path) -> dict[str, str]:
+    """The generated pages: name of the file in `docs` to its content. Reads what is there."""
+    first_lines = {
+        path.name: path.read_text(encoding="utf-8").partition("\n")[0]
+        for path in (docs / "decisions").glob("[0-9]*.md")
+    }
+    return {
+        "events.md": events_page(),
+        "correlations.md": correlations_page(),
+        "decisions/README.md": decisions_page(first_lines),
+        "commands.md": commands_page(app, NOTICE),
+        "operations.md": with_block((docs / "operations.md").read_text(encoding="utf-8"), "settings", settings_table()),
+    }
+
+
+def main(docs: Path) -> None:
+    """Write the pages into the directory of the documentation."""
+    for name, content in pages(docs).items():
+        (docs / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
