@@ -130,9 +130,37 @@ class WorkingSite:
     # -- what came of it -----------------------------------------------------------------------------------------
 
     def read(self, topic: str, user: str = "bus") -> list[Any]:
-        """All committed messages of a topic, in order of partition and offset."""
+        """All committed messages of a topic to the end that it has now, in order of partition and offset."""
+        consumer = self._consumer(user)
+        ends = self._ends(consumer, topic)
+        unread = {partition for partition, end in ends.items() if end > 0}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
+        found, deadline = [], time.monotonic() + WAIT_S
+        while unread:
+            assert time.monotonic() < deadline, f"{topic} was not read to its end"
+            for message in consumer.consume(1_000, 0.02):
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise AssertionError(error.str())
+                # The end itself may be a transaction's marker: then the end of the partition tells.
+                partition, offset = message.partition() or 0, message.offset() or 0
+                if error is not None or offset >= ends[partition] - 1:
+                    unread.discard(partition)
+        consumer.close()
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+    def end_of(self, topic: str) -> int:
+        """The end offsets of a topic's partitions, added up: it grows when something is written."""
+        consumer = self._consumer("bus")
+        ends = self._ends(consumer, topic)
+        consumer.close()
+        return sum(ends.values())
+
+    def _consumer(self, user: str) -> Consumer:
         who = self.site.user(user)
-        consumer = Consumer(
+        return Consumer(
             {
                 **self.settings.kafka(who),
                 "group.id": who if user != "bus" else topics.consumer_group(self.site.name),
@@ -142,23 +170,11 @@ class WorkingSite:
                 "auto.offset.reset": "earliest",
             }
         )
-        partitions = list(consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        found, ended, deadline = [], 0, time.monotonic() + WAIT_S
-        while ended < len(partitions):
-            message = consumer.poll(0.1)
-            assert time.monotonic() < deadline, f"{topic} was not read to its end"
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
-                found.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ended += 1
-            else:
-                raise AssertionError(error.str())
-        consumer.close()
-        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+    @staticmethod
+    def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
+        partitions = consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions
+        return {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=WAIT_S)[1] for n in partitions}
 
     def records(self, topic: str, user: str = "bus") -> list[dict[str, Any]]:
         """All records of a topic, decoded, ticks left out."""
@@ -193,17 +209,11 @@ class WorkingSite:
 
     def _nothing_left(self) -> bool:
         """Whether the workers' group has committed the last record of every inbound topic."""
-        who = self.site.user("bus")
-        group = topics.consumer_group(self.site.name)
-        consumer = Consumer({**self.settings.kafka(who), "group.id": group, "enable.auto.commit": False})
-        parts = [
-            TopicPartition(name, n) for name in input_topics("identify", self.site) for n in range(self.site.partitions)
-        ]
-        committed = consumer.committed(parts, timeout=WAIT_S)
-        done = all(
-            part.offset >= consumer.get_watermark_offsets(part, timeout=WAIT_S)[1]
-            or consumer.get_watermark_offsets(part, timeout=WAIT_S)[1] == 0
-            for part in committed
-        )
+        consumer = self._consumer("bus")
+        done = True
+        for name in input_topics("identify", self.site):
+            ends = self._ends(consumer, name)
+            committed = consumer.committed([TopicPartition(name, n) for n in ends], timeout=WAIT_S)
+            done = done and all(part.offset >= ends[part.partition] or not ends[part.partition] for part in committed)
         consumer.close()
         return done

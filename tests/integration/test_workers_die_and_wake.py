@@ -70,8 +70,8 @@ def recorded(site: WorkingSite) -> dict[str, str]:
 
 
 def until_it_writes(site: WorkingSite, topic: str) -> None:
-    before = len(site.read(topic))
-    until(lambda: len(site.read(topic)) > before, "the worker wrote")
+    before = site.end_of(topic)
+    until(lambda: site.end_of(topic) > before, "the worker wrote")
 
 
 def test_a_worker_killed_five_times_in_the_middle_leaves_the_same_open_alerts(

@@ -1,0 +1,113 @@
+"""One writer a partition: the broker itself refuses whoever was overtaken."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schemas import topics
+from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
+from streams.records import Out
+from tests.working_site import WorkingSite, until
+
+pytestmark = pytest.mark.bus
+
+
+@pytest.fixture
+def site(a_site: Callable[..., WorkingSite], request: pytest.FixtureRequest) -> WorkingSite:
+    return a_site(f"f{abs(hash(request.node.name)) % 10_000}")
+
+
+def out(site: WorkingSite, value: str, topic: str | None = None) -> Out:
+    return Out(topic or topics.alerts_raised(site.site.name), 0, value.encode(), None, value.encode())
+
+
+def visible(site: WorkingSite) -> list[bytes]:
+    return [message.value() for message in site.read(topics.alerts_raised(site.site.name))]
+
+
+async def test_a_batch_is_there_when_the_write_returns(site: WorkingSite) -> None:
+    writer = PartitionWriter(site.settings, site.site, "person", 0)
+    await writer.open()
+    await writer.write([out(site, "a"), out(site, "b")])
+    assert visible(site) == [b"a", b"b"]
+    await writer.close()
+
+
+async def test_a_writer_that_was_overtaken_is_refused_and_none_of_its_records_is_seen(site: WorkingSite) -> None:
+    first = PartitionWriter(site.settings, site.site, "person", 0)
+    await first.open()
+    await first.write([out(site, "by the first")])
+    second = PartitionWriter(site.settings, site.site, "person", 0)
+    await second.open()
+    with pytest.raises(Fenced):
+        await first.write([out(site, "too late"), out(site, "this, too")])
+    await second.write([out(site, "by the second")])
+    assert visible(site) == [b"by the first", b"by the second"]
+
+
+async def test_writers_of_other_partitions_and_stages_are_left_alone(site: WorkingSite) -> None:
+    writers = [
+        PartitionWriter(site.settings, site.site, *which) for which in (("person", 0), ("person", 1), ("facility", 0))
+    ]
+    for writer in writers:
+        await writer.open()
+    for number, writer in enumerate(writers):
+        await writer.write([out(site, str(number))])
+    assert sorted(visible(site)) == [b"0", b"1", b"2"]
+
+
+async def test_what_the_broker_refuses_for_good_is_no_endless_retry(site: WorkingSite) -> None:
+    writer = PartitionWriter(site.settings, site.site, "person", 0)
+    await writer.open()
+    with pytest.raises(BrokenWriterError, match="sallyport provision"):
+        await writer.write([out(site, "a", topic=f"{site.site.name}.county-jail.booking-reported.v1")])
+
+
+SLEEPER = """
+import asyncio, sys
+from deploy.sites import load_site
+from schemas import topics
+from schemas.settings import Settings
+from streams.fencing import Fenced, PartitionWriter
+from streams.records import Out
+
+async def main():
+    settings = Settings()
+    site = load_site(settings)
+    writer = PartitionWriter(settings, site, "person", 0)
+    await writer.open()
+    number = 0
+    while True:
+        number += 1
+        topic = topics.alerts_raised(site.name)
+        records = [Out(topic, 0, b"k", None, f"sleeper {number}/{n}".encode()) for n in range(200)]
+        try:
+            await writer.write(records)
+        except Fenced:
+            sys.exit(3)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_writer_stopped_in_the_middle_wakes_to_find_itself_fenced(site: WorkingSite, tmp_path: Path) -> None:
+    program = tmp_path / "sleeper.py"
+    program.write_text(textwrap.dedent(SLEEPER))
+    sleeper: subprocess.Popen[bytes] = site.start_worker([str(program)])
+    until(lambda: len(visible(site)) > 400, "the sleeper wrote")
+    sleeper.send_signal(signal.SIGSTOP)
+    successor = PartitionWriter(site.settings, site.site, "person", 0)
+    await successor.open()
+    await successor.write([out(site, "the successor")])
+    sleeper.send_signal(signal.SIGCONT)
+    assert sleeper.wait(30) == 3
+    seen = visible(site)
+    assert seen[-1] == b"the successor"
+    # Whole batches only: what was under way when it was stopped was aborted.
+    assert (len(seen) - 1) % 200 == 0

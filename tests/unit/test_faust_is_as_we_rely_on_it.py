@@ -1,0 +1,86 @@
+"""A contract with Faust and aiokafka: what `streams/batching.py` overrides is still there, and called as it relies on.
+
+An upgrade that changes any of it has to fail here, loudly, and not in a county at night.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+
+import aiokafka
+import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from faust.transport import consumer as base
+from faust.transport.base import Transport
+from faust.transport.drivers import aiokafka as driver
+
+from streams.assignor import NumberAssignor
+from streams.batching import BatchConsumer, BatchConsumerThread, BatchTransport
+
+
+def source(what: object) -> str:
+    return inspect.getsource(what)  # type: ignore[arg-type]
+
+
+def test_the_versions_are_those_that_were_read() -> None:
+    assert (version("faust-streaming"), version("aiokafka").rpartition(".")[0]) == ("0.15.3", "0.14")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "names"),
+    [
+        (
+            BatchConsumer,
+            driver.Consumer,
+            ["_getmany", "_to_message", "_new_consumer_thread", "_add_gap", "_new_offset", "perform_seek"],
+        ),
+        (BatchConsumerThread, driver.AIOKafkaConsumerThread, ["_create_worker_consumer", "on_start"]),
+    ],
+)
+def test_every_override_overrides_something_with_the_same_parameters(
+    ours: type, theirs: type, names: list[str]
+) -> None:
+    for name in names:
+        assert name in vars(ours)
+        mine, upstream = inspect.signature(getattr(ours, name)), inspect.signature(getattr(theirs, name))
+        assert list(mine.parameters) == list(upstream.parameters), name
+        assert inspect.iscoroutinefunction(getattr(ours, name)) == inspect.iscoroutinefunction(getattr(theirs, name))
+
+
+def test_the_transport_makes_our_consumer() -> None:
+    assert BatchTransport.Consumer is BatchConsumer
+    assert "self.Consumer(" in source(Transport.create_consumer)
+
+
+def test_each_fetched_record_is_made_a_message_once_with_its_own_offset() -> None:
+    reading = source(base.Consumer.getmany)
+    assert "to_message = self._to_message" in reading
+    assert reading.count("to_message(tp, record)") == 1
+
+
+def test_what_is_committed_is_what_new_offset_says() -> None:
+    assert "self._new_offset(tp)" in source(base.Consumer._filter_tps_with_pending_acks) + source(
+        base.Consumer._commit_tps
+    ) + source(base.Consumer._commit_offsets) + source(base.Consumer)
+
+
+def test_an_acknowledged_message_goes_where_new_offset_looks() -> None:
+    acknowledging = source(base.Consumer.ack)
+    assert "_acked_index[tp]" in acknowledging
+    assert "_acked[tp]" in acknowledging
+
+
+def test_aiokafka_has_the_pause_that_is_shortened() -> None:
+    assert "self._prefetch_backoff" in source(Fetcher)
+
+
+def test_aiokafka_takes_the_options_that_faust_does_not_offer() -> None:
+    options = inspect.signature(aiokafka.AIOKafkaConsumer.__init__).parameters
+    assert {"isolation_level", "fetch_max_wait_ms", "partition_assignment_strategy", "group_instance_id"} <= set(
+        options
+    )
+
+
+def test_the_assignor_has_what_aiokafka_calls() -> None:
+    assert all(callable(getattr(NumberAssignor(), name)) for name in ("metadata", "assign", "on_assignment"))
