@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check fmt lock wheel bench clean
+.PHONY: help run test check fmt lock wheel bench docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -39,8 +39,12 @@ lock:  ## resolve pyproject.toml into requirements.lock (names, versions, hashes
 wheel: $(STAMP)  ## build dist/sallyport-*.whl
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
 
-bench: $(STAMP)  ## latency from publish to alert, measured on this machine
-	@$(BIN)/python tests/bench/publish_to_alert.py
+bench: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
+	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py
+	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py
+
+docs: $(STAMP)  ## make the pages that are generated from the code
+	@$(BIN)/python -m deploy.catalogue
 
 clean:  ## remove the environment and build output (never the bus's state)
 	@rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,178 @@
+"""From publishing an event to the alert as its recipient can read it, while a history is imported on the same bus.
+
+    python tests/bench/publish_to_alert.py --help
+
+It starts a bus of its own with `sallyport up` (both shipped sites, their workers) in a temporary home, imports rosters
+into the history site, and meanwhile publishes, as the police, violence between two groups whose members the jail has in
+one unit: each report changes the open alert. Measured is the time until the shift commander's own consumer has the
+revision that this report made: publisher's disk, broker, identify, person, facility, disclose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+from deploy.sites import SITES_DIR
+from producers.publisher import Publisher
+from schemas import topics
+from schemas.events import Event
+from schemas.settings import Settings
+from schemas.site import read_site
+from tests.county import DAY, START, event
+
+ROOT = Path(__file__).parents[2]
+REAL = sorted((ROOT.parent / "shared" / "data" / "nyc-custody").glob("*.csv.gz"))
+SAMPLE = sorted((ROOT / "tests" / "data" / "roster").glob("2026-*.csv*"))
+RECIPIENT = "county-jail-watch"
+
+
+def today(kind: str, person: str | None = None, **fields: object) -> Event:
+    """An event of an hour ago."""
+    day = (time.time_ns() // 1000 - START) / DAY - 1 / 24
+    return event(kind, person, day=day, **fields)  # type: ignore[arg-type]
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def watch(settings: Settings) -> Consumer:
+    """The recipient's own consumer, at the end of its topic."""
+    site = read_site(SITES_DIR / "demo")
+    user = site.user(RECIPIENT)
+    consumer = Consumer(
+        {
+            **settings.kafka(user),
+            "group.id": user,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 10,
+        }
+    )
+    topic = topics.alerts_for(site.name, RECIPIENT, "housing")
+    consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in range(site.partitions)])
+    return consumer
+
+
+def next_alert(consumer: Consumer, timeout_s: float) -> bool:
+    """Whether an alert came in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is not None and message.error() is None:
+            return True
+    return False
+
+
+def measure(settings: Settings, count: int, pause_s: float) -> list[float]:
+    """Milliseconds from publish to readable alert, of `count` reports."""
+    site = read_site(SITES_DIR / "demo")
+    with Publisher(settings, site, "county-jail") as jail, Publisher(settings, site, "city-pd") as police:
+        consumer = watch(settings)
+        next_alert(consumer, 1)
+        jail.publish_many(
+            [
+                *(today("BookingReported", person) for person in ("ada", "bo")),
+                *(today("HousingAssigned", person, unit="4-B") for person in ("ada", "bo")),
+                today("AffiliationValidated", "ada", group="Eastside"),
+                today("AffiliationValidated", "bo", group="Harbor"),
+            ]
+        )
+        police.publish(today("StreetViolenceReported", groups=["Eastside", "Harbor"], name=f"first {time.time_ns()}"))
+        if not next_alert(consumer, 60):
+            raise RuntimeError("no alert came in a minute")
+        while next_alert(consumer, 2):
+            pass
+        found = []
+        for number in range(count):
+            report = today("StreetViolenceReported", groups=["Eastside", "Harbor"], name=f"{number} {time.time_ns()}")
+            began = time.perf_counter()
+            police.publish(report)
+            if not next_alert(consumer, 30):
+                raise RuntimeError(f"report {number} changed no alert")
+            found.append((time.perf_counter() - began) * 1000)
+            time.sleep(pause_s)
+        consumer.close()
+        return found
+
+
+def figures(times: list[float]) -> dict[str, float]:
+    ordered = sorted(times)
+    return {
+        "median_ms": round(ordered[len(ordered) // 2], 1),
+        "p99_ms": round(ordered[int(len(ordered) * 0.99)], 1),
+        "max_ms": round(ordered[-1], 1),
+        "alerts": len(ordered),
+    }
+
+
+def main(
+    count: Annotated[int, typer.Option(help="Reports to publish in each part.")] = 200,
+    pause: Annotated[float, typer.Option(help="Seconds between an alert and the next report.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+) -> None:
+    """Measure publish to readable alert, alone and while an import runs.
+
+    Example: python tests/bench/publish_to_alert.py --count 200
+    """
+    kafka, controller, registry = free_ports(3)
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
+        environment = {
+            **os.environ,
+            "SALLYPORT_HOME": home,
+            "SALLYPORT_KAFKA_PORT": str(kafka),
+            "SALLYPORT_CONTROLLER_PORT": str(controller),
+            "SALLYPORT_REGISTRY_PORT": str(registry),
+        }
+        command = [sys.executable, "-P", "-m", "deploy"]
+        up = subprocess.Popen([*command, "up"], env=environment, stderr=subprocess.PIPE, text=True)
+        assert up.stderr is not None
+        try:
+            for line in up.stderr:
+                if "The bus runs" in line:
+                    break
+            threading.Thread(target=up.stderr.read, daemon=True).start()
+            alone = measure(settings, count, pause)
+            files = [str(path) for path in REAL or SAMPLE]
+            importing = subprocess.Popen(
+                [*command, "import", "roster", "--json", *files], env=environment, stdout=subprocess.DEVNULL
+            )
+            during: list[float] = []
+            while importing.poll() is None and len(during) < count:
+                during += measure(settings, 20, pause)
+            importing.wait()
+        finally:
+            up.send_signal(signal.SIGINT)
+            up.wait(60)
+    result = {"alone": figures(alone), "while_importing": figures(during)}
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        for name, found in result.items():
+            typer.echo(
+                f"{name:16} median {found['median_ms']} ms, p99 {found['p99_ms']} ms, of {found['alerts']} alerts"
+            )
+
+
+if __name__ == "__main__":
+    typer.run(main)
