@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -148,6 +149,12 @@ class Site(SiteRecord):
     def recipient_by_id(self) -> dict[str, Recipient]:
         """Recipients by id."""
         return {recipient.id: recipient for recipient in self.recipients}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The site with changes, checked as a file's would be; nothing looked up in the old one is carried over."""
+        del deep  # all of it is frozen
+        described = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**described, **(update or {})})
 
     def user(self, who: str) -> str:
         """The Kafka user of an agency, a recipient, or the bus itself (`bus`) on this site."""

@@ -171,6 +171,16 @@ class Fact:
         return hashlib.sha256(self.raw).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One key came with two contents: the one with the smaller digest stands, everywhere and in any order."""
+
+    stands: Fact
+    """Has to be the last of its key on the log: compaction keeps the last."""
+    falls: Fact
+    """Becomes a dead letter."""
+
+
 def read_fact(key: FactKey, record: Record) -> Fact:
     """A fact from its record. Raises ValueError where headers that `Fact.headers` writes are missing."""
     headers = {name: value.decode() for name, value in record.headers}

@@ -118,8 +118,10 @@ def recover(
         _unless_poison(partial(stage.recall, topic, record))
     source = TopicPartition(input_of(name, site), partition)
     committed = consumer.committed([source], timeout=QUIET_S)[0].offset
-    position = max(committed, stage.last_cause() + 1, 0)
-    first, _ = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+    first, end = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+    # Never past the end: a log that lost its tail (power failed before it was on disk) must not make new facts, which
+    # get the lost offsets again, look like old ones.
+    position = min(max(committed, stage.last_cause() + 1, 0), end)
     progress.total = max(0, position - first)
     for _, record in read_back(consumer, [(source.topic, partition)], stop_at=position):
         if record.value is not None:

@@ -17,7 +17,7 @@ from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Fact, partition_of
+from streams.facts import TICK_KEY, Conflict, Fact, KeyKind, partition_of
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
 from streams.pictures.person import PersonPicture, Stay
@@ -114,7 +114,7 @@ class PersonStage:
         """Fold one fact: what follows from it, all on the log or none."""
         change = self.picture.fold(record)
         topic = topics.person_facts(self._site.name)
-        outs = [] if change.winner is None else [_again(change.winner, topic, self._partition)]
+        outs = _settled(change.conflict, topic, self._partition, self._site)
         now = self.picture.now
         if change.ticked:
             cause = Cause(CauseKind.TICK, PERSON, self._partition, record.offset)
@@ -226,9 +226,28 @@ def _provenance(fact: Fact) -> dict[str, Any]:
     }
 
 
-def _again(winner: Fact, topic: str, partition: int) -> Out:
-    """The content that stands, written once more: it must be the last of its key when the topic is compacted."""
-    return Out(topic, partition, winner.key.encoded(), None, winner.raw, winner.headers())
+def _settled(conflict: Conflict | None, topic: str, partition: int, site: Site) -> list[Out]:
+    """One key came with two contents: the one that stands once more, the other as a dead letter of its agency.
+
+    What everybody is told is conflicted in every partition; it is set aside once.
+    """
+    if conflict is None:
+        return []
+    stands, falls = conflict.stands, conflict.falls
+    outs = [Out(topic, partition, stands.key.encoded(), None, stands.raw, stands.headers())]
+    everyone = stands.key.kind is KeyKind.EVERYONE
+    if falls.key.agency in site.agency_by_id and (
+        not everyone or (topic, partition) == (topics.person_facts(site.name), 0)
+    ):
+        reason = {
+            "reason": "CONFLICT",
+            "detail": "another event came with the same event_id and other content; that one stands",
+            "topic": falls.topic,
+        }
+        key = f"{falls.topic}/{falls.key.event_id}".encode()
+        headers = tuple((name, value.encode()) for name, value in reason.items())
+        outs.append(Out(topics.dead_letters(site.name, falls.key.agency), 0, key, None, falls.raw, headers))
+    return outs
 
 
 class FacilityStage:
@@ -279,6 +298,6 @@ class FacilityStage:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
             return self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
         topic = topics.facility_facts(self._site.name)
-        outs = [] if change.winner is None else [_again(change.winner, topic, self._partition)]
+        outs = _settled(change.conflict, topic, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
         return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from schemas.codec import WriterSchema, decode, decode_event
 from schemas.events import AffiliationStatus, Event
-from streams.facts import TICK_KEY, EventKey, Fact, KeyKind, Provenance, parse_key, read_fact
+from streams.facts import TICK_KEY, Conflict, EventKey, Fact, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.street import Street
 from streams.records import Record
@@ -58,7 +58,7 @@ class FacilityChange:
     event_type: str = ""
     event_id: str | None = None
     ticked: bool = False
-    winner: Fact | None = None
+    conflict: Conflict | None = None
 
 
 NOTHING: Final = FacilityChange()
@@ -104,11 +104,11 @@ class FacilityPicture:
             return NOTHING
         fact = read_fact(key, record)
         before = self.street.groups_of(event_key)
-        changed, winner = self.street.add(fact)
+        changed, conflict = self.street.add(fact)
         if not changed:
-            return FacilityChange(winner=winner)
+            return FacilityChange(conflict=conflict)
         groups = before | self.street.groups_of(event_key)
-        return self._feuds_changed(groups, fact.event_type, key.event_id, winner)
+        return self._feuds_changed(groups, fact.event_type, key.event_id, conflict)
 
     def _tick(self, record: Record) -> FacilityChange:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -118,10 +118,10 @@ class FacilityPicture:
         return FacilityChange(ticked=True)
 
     def _feuds_changed(
-        self, groups: frozenset[str], event_type: str, event_id: str, winner: Fact | None = None
+        self, groups: frozenset[str], event_type: str, event_id: str, conflict: Conflict | None = None
     ) -> FacilityChange:
         units = frozenset(unit for group in groups for unit in self._units_of_group.get(group, ()))
-        return FacilityChange(units, event_type, event_id, winner=winner)
+        return FacilityChange(units, event_type, event_id, conflict=conflict)
 
     def _place(self, record: Record) -> FacilityChange:
         if record.value is None:

@@ -24,7 +24,7 @@ from schemas.events import (
     HousingAssigned,
     NoLongerListed,
 )
-from streams.facts import EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
+from streams.facts import Conflict, EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.street import Street
 from streams.records import Record
@@ -48,8 +48,8 @@ class Change:
     """Type of the event that changed something; empty for none."""
     event_id: str | None = None
     ticked: bool = False
-    winner: Fact | None = None
-    """One key came with two contents: this one stands, and has to be the last on the log."""
+    conflict: Conflict | None = None
+    """One key came with two contents."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,11 @@ class PersonPicture:
         if fact.event_key in self._withdrawn:
             return NOTHING
         before = self.street.groups_of(fact.event_key)
-        changed, winner = self.street.add(fact)
+        changed, conflict = self.street.add(fact)
         if not changed:
-            return Change(winner=winner)
+            return Change(conflict=conflict)
         groups = before | self.street.groups_of(fact.event_key)
-        return Change(frozenset(), groups, fact.event_type, fact.key.event_id, winner=winner)
+        return Change(frozenset(), groups, fact.event_type, fact.key.event_id, conflict=conflict)
 
     def _tell(self, fact: Fact) -> Change:
         facts = (self._facts if fact.same_as is None else self._joins)[fact.key.person]
@@ -167,7 +167,7 @@ class PersonPicture:
             if known.raw == fact.raw:
                 return NOTHING
             if known.digest() <= fact.digest():
-                return Change(winner=known)
+                return Change(conflict=Conflict(stands=known, falls=fact))
         facts[fact_id] = fact
         # Not taken back when the fact goes: whom it names is asked again when it matters.
         self._persons_of[fact.event_key].add(fact.key.person)
@@ -180,7 +180,9 @@ class PersonPicture:
         if fact.event_key in self._withdrawn:
             return NOTHING
         person = frozenset({fact.key.person})
-        return Change(person, frozenset(), fact.event_type, fact.key.event_id, winner=None if known is None else fact)
+        what = fact.event_type if fact.same_as is None else "Joined"
+        conflict = None if known is None else Conflict(stands=fact, falls=known)
+        return Change(person, frozenset(), what, fact.key.event_id, conflict=conflict)
 
     # -- identity --------------------------------------------------------------------------------------------------
 

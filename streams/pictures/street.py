@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Final
 
 from schemas.events import Event, StreetViolenceReported
-from streams.facts import EventKey, Fact
+from streams.facts import Conflict, EventKey, Fact
 from streams.identify import group_key
 
 DAY: Final = 86_400_000_000
@@ -65,14 +65,14 @@ class Street:
         self._violence: dict[EventKey, Violence] = {}
         self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
 
-    def add(self, fact: Fact) -> tuple[bool, Fact | None]:
-        """Fold a fact: (whether anything changed, the winner where one key came with two contents)."""
+    def add(self, fact: Fact) -> tuple[bool, Conflict | None]:
+        """Fold a fact: (whether anything changed, the conflict where one key came with two contents)."""
         known = self._violence.get(fact.event_key)
         if known is not None:
             if known.fact.raw == fact.raw:
                 return False, None
             if known.fact.digest() <= fact.digest():
-                return False, known.fact
+                return False, Conflict(stands=known.fact, falls=fact)
             self.remove(fact.event_key)
         event = self._decode(fact)
         if not isinstance(event, StreetViolenceReported):
@@ -80,7 +80,7 @@ class Street:
         self._violence[fact.event_key] = Violence(fact, event)
         for group in event.groups:
             self._by_group[group_key(group)].add(fact.event_key)
-        return True, None if known is None else fact
+        return True, None if known is None else Conflict(stands=fact, falls=known.fact)
 
     def remove(self, key: EventKey) -> frozenset[str]:
         """Forget a fact: the groups it spoke of."""

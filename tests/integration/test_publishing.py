@@ -141,8 +141,9 @@ def test_other_peoples_clients_read_our_records(site: WorkingSite) -> None:
     consumer.assign([TopicPartition(topics.inbound(site.site.name, JAIL, "HousingAssigned"), 0, 0)])
     message = consumer.poll(30)
     assert message is not None
-    assert message.value()["unit"] == "4-B"
-    assert message.value()["head"]["event_id"] == housing(7).head.event_id
+    told: Any = message.value()
+    assert told["unit"] == "4-B"
+    assert told["head"]["event_id"] == housing(7).head.event_id
     consumer.close()
 
 

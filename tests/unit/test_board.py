@@ -24,6 +24,7 @@ from consumers.board import (
     LinkBack,
     LinkLost,
     Notice,
+    Readable,
     ReportSaid,
     Standing,
     Unreadable,
@@ -412,7 +413,7 @@ def test_a_record_that_cannot_be_read_blinds_the_desk_until_one_of_its_key_can()
     all_is_well(desk)
     desk.fold(Unreadable("topic", "a"), NOW)
     assert blind(desk) == [Blind.UNREADABLE]
-    desk.readable("topic", "a")
+    desk.fold(Readable("topic", "a"), NOW)
     assert blind(desk) == []
 
 

@@ -193,7 +193,7 @@ def test_every_tag_in_the_catalogue_is_explained() -> None:
     assert used == set(SENSITIVITIES)
 
 
-@pytest.mark.parametrize("reason", [*Undecodable, *Refusal, "POISON"])
+@pytest.mark.parametrize("reason", [*Undecodable, *Refusal, "CONFLICT", "POISON"])
 def test_every_reason_of_a_dead_letter_is_explained(reason: str) -> None:
     told = section(text("docs/operations.md"), "Dead letters")
     assert re.search(rf"^\| `{reason}` \| \S.* \| \S.* \|$", told, re.MULTILINE)
@@ -208,7 +208,7 @@ def codes(title: str) -> set[str]:
     [("Dead letters", [*Undecodable, *Refusal]), ("The audit of disclosures", [*Reason])],
 )
 def test_no_reason_is_explained_that_the_code_does_not_have(title: str, known: list[StrEnum]) -> None:
-    assert codes(title) - {"POISON"} == {reason.value for reason in known}
+    assert codes(title) - {"CONFLICT", "POISON"} == {reason.value for reason in known}
 
 
 def test_every_decision_has_a_title_with_its_number() -> None:
