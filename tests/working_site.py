@@ -37,7 +37,7 @@ def until(holds: Callable[[], object], what: str, seconds: float = WAIT_S) -> No
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @dataclass
