@@ -1,26 +1,25 @@
 """The Publisher: the only Kafka producer for agencies.
 
-`publish` returns when the event is on disk; a thread sends it, in order, and forgets it when the broker has it. While
-broker or registry is away events wait in the spool; over kill -9 nothing accepted is lost: the agency's next publisher
-takes the spool over. What was sent but not yet forgotten is then sent again, with the same event id, which the bus
-takes as the same event.
+`publish` returns when the event is on disk. One thread sends from there, in order; another takes the broker's
+acknowledgements and forgets what it has. While broker or registry is away events wait in the spool; over kill -9
+nothing accepted is lost: the agency's next publisher takes the spool over. What was sent but not yet forgotten is then
+sent again, with the same event id, which the bus takes as the same event.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.spool import Spool, Spooled, spool_directory
+from producers.spool import Spool, SpoolDamagedError, Spooled, SpoolFullError, spool_directory
 from schemas import topics
 from schemas.codec import event_body, frame
 from schemas.events import Event, EventWithdrawn, Handling, Head, IdKind, WithdrawalReason, type_name
@@ -36,6 +35,11 @@ CHUNK: Final = 1_000
 """Events read from disk at a time."""
 AGAIN_S: Final = 1.0
 """Seconds between questions to a registry that is away."""
+LISTEN_S: Final = 0.1
+"""Seconds after which the thread that takes acknowledgements looks whether it is to end."""
+ROOM_S: Final = 0.05
+"""Seconds to wait for room in Kafka's client."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PublishError(Exception):
@@ -43,44 +47,60 @@ class PublishError(Exception):
 
 
 class Publisher:
-    """Publishes the events of one agency on one site.
+    """Publishes the events of one agency on one site. Safe for several threads.
 
     >>> with Publisher(settings, site, "county-jail") as publisher: publisher.publish(event)
     """
 
     def __init__(self, settings: Settings, site: Site, agency: str, *, spool: Path | None = None) -> None:
-        """Takes over what dead publishers of this agency left. Raises PublishError, SecretUnreadableError."""
+        """Takes over what dead publishers of this agency left.
+
+        Raises PublishError, SpoolFullError, SecretUnreadableError, OSError.
+        """
         if agency not in site.agency_by_id:
             raise PublishError(f"no agency {agency!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
         self._site = site
         self._agency = site.agency_by_id[agency]
         self._settings = settings
-        self._producer = Producer(
-            {
-                **settings.kafka(site.user(agency)),
-                "enable.idempotence": True,
-                "acks": "all",
-                # Never given up by time: what waits is on disk, and order is kept.
-                "message.timeout.ms": 0,
-                "linger.ms": 2,
-                "queue.buffering.max.messages": IN_FLIGHT * 2,
-                "log_level": 0,
-                "error_cb": self._on_error,
-            }
-        )
-        directory = spool or spool_directory(settings.home, site.name, agency)
-        self._inherited = Spool.left_behind(directory)
-        self._spool = Spool.create(directory)
-        self._ids: dict[tuple[str, str], int] = {}
-        self._refused: PublishError | None = None
         self._changed = threading.Condition()
+        self._refused: PublishError | None = None
         self._closing = False
-        self._acknowledged: list[int] = []
+        self._ids: dict[tuple[str, str], int] = {}
+        self._acknowledged: list[tuple[Spool, int]] = []
+        self._to_forget: dict[Spool, list[int]] = {}
+        self._producer = self._make_producer()
+        self._directory = spool or spool_directory(settings.home, site.name, agency)
+        self._inherited, self._spool = _spools(self._directory)
         self._pending = sum(len(spool) for spool in self._inherited)
+        self._unsent = self._in_flight = 0
         self.delivered = 0
         """Events that the broker has acknowledged, inherited ones included."""
-        self._sender = threading.Thread(target=self._send_all, name=f"publisher-{agency}", daemon=True)
-        self._sender.start()
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(does,), name=f"publisher-{agency}-{what}", daemon=True)
+            for what, does in (("sends", self._send_all), ("listens", self._listen))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _make_producer(self) -> Producer:
+        config = {
+            **self._settings.kafka(self._site.user(self._agency.id)),
+            "enable.idempotence": True,
+            "acks": "all",
+            # Never given up by time: what waits is on disk, and order is kept.
+            "message.timeout.ms": 0,
+            "linger.ms": 2,
+            "queue.buffering.max.messages": IN_FLIGHT * 2,
+            "reconnect.backoff.max.ms": 2_000,
+            "log_level": 0,
+            "error_cb": self._on_error,
+        }
+        try:
+            return Producer(config)
+        except KafkaException as error:
+            raise PublishError(
+                f"the settings make no Kafka client ({error.args[0].str()}): see {self._settings.ca_path}"
+            ) from error
 
     # -- taking events -------------------------------------------------------------------------------------------
 
@@ -90,14 +110,25 @@ class Publisher:
 
     def publish_many(self, events: Iterable[Event]) -> None:
         """Accept events, all or none, with one write to disk. Raises PublishError, SpoolFullError."""
+        spooled = [self._spooled(event) for event in events]
         if self._refused is not None:
             raise self._refused
-        spooled = [self._spooled(event) for event in events]
+        if self._closing:
+            raise PublishError("this publisher is closed")
         if not spooled:
             return
         with self._changed:
-            self._spool.add(spooled)
+            # Before it can be acknowledged: who waits for all must not see too few.
             self._pending += len(spooled)
+        try:
+            self._spool.add(spooled)
+        except SpoolFullError:
+            with self._changed:
+                self._pending -= len(spooled)
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._unsent += len(spooled)
             self._changed.notify_all()
 
     def withdraw(self, event_id: str, reason: WithdrawalReason, at: int, source_system: str) -> EventWithdrawn:
@@ -157,12 +188,19 @@ class Publisher:
             return self._pending
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Send what can be sent in so many seconds and end; returns how many events stay in the spool."""
+        """Send what can be sent in so many seconds and end; returns how many events stay in the spool.
+
+        Safe to call twice.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._pending == 0 or self._refused is not None, timeout_s)
             self._closing = True
             self._changed.notify_all()
-        self._sender.join()
+        for thread in self._threads:
+            thread.join()
+        self._forget()
+        # What the client still holds stays on disk; else it would go on sending after the spool is given up.
+        self._producer.purge()
         for spool in (*self._inherited, self._spool):
             spool.close()
         return self._pending
@@ -173,89 +211,158 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # Who is interrupted or failed does not wait for a bus that is away.
+        self.close(5.0 if kind is None else 0.0)
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def _send_all(self) -> None:
+    def _guarded(self, does: Callable[[], None]) -> None:
+        """A thread that dies must not leave its publisher waiting for ever."""
         try:
-            for spool in self._inherited:
-                self._send(spool, until_empty=True)
-            self._send(self._spool, until_empty=False)
+            does()
         except PublishError as error:
             self._refuse(error)
+        except Exception as error:
+            why = f"sending ended ({type(error).__name__}); what was accepted waits in {self._directory}"
+            self._refuse(PublishError(why))
 
-    def _send(self, spool: Spool, *, until_empty: bool) -> None:
-        sent = in_flight = 0
-        while self._refused is None:
-            rows = spool.after(sent, CHUNK) if in_flight < IN_FLIGHT else []
-            for number, event in rows:
-                self._produce(number, event)
-                sent = number
-            in_flight += len(rows)
-            if in_flight:
-                # Short: new events must not wait for the acknowledgement of old ones.
-                self._producer.poll(0.002)
-                in_flight -= self._forget(spool)
-            if self._closing or (until_empty and not rows and not in_flight):
-                return
-            if not rows and not in_flight:
+    def _send_all(self) -> None:
+        for spool in self._inherited:
+            sent = 0
+            while self._has_room() and (rows := spool.after(sent, CHUNK)):
+                sent = self._produce_all(spool, rows)
+        sent = 0
+        while self._has_room() and self._has_unsent():
+            rows = self._spool.after(sent, CHUNK)
+            sent = self._produce_all(self._spool, rows)
+            with self._changed:
+                self._unsent -= len(rows)
+
+    def _ends(self) -> bool:
+        return self._closing or self._refused is not None
+
+    def _has_room(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ends() or self._in_flight < IN_FLIGHT)
+            return not self._ends()
+
+    def _has_unsent(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ends() or self._unsent > 0)
+            return not self._ends()
+
+    def _produce_all(self, spool: Spool, rows: list[tuple[int, Spooled]]) -> int:
+        """Hand events to Kafka's client; returns the number of the last."""
+        with self._changed:
+            self._in_flight += len(rows)
+        for number, event in rows:
+            schema_id = self._schema_id(event)
+            while schema_id is not None and not self._produced(spool, number, event, schema_id):
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closing or self._pending > 0, 1.0)
+                    if self._changed.wait_for(self._ends, ROOM_S):
+                        break
+            if self._ends():
+                break
+        return rows[-1][0]
 
-    def _produce(self, number: int, event: Spooled) -> None:
-        self._producer.produce(
-            event.topic,
-            value=frame(self._schema_id(event), event.body),
-            key=event.key,
-            headers=list(event.headers),
-            on_delivery=partial(self._on_delivery, number),
-        )
+    def _produced(self, spool: Spool, number: int, event: Spooled, schema_id: int) -> bool:
+        """Hand one event to Kafka's client; false where it has no room."""
+        try:
+            self._producer.produce(
+                event.topic,
+                value=frame(schema_id, event.body),
+                key=event.key,
+                headers=list(event.headers),
+                on_delivery=partial(self._on_delivery, spool, number),
+            )
+        except BufferError:
+            return False
+        return True
 
-    def _schema_id(self, event: Spooled) -> int:
+    def _schema_id(self, event: Spooled) -> int | None:
+        """The id of the event's schema, waited for while the registry is away; None where this publisher ends."""
         where = (event.topic, event.event_type)
-        while where not in self._ids and not self._closing:
+        while where not in self._ids:
             try:
                 self._ids |= schema_ids(registry_client(self._settings), self._site, [event.topic])
             except RegistryAway:
-                time.sleep(AGAIN_S)
+                with self._changed:
+                    if self._changed.wait_for(self._ends, AGAIN_S):
+                        return None
             except NotRegisteredError as error:
                 raise PublishError(str(error)) from error
-        if where not in self._ids:
-            raise PublishError("closed while the registry was away: the events stay in the spool")
         return self._ids[where]
 
-    def _on_delivery(self, number: int, error: KafkaError | None, message: Message) -> None:
+    # -- what the broker says ------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        while not self._closing:
+            self._producer.poll(LISTEN_S)
+            self._forget()
+
+    def _on_delivery(self, spool: Spool, number: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._acknowledged.append(number)
-        elif error.code() != KafkaError._PURGE_QUEUE:
-            self._refuse(PublishError(f"{message.topic()}: the broker refuses ({error.name()}): {_advice(error)}"))
+            self._acknowledged.append((spool, number))
+        elif error.fatal():
+            self._refuse(PublishError(f"Kafka's client gave up ({error.name()}): publish again; nothing is lost"))
+        else:
+            why = f"{message.topic()}: the broker refuses ({error.name()}): {_advice(error)}"
+            self._refuse(PublishError(f"{why}; what was accepted waits in {self._directory}"))
 
     def _on_error(self, error: KafkaError) -> None:
+        user = self._site.user(self._agency.id)
         if error.code() == KafkaError._AUTHENTICATION:
-            user = self._site.user(self._agency.id)
             self._refuse(PublishError(f"the broker does not accept the password of {user}: {_advice(error)}"))
+        elif error.code() == KafkaError._SSL and "certificate" in error.str():
+            self._refuse(PublishError(f"the broker's certificate is not vouched for by {self._settings.ca_path}"))
 
     def _refuse(self, error: PublishError) -> None:
         with self._changed:
             self._refused = self._refused or error
             self._changed.notify_all()
 
-    def _forget(self, spool: Spool) -> int:
-        numbers, self._acknowledged = self._acknowledged, []
-        if numbers:
-            spool.drop(numbers)
+    def _forget(self) -> None:
+        acknowledged, self._acknowledged = self._acknowledged, []
+        if acknowledged:
             with self._changed:
-                self._pending -= len(numbers)
-                self.delivered += len(numbers)
+                self._pending -= len(acknowledged)
+                self._in_flight -= len(acknowledged)
+                self.delivered += len(acknowledged)
                 self._changed.notify_all()
-        return len(numbers)
+        for spool, number in acknowledged:
+            self._to_forget.setdefault(spool, []).append(number)
+        # Where the disk is too full to delete, it is tried again: until then they would only be sent twice.
+        self._to_forget = {spool: numbers for spool, numbers in self._to_forget.items() if not spool.drop(numbers)}
+
+
+def _spools(directory: Path) -> tuple[list[Spool], Spool]:
+    """What dead publishers left, and a spool of our own after it."""
+    try:
+        inherited = Spool.left_behind(directory)
+        try:
+            return inherited, Spool.create(directory)
+        except BaseException:
+            for spool in inherited:
+                spool.close()
+            raise
+    except SpoolDamagedError as error:
+        raise PublishError(str(error)) from error
 
 
 def _advice(error: KafkaError) -> str:
-    if error.code() == KafkaError._AUTHENTICATION:
-        return "ask the bus's operator for its secrets file"
-    return "the bus's operator must run `sallyport provision`"
+    match error.code():
+        case KafkaError._AUTHENTICATION:
+            return "ask the bus's operator for its secrets file"
+        case (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED
+            | KafkaError.CLUSTER_AUTHORIZATION_FAILED
+            | KafkaError.UNKNOWN_TOPIC_OR_PART
+            | KafkaError._UNKNOWN_TOPIC
+            | KafkaError._UNKNOWN_PARTITION
+        ):
+            return "the bus's operator must run `sallyport provision`"
+        case _:
+            return "ask the bus's operator why"
 
 
 def _key(event: Event) -> bytes:
@@ -269,7 +376,7 @@ def _key(event: Event) -> bytes:
 
 def _cloud_events(event: Event, agency: str) -> tuple[tuple[str, str], ...]:
     """CloudEvents 1.0 attributes, Kafka protocol binding, binary content mode."""
-    happened = datetime.fromtimestamp(event.head.time / 1_000_000, UTC)
+    happened = EPOCH + timedelta(microseconds=event.head.time)
     return (
         ("ce_specversion", "1.0"),
         ("ce_id", event.head.event_id),

@@ -1,17 +1,19 @@
 """The spool: events that an agency has handed over and the bus has not acknowledged, on disk.
 
 One SQLite file a publisher process (write-ahead log, full synchronisation), so that a power cut or a kill -9 in the
-middle of a write costs nothing that was accepted. A publisher that starts takes over the spools that dead ones left.
-Spools hold personal data: the directory is the owner's alone.
+middle of a write costs nothing that was accepted: SQLite finds a torn tail by its checksums and cuts it. A publisher
+that starts takes over the spools that dead ones left, in the order in which they were begun.
+Spools hold personal data: the directory is the owner's alone, and what is forgotten is wiped.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,10 +21,18 @@ from typing import Final, Self
 from filelock import FileLock, Timeout
 
 SUFFIX: Final = ".spool"
+BIG_PAGES: Final = 256
+"""Pages of an empty spool (4 KiB each) from which on its file is made small again."""
+DIRECTORY_LOCK_S: Final = 30.0
+"""Seconds that beginning or ending a spool of the same agency may take."""
 
 
 class SpoolFullError(Exception):
     """The disk takes no more: the events were not accepted. The message says where."""
+
+
+class SpoolDamagedError(Exception):
+    """A spool can't be read; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,109 +48,175 @@ class Spooled:
 
 
 class Spool:
-    """The spool file of one process. Safe for two threads: one that adds, one that reads and drops."""
+    """The spool file of one process. Safe for several threads."""
 
     def __init__(self, path: Path, lock: FileLock) -> None:
+        """Open or begin the file whose lock is held. Raises SpoolFullError, SpoolDamagedError."""
         self.path = path
         self._lock = lock
         self._turn = threading.Lock()
+        self._closed = False
+        # Made before SQLite opens it: its log gets the same mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        path.chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        # FULL: accepted means on the disk, not in a cache.
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS spooled"
-            " (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, topic TEXT, key BLOB, body BLOB, headers TEXT)"
-        )
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA secure_delete=ON")
+            # FULL: accepted means on the disk, not in a cache.
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(
+                # AUTOINCREMENT: a number is never given twice, or an event could be passed over.
+                "CREATE TABLE IF NOT EXISTS spooled"
+                " (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, topic TEXT, key BLOB, body BLOB, headers TEXT)"
+            )
+            self._waiting = int(self._db.execute("SELECT count(*) FROM spooled").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise SpoolFullError(f"the spool {path} can't be written ({error}): free some disk") from error
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise SpoolDamagedError(
+                f"the spool {path} is damaged ({error}): move it away and keep it, the events in it may not have been "
+                "published; publishing goes on without it"
+            ) from error
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """A new spool of this process."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """A new spool of this process, after all that are there. Raises SpoolFullError, OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        path = directory / f"{uuid.uuid4()}{SUFFIX}"
-        lock = _lock_of(path)
-        lock.acquire(timeout=0)
-        return cls(path, lock)
+        with _directory_locked(directory):
+            number = max((int(path.stem) for path in _spools(directory)), default=0) + 1
+            path = directory / f"{number:08d}{SUFFIX}"
+            lock = _lock_of(path)
+            lock.acquire(timeout=0)
+            return cls._opened(path, lock)
 
     @classmethod
     def left_behind(cls, directory: Path) -> list[Self]:
-        """The spools that dead processes left, oldest first; they are ours from now on."""
-        found = []
-        for path in sorted(directory.glob(f"*{SUFFIX}"), key=lambda p: p.stat().st_mtime):
-            lock = _lock_of(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            if path.exists():
-                found.append(cls(path, lock))
-            else:
-                lock.release()
+        """The spools that dead processes left, in the order in which they were begun; they are ours from now on.
+
+        Raises SpoolDamagedError, SpoolFullError: then none was taken.
+        """
+        if not directory.is_dir():
+            return []
+        found: list[Self] = []
+        try:
+            with _directory_locked(directory):
+                for path in _spools(directory):
+                    lock = _lock_of(path)
+                    with suppress(Timeout):
+                        lock.acquire(timeout=0)
+                        found.append(cls._opened(path, lock))
+        except BaseException:
+            for spool in found:
+                spool.close()
+            raise
         return found
 
-    def add(self, events: Sequence[Spooled]) -> int:
-        """Put events on disk; returns the number of the last. Raises SpoolFullError: then none was accepted."""
+    @classmethod
+    def _opened(cls, path: Path, lock: FileLock) -> Self:
+        try:
+            return cls(path, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def add(self, events: Sequence[Spooled]) -> None:
+        """Put events on disk. Raises SpoolFullError: then none was accepted."""
         rows = [(e.event_type, e.topic, e.key, e.body, json.dumps(e.headers)) for e in events]
         try:
             with self._turn:
-                return self._insert(rows)
+                with self._transaction():
+                    self._db.executemany(
+                        "INSERT INTO spooled (type, topic, key, body, headers) VALUES (?, ?, ?, ?, ?)", rows
+                    )
+                self._waiting += len(rows)
         except sqlite3.OperationalError as error:
             raise SpoolFullError(
                 f"the spool {self.path.parent} takes no more events ({error}): free some disk; they were not accepted"
             ) from error
 
-    def _insert(self, rows: Sequence[tuple[str, str, bytes, bytes, str]]) -> int:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO spooled (type, topic, key, body, headers) VALUES (?, ?, ?, ?, ?)", rows)
-            last = self._db.execute("SELECT max(seq) FROM spooled").fetchone()[0]
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        return int(last)
-
-    def after(self, seq: int, limit: int) -> list[tuple[int, Spooled]]:
-        """Up to `limit` events that come after number `seq`, in the order in which they were added."""
+    def after(self, number: int, limit: int) -> list[tuple[int, Spooled]]:
+        """Up to `limit` events whose number is greater, in the order in which they were added."""
         with self._turn:
             rows = self._db.execute(
                 "SELECT seq, type, topic, key, body, headers FROM spooled WHERE seq > ? ORDER BY seq LIMIT ?",
-                (seq, limit),
+                (number, limit),
             ).fetchall()
         return [
             (row[0], Spooled(row[1], row[2], row[3], row[4], tuple((k, v) for k, v in json.loads(row[5]))))
             for row in rows
         ]
 
-    def drop(self, numbers: Iterable[int]) -> None:
-        """Forget events that the bus has acknowledged."""
+    def drop(self, numbers: Iterable[int]) -> bool:
+        """Forget events that the bus has acknowledged; false where the disk is too full even for that.
+
+        Not waited for until it is on the disk: what a power cut brings back is sent again, as the same event.
+        """
+        wanted = [(number,) for number in numbers]
         with self._turn:
+            try:
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                with self._transaction():
+                    self._db.executemany("DELETE FROM spooled WHERE seq = ?", wanted)
+            except sqlite3.OperationalError:
+                return False
+            finally:
+                self._db.execute("PRAGMA synchronous=FULL")
+            self._waiting -= len(wanted)
+            self._shrink()
+        return True
+
+    def _shrink(self) -> None:
+        """Give the disk back after an outage."""
+        if not self._waiting and int(self._db.execute("PRAGMA page_count").fetchone()[0]) > BIG_PAGES:
+            # Where there is no room even for this, the file ends with the process.
+            with suppress(sqlite3.OperationalError):
+                self._db.execute("VACUUM")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM spooled WHERE seq = ?", [(number,) for number in numbers])
+            yield
             self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def __len__(self) -> int:
-        with self._turn:
-            return int(self._db.execute("SELECT count(*) FROM spooled").fetchone()[0])
+        return self._waiting
 
     def close(self) -> None:
-        """Give the spool up; an empty one is removed."""
-        empty = len(self) == 0
-        self._db.close()
-        if empty:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        self._lock.release()
-        if empty:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
+        """Give the spool up; an empty one is removed. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        with _directory_locked(self.path.parent):
+            self._db.close()
+            if not self._waiting:
+                for suffix in ("", "-wal", "-shm"):
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            self._lock.release()
+            if not self._waiting:
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+def _spools(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal())
 
 
 def _lock_of(path: Path) -> FileLock:
     # The kernel drops the lock with its holder, also over kill -9.
     return FileLock(f"{path}.lock", mode=0o600, thread_local=False)
+
+
+def _directory_locked(directory: Path) -> FileLock:
+    """Held while spools begin and end, so that nobody takes one that is just being made or removed."""
+    return FileLock(directory / "lock", mode=0o600, timeout=DIRECTORY_LOCK_S)
 
 
 def spool_directory(home: Path, site: str, agency: str) -> Path:
