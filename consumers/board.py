@@ -272,6 +272,14 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Readable:
+    """A record that replaces one that could not be decoded."""
+
+    topic: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLost:
     """The bus can't be read."""
 
@@ -289,7 +297,7 @@ class CaughtUp:
     """Everything that was there at the start has been said."""
 
 
-Said = AlertSaid | AlertForgotten | ActionSaid | ReportSaid | Unreadable | LinkLost | LinkBack | CaughtUp
+Said = AlertSaid | AlertForgotten | ActionSaid | ReportSaid | Unreadable | Readable | LinkLost | LinkBack | CaughtUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +355,8 @@ class Board:
                 self._fold_report(record, now)
             case Unreadable(topic, key):
                 self._unreadable.setdefault((topic, key), now)
+            case Readable(topic, key):
+                self._unreadable.pop((topic, key), None)
             case LinkLost():
                 self._lost = said if self._lost is None else replace(said, since=self._lost.since)
             case LinkBack():
@@ -354,10 +364,6 @@ class Board:
             case CaughtUp():
                 self.caught_up = True
         return None
-
-    def readable(self, topic: str, key: str) -> None:
-        """A record of that key was decoded: what could not be read before is replaced."""
-        self._unreadable.pop((topic, key), None)
 
     def _fold_alert(self, record: Mapping[str, Any], now: int) -> Change | None:
         alert_id = record["alert_id"]

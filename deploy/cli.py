@@ -11,6 +11,7 @@ from deploy.commands.provision import provision
 from deploy.commands.publish import publish
 from deploy.commands.topics import topics
 from deploy.commands.up import up
+from deploy.commands.watch import watch
 from deploy.commands.worker import worker
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, topics):
+for command in (up, provision, worker, publish, watch, topics):
     app.command()(command)
 
 

@@ -82,6 +82,13 @@ def hop(settings: Settings, site: Site, transactional: bool) -> None:
             await asyncio.to_thread(_awaited, idempotent, outs)
 
     async def loop(number: int) -> None:
+        try:
+            await forward(number)
+        except BaseException as error:
+            print(f"the hop ends: {error!r}", file=sys.stderr, flush=True)
+            os._exit(4)
+
+    async def forward(number: int) -> None:
         while True:
             events = [await loops[number].get()]
             while not loops[number].empty():
@@ -108,9 +115,16 @@ def hop(settings: Settings, site: Site, transactional: bool) -> None:
 
 
 def _awaited(producer: Producer, outs: Sequence[Any]) -> None:
+    reports: list[Any] = []
     for out in outs:
-        producer.produce(out.topic, out.value, out.key, out.partition)
-    producer.flush()
+        producer.produce(
+            out.topic, out.value, out.key, out.partition, on_delivery=lambda error, _: reports.append(error)
+        )
+        producer.poll(0)
+    while len(reports) < len(outs):
+        producer.poll(0.001)
+    if any(reports):
+        raise RuntimeError(f"a record was not taken: {next(filter(None, reports))}")
 
 
 def _consumer(settings: Settings, site: Site) -> Consumer:
@@ -155,7 +169,14 @@ def latency(settings: Settings, site: Site, seconds: float) -> list[float]:
 
 def top_rate(settings: Settings, site: Site, records: int) -> float:
     """Records a second through the hop when its input is full: from the first that comes out to the last."""
-    producer = Producer({**settings.kafka(site.user("bus")), "enable.idempotence": True, "linger.ms": 20})
+    producer = Producer(
+        {
+            **settings.kafka(site.user("bus")),
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": records,
+        }
+    )
     consumer = _consumer(settings, site)
     value = STAMP.pack(0) + bytes(RECORD)
     for number in range(records):
@@ -164,7 +185,10 @@ def top_rate(settings: Settings, site: Site, records: int) -> float:
             producer.poll(0)
     producer.flush()
     first, count = 0.0, 0
+    deadline = time.monotonic() + 120
     while count < records:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {count} of {records} records came through")
         batch = [m for m in consumer.consume(5_000, 0.05) if m.error() is None]
         if batch and not first:
             first = time.monotonic()

@@ -1,0 +1,100 @@
+"""One alert in full: what to consider, who, why, and on what authority it is shown. Pure."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from consumers import words
+from consumers.alert_list import badge
+from consumers.board import Entry, Notice, Standing
+from schemas.site import Site
+
+
+def detail(line: Entry | Notice, site: Site, now: int, zone: tzinfo, desk_now: int) -> RenderableType:
+    """What the desk knows of an alert or a notice.
+
+    `now` is the time that the alert's own times are told from; `desk_now` is the desk's, for what was done at desks.
+    """
+    return _notice(line) if isinstance(line, Notice) else _alert(line, site, now, zone, desk_now)
+
+
+def _notice(notice: Notice) -> RenderableType:
+    parts: list[RenderableType] = [
+        Text(words.notice(notice), "bold"),
+        Text(words.severities(notice)),
+        Text("One change brought all of these about; Enter shows each, a acknowledges them all.", "dim"),
+        Text(),
+    ]
+    for entry in notice.entries[:100]:
+        over = entry.standing is Standing.OVER
+        parts.append(_item("•", Text(f"{'over: ' if over else ''}{entry.alert.headline}", "dim" if over else "")))
+    if len(notice.entries) > 100:  # noqa: PLR2004
+        parts.append(Text(f"  and {len(notice.entries) - 100:,} more", "dim"))
+    return Group(*parts)
+
+
+def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> RenderableType:
+    alert = entry.alert
+    over = entry.over_at is not None
+    headline = Text.assemble(badge(alert.severity), " ", (alert.headline, "bold"))
+    parts: list[RenderableType] = [Text(f"over: {alert.headline}", "dim bold") if over else headline]
+    where = words.place(alert, site)
+    since = f"since {words.when(alert.opened, now, zone)}"
+    changed = f"changed {words.when(alert.at, now, zone)}" if alert.at != alert.opened else ""
+    sure = f"confidence {alert.confidence.lower()}"
+    parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
+    parts.append(_standing(entry, desk_now, zone))
+    if alert.actions:
+        parts.append(_title("Recommended, the mildest first; you decide"))
+        parts += [_item(f"{number}.", Text(action)) for number, action in enumerate(alert.actions, 1)]
+    if alert.persons:
+        parts.append(_title("Persons"))
+        for who in alert.persons:
+            known = f" · known by {who.linked_by}" if who.linked_by else ""
+            parts.append(_item("•", Text.assemble(words.person(who), (known, "dim"))))
+    parts.append(_title("Why"))
+    for why in alert.why:
+        agency = site.agency_by_id.get(why.agency)
+        time = words.when(why.event_time, now, zone) if why.event_time is not None else "time not shown"
+        parts.append(
+            _item("•", Text.assemble(why.text, (f" · {agency.name if agency else why.agency}, {time}", "dim")))
+        )
+    if alert.left_out:
+        are = "piece of evidence is" if alert.left_out == 1 else "pieces of evidence are"
+        parts.append(Text(f"{alert.left_out} {are} not shown for want of an agreement."))
+    titles = {agreement.id: agreement.title for agreement in site.agreements}
+    if alert.agreements:
+        parts.append(_title("Shown to this desk under"))
+        parts += [_item("•", Text(f"{titles.get(name, '')} ({name})".strip())) for name in alert.agreements]
+    if alert.until is not None and not over:
+        parts.append(Text(f"Looked at again by itself at {words.when(alert.until, now, zone)}.", "dim"))
+    return Group(*parts)
+
+
+def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
+    known = entry.acknowledged
+    said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
+    if entry.over_at is not None:
+        return Text(f"Over {words.when(entry.over_at, desk_now, zone)}. {words.over_because(entry.over_by)}", "bold")
+    if entry.standing is Standing.ACKNOWLEDGED:
+        return Text(f"✓ Acknowledged {said}", "green")
+    if entry.standing is Standing.CHANGED:
+        return Text(f"◐ Changed since acknowledged {said}: press a again", "bold yellow")
+    return Text("● Not acknowledged: press a", "bold yellow")
+
+
+def _title(text: str) -> Text:
+    return Text(text, "bold underline")
+
+
+def _item(mark: str, text: Text) -> RenderableType:
+    """A text with its mark; further lines of it stand below its beginning."""
+    grid = Table.grid()
+    grid.add_column(width=len(mark) + 2)
+    grid.add_column(ratio=1)
+    grid.add_row(f" {mark}", text)
+    return grid

@@ -1,0 +1,192 @@
+"""The list of alerts on the screen: two lines for each, drawn only where they are seen, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from rich.style import Style
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from consumers import words
+from consumers.board import Entry, Notice, Standing
+from schemas.site import Site
+
+LINES: Final = 2
+SEVERITY_STYLES: Final = {
+    "UNKNOWN": "bold white on red3",
+    "CRITICAL": "bold white on red3",
+    "HIGH": "bold black on dark_orange",
+    "MEDIUM": "black on yellow3",
+    "LOW": "white on grey37",
+}
+MARKS: Final = {Standing.OPEN: "●", Standing.CHANGED: "◐", Standing.ACKNOWLEDGED: "✓", Standing.OVER: "×"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing in the list."""
+
+    line: Entry | Notice
+    inside: bool = False
+    """It is of the opened notice above it."""
+    opened: bool = False
+    """A notice whose alerts are shown below it."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others."""
+        return self.line.key
+
+
+def rows_of(lines: Sequence[Entry | Notice], opened: set[str]) -> list[Row]:
+    """The rows: lines, and below an opened notice its alerts."""
+    rows = []
+    for line in lines:
+        is_opened = line.key in opened
+        rows.append(Row(line, opened=is_opened))
+        if is_opened and isinstance(line, Notice):
+            rows += [Row(entry, inside=True) for entry in line.entries]
+    return rows
+
+
+def badge(severity: str) -> Text:
+    """A severity, of one width."""
+    return Text(f" {words.severity(severity):<8} ", SEVERITY_STYLES[severity])
+
+
+def row_text(row: Row, site: Site, now: int) -> tuple[Text, Text]:
+    """The two lines of a row. `now` is the time that ages are counted from."""
+    if isinstance(row.line, Notice):
+        top = row.line.entries[0]
+        sign = "▾" if row.opened else "▸"
+        first = Text.assemble(f"{sign} ", badge(top.alert.severity), " ", (words.notice(row.line), "bold"))
+        todo = sum(entry.standing in {Standing.OPEN, Standing.CHANGED} for entry in row.line.entries)
+        second = (
+            f"{words.severities(row.line)} · {todo:,} not acknowledged · Enter {'hides' if row.opened else 'shows'}"
+        )
+        return first, Text(f"    {second}", "dim")
+    entry, indent = row.line, "  " if row.inside else ""
+    below = words.short_place_and_persons(entry.alert, site)
+    mark = f"{indent}{MARKS[entry.standing]} "
+    if entry.standing is Standing.OVER:
+        return Text(f"{mark}over: {entry.alert.headline}", "dim"), Text(f"{indent}    {below}", "dim")
+    quiet = entry.standing is Standing.ACKNOWLEDGED
+    first = Text.assemble(mark, badge(entry.alert.severity), " ", (entry.alert.headline, "" if quiet else "bold"))
+    aged = " · ".join(part for part in (words.age(max(0, now - entry.alert.opened)), below) if part)
+    if entry.standing is Standing.CHANGED:
+        return first, Text.assemble((f"{indent}    changed since acknowledged", "bold"), (f" · {aged}", "dim"))
+    return first, Text(f"{indent}    {'acknowledged · ' if quiet else ''}{aged}", "dim")
+
+
+class AlertList(ScrollView, can_focus=True):
+    """The rows with a cursor, which stays on its alert wherever that goes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "edge(-1)", "First", show=False),
+        Binding("end", "edge(1)", "Last", show=False),
+        Binding("enter", "choose", "Open"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+    class Chosen(Message):
+        """Enter, or a second click."""
+
+    def __init__(self, site: Site, **options: Any) -> None:
+        super().__init__(**options)
+        self._site = site
+        self._rows: list[Row] = []
+        self._now = 0
+        self._at = 0
+        self.nothing = ""
+        """What is said where there are no rows."""
+
+    @property
+    def selected(self) -> Row | None:
+        """The row under the cursor, as it is shown."""
+        return self._rows[self._at] if self._rows else None
+
+    def show(self, rows: list[Row], now: int, nothing: str) -> None:
+        """Show these rows; ages are counted from `now`."""
+        key = self._rows[self._at].key if self._rows else None
+        self._rows, self._now, self.nothing = rows, now, nothing
+        places = {row.key: number for number, row in enumerate(rows)}
+        # Where its alert is gone, the cursor is on what took its place.
+        self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
+        self._measure()
+        self.refresh()
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.scrollable_content_region.width, LINES * len(self._rows))
+
+    def on_resize(self, _: Resize) -> None:
+        """Lines are as wide as the widget."""
+        self._measure()
+        self._reveal()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the widget."""
+        width = self.scrollable_content_region.width
+        number, part = divmod(self.scroll_offset.y + y, LINES)
+        if number < len(self._rows):
+            text = row_text(self._rows[number], self._site, self._now)[part]
+        else:
+            text = Text(f"  {self.nothing}" if not self._rows and y == 1 else "")
+        text.no_wrap = True
+        chosen = bool(self._rows) and number == self._at
+        # A bar besides the colour: it is seen without colours too.
+        line = Text.assemble("▌" if chosen else " ", text)
+        line.truncate(width, overflow="ellipsis", pad=True)
+        background = Style(bgcolor="grey23") if chosen else Style()
+        line.stylize_before(background)
+        return Strip(line.render(self.app.console), width).apply_style(self.rich_style)
+
+    # -- the cursor ------------------------------------------------------------------------------------------------
+
+    def _go(self, number: int) -> None:
+        if self._rows:
+            self._at = max(0, min(number, len(self._rows) - 1))
+            self._reveal()
+            self.refresh()
+            self.post_message(self.Moved())
+
+    def _reveal(self) -> None:
+        self.scroll_to_region(Region(0, self._at * LINES, 1, LINES), animate=False)
+
+    def action_move(self, by: int) -> None:
+        """One row up or down."""
+        self._go(self._at + by)
+
+    def action_page(self, by: int) -> None:
+        """As many rows as are seen."""
+        self._go(self._at + by * max(1, self.size.height // LINES))
+
+    def action_edge(self, side: int) -> None:
+        """The first row or the last."""
+        self._go(0 if side < 0 else len(self._rows))
+
+    def action_choose(self) -> None:
+        """Open what is under the cursor."""
+        if self._rows:
+            self.post_message(self.Chosen())
+
+    def on_click(self, event: Click) -> None:
+        """A click selects, on the selected row it opens."""
+        number = (self.scroll_offset.y + event.y) // LINES
+        if number == self._at:
+            self.action_choose()
+        elif number < len(self._rows):
+            self._go(number)

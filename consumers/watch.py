@@ -1,0 +1,357 @@
+"""The screen of `sallyport watch`: a recipient's open alerts, and whether the desk sees.
+
+A thin shell: the feed says what it reads, the board folds it, `words` and `alert_detail` say it, the desk writes what
+the user does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.events import Key
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Static
+
+from consumers import words
+from consumers.alert_detail import detail
+from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
+from consumers.alert_list import AlertList, Row, rows_of
+from consumers.board import Blind, Board, Change, ChangeKind, Entry, Notice, Said, Sight, Standing
+from consumers.desk import Desk
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+
+WIDE: int = 110
+"""Columns from which list and detail stand side by side."""
+HELP = """\
+[b]What you see[/b]
+The line on top says whether this desk sees. While it is [reverse] BLIND [/reverse], an empty list means nothing.
+Below it stand the open alerts, the gravest first; of the same severity those that
+nobody acknowledged first, and of these the oldest.
+
+  ●  nobody has acknowledged it           ✓  acknowledged at one of this recipient's desks
+  ◐  it changed since it was acknowledged ×  it is over; it goes after two minutes
+  ▸  one change touched many alerts: Enter shows them
+
+An alert advises, it never decides. It says why, whose information that is, and how sure it is.
+Some of what it rests on may not be shown to this desk; then it says how much.
+
+[b]Keys[/b]
+  up, down      another alert             Enter   the alert in full; Enter or Esc goes back
+  PgUp, PgDn    a page                    a       acknowledge: all of this recipient's desks see it
+  Home, End     the first, the last       m       bell off or on (it rings for new and changed alerts)
+  Tab           between list and detail   q       end
+
+Any key goes back."""
+
+
+class Feed(Protocol):
+    """Says what it reads."""
+
+    def start(self, deliver: Callable[[Sequence[Said]], object]) -> None:
+        """Begin; `deliver` may be called from any thread."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+class Acknowledges(Protocol):
+    """Writes what the user does."""
+
+    def acknowledge(self, alert_id: str, revision: int, done: Callable[[bool], None]) -> None:
+        """Say that a revision was seen; `done` hears later whether that is on the log."""
+
+    def poll(self) -> None:
+        """Hear what became of it."""
+
+    def close(self) -> None:
+        """End."""
+
+
+class Help(ModalScreen[None]):
+    """What the screen means and what the keys do."""
+
+    def compose(self) -> ComposeResult:
+        """One page."""
+        yield VerticalScroll(Static(HELP))
+
+    def on_key(self, event: Key) -> None:
+        """Any key goes back, but those that scroll."""
+        if event.key not in {"up", "down", "pageup", "pagedown"}:
+            event.stop()
+            self.dismiss()
+
+
+class Detail(VerticalScroll):
+    """One alert in full."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "app.to_list", "Back to the list")]
+
+
+class WatchApp(App[int]):
+    """The screen of one recipient's desk."""
+
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012  # as Textual declares it
+    CSS = """
+    Screen { layout: vertical; background: black; color: white; }
+    #banner { height: auto; padding: 0 1; background: darkgreen; color: white; }
+    #banner.starting { background: grey; color: white; }
+    #banner.blind { background: red; color: white; text-style: bold; }
+    #banner.blind:nocolor { text-style: bold reverse; }
+    #heading { height: 1; padding: 0 1; text-style: bold; background: $surface; }
+    #body { height: 1fr; layout: vertical; }
+    AlertList { height: 1fr; background: black; }
+    #detail { height: 1fr; padding: 0 1; background: black; border-top: solid grey; }
+    #detail:focus { border-top: solid white; }
+    .-wide #body { layout: horizontal; }
+    .-wide AlertList { width: 5fr; height: 100%; }
+    .-wide #detail { width: 6fr; height: 100%; border-top: none; border-left: solid grey; }
+    .-wide #detail:focus { border-left: solid white; }
+    #body.whole AlertList { display: none; }
+    #body.whole #detail { border: none; }
+    Help { align: center middle; }
+    Help VerticalScroll {
+        width: 98; max-width: 100%; height: auto; max-height: 100%;
+        border: solid white; padding: 0 1; background: black;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "acknowledge", "Acknowledge"),
+        Binding("m", "mute", "Bell"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("escape", "to_list", "Back", show=False),
+    ]
+
+    class Heard(Message):
+        """The feed said something."""
+
+        def __init__(self, said: Sequence[Said]) -> None:
+            super().__init__()
+            self.said = said
+
+    def __init__(
+        self, site: Site, recipient: str, feed: Feed, desk: Acknowledges, clock: Callable[[], int] = now_us
+    ) -> None:
+        super().__init__()
+        self._site = site
+        self._recipient = recipient
+        self._feed = feed
+        self._desk = desk
+        self._clock = clock
+        self._zone = words.zone_of(site, recipient, None)
+        self._board = Board(site, recipient, clock())
+        self._opened: set[str] = set()
+        self._muted = False
+        self._was_blind = False
+        self._detail_key: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """Banner, heading, list and detail, keys."""
+        yield Static(id="banner")
+        yield Static(id="heading")
+        with Container(id="body"):
+            yield AlertList(self._site)
+            with Detail(id="detail"):
+                yield Static(id="text")
+        yield Footer(show_command_palette=False)
+
+    async def on_mount(self) -> None:
+        """Begin to read and to count time."""
+        self.query_one(AlertList).focus()
+        self._show()
+        self._feed.start(lambda said: self.post_message(self.Heard(said)))
+        self.set_interval(1.0, self._show)
+        self.set_interval(0.1, self._desk.poll)
+        if threading.current_thread() is threading.main_thread():
+            # Whoever ends us by a signal gets his terminal back as he left it.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
+
+    async def action_quit(self) -> None:
+        """End."""
+        self.exit(0)
+
+    # -- what is heard and shown -----------------------------------------------------------------------------------
+
+    def on_watch_app_heard(self, message: Heard) -> None:
+        """Fold, and show the outcome at once."""
+        was_reading = not self._board.caught_up
+        changes = [self._board.fold(said, self._clock()) for said in message.said]
+        if not was_reading and any(self._is_news(change) for change in changes):
+            self._ring()
+        self._show()
+
+    def _is_news(self, change: Change | None) -> bool:
+        return (
+            change is not None
+            and change.what in {ChangeKind.OPENED, ChangeKind.CHANGED}
+            and change.entry.standing is not Standing.ACKNOWLEDGED
+        )
+
+    def _ring(self) -> None:
+        if not self._muted:
+            self.bell()
+
+    def _show(self) -> None:
+        now = self._clock()
+        sight = self._board.sight(now)
+        self._show_banner(sight, now)
+        self._show_heading()
+        rows = rows_of(self._board.lines(now), self._opened) if self._board.caught_up else []
+        self._list.show(rows, self._board.time(now), self._nothing(sight))
+        self._show_detail()
+
+    @property
+    def _list(self) -> AlertList:
+        return self.query_one(AlertList)
+
+    def _show_banner(self, sight: Sight, now: int) -> None:
+        banner = self.query_one("#banner", Static)
+        blind = is_blind(sight)
+        banner.set_class(blind, "blind")
+        banner.set_class(not blind and bool(sight.blind), "starting")
+        banner.update(Text(banner_line(self._site, sight, now, self._zone)))
+        if blind and not self._was_blind:
+            self._ring()
+        self._was_blind = blind
+
+    def _show_heading(self) -> None:
+        entries = self._board.open_entries()
+        todo = sum(entry.standing is not Standing.ACKNOWLEDGED for entry in entries)
+        counts = f"{words.count(len(entries), 'open alert')}, {todo:,} not acknowledged" if entries else "no open alert"
+        muted = " · bell off" if self._muted else ""
+        name = self._site.recipient_by_id[self._recipient].name
+        self.query_one("#heading", Static).update(Text(f"{name} · {counts}{muted}", no_wrap=True, overflow="ellipsis"))
+
+    def _nothing(self, sight: Sight) -> str:
+        if not self._board.caught_up:
+            return "Reading the alerts ..."
+        if is_blind(sight):
+            return "No open alert is known, but this desk is BLIND: see above."
+        return "No open alert."
+
+    def _show_detail(self) -> None:
+        row = self._list.selected
+        now = self._clock()
+        text = self.query_one("#text", Static)
+        if row is None:
+            text.update("")
+            self._detail_key = None
+            return
+        zone = self._zone
+        if isinstance(row.line, Entry):
+            zone = words.zone_of(self._site, self._recipient, row.line.alert.facility)
+        text.update(detail(row.line, self._site, self._board.time(now), zone, now))
+        if row.key != self._detail_key:
+            self.query_one(Detail).scroll_home(animate=False)
+        self._detail_key = row.key
+
+    # -- what the user does ----------------------------------------------------------------------------------------
+
+    def on_alert_list_moved(self, _: AlertList.Moved) -> None:
+        """Show what the cursor is on."""
+        self._show_detail()
+
+    def on_alert_list_chosen(self, _: AlertList.Chosen) -> None:
+        """Open an alert in full; open or close a notice."""
+        row = self._list.selected
+        if row is None:
+            return
+        if isinstance(row.line, Notice):
+            self._opened ^= {row.key}
+            self._show()
+            return
+        self._whole(True)
+
+    def _whole(self, whole: bool) -> None:
+        self.query_one("#body").set_class(whole, "whole")
+        (self.query_one(Detail) if whole else self._list).focus()
+
+    def action_to_list(self) -> None:
+        """Back to the list."""
+        self._whole(False)
+
+    def action_mute(self) -> None:
+        """The bell off, or on."""
+        self._muted = not self._muted
+        self._show()
+
+    def action_help(self) -> None:
+        """What all this means."""
+        self.push_screen(Help())
+
+    def action_acknowledge(self) -> None:
+        """Acknowledge what is on the screen: the alert, or all alerts of the notice."""
+        row: Row | None = self._list.selected
+        if row is None:
+            return
+        entries = row.line.entries if isinstance(row.line, Notice) else (row.line,)
+        wanted = [entry for entry in entries if entry.standing in {Standing.OPEN, Standing.CHANGED}]
+        if not wanted:
+            over = all(entry.standing is Standing.OVER for entry in entries)
+            self.notify("It is over: nothing to acknowledge." if over else "Already acknowledged.")
+        for entry in wanted:
+            self._desk.acknowledge(entry.alert.alert_id, entry.alert.revision, self._acknowledged)
+
+    def _acknowledged(self, taken: bool) -> None:
+        # What was taken shows by itself: it is read back from the log.
+        if not taken:
+            self.notify("Not acknowledged: the bus did not take it. Press a again.", severity="error", timeout=15)
+
+
+def is_blind(sight: Sight) -> bool:
+    """Whether the desk must say so. While it starts, it may just not have heard yet; a lost bus is no such thing."""
+    certain = {Blind.UNREACHABLE, Blind.REFUSED, Blind.REGISTRY_AWAY, Blind.UNREADABLE}
+    return any(one.why in certain or not sight.starting for one in sight.blind)
+
+
+def banner_line(site: Site, sight: Sight, now: int, zone: Any) -> str:
+    """The line on top."""
+    if is_blind(sight):
+        return words.blind_line(sight.blind, now, zone)
+    if sight.blind:
+        return f"Starting: {words.blindness(sight.blind[0])}."
+    if site.clock == "history":
+        known = (
+            f"the time on its log is {words.when(sight.tick, now, zone)}" if sight.tick else "no time on its log yet"
+        )
+        return f"History: {known}."
+    tick = words.when(sight.tick, now, zone, seconds=True)
+    return f"Live: sees everything up to {tick} ({words.seconds(now - sight.tick)} ago)."
+
+
+def run_watch(settings: Settings, site: Site, recipient: str) -> int:
+    """Show a recipient's alerts in this terminal until its user ends it. Returns an exit code.
+
+    What keeps it from starting is said in one line on stderr; the code is 2 then.
+    """
+    try:
+        feed = AlertFeed(settings, site, recipient)
+        try:
+            desk = Desk(settings, site, recipient)
+        except (CannotWatchError, SecretUnreadableError):
+            feed.stop()
+            raise
+    except (CannotWatchError, SecretUnreadableError) as error:
+        sys.stderr.write(f"sallyport: {error}\n")
+        return 2
+    app = WatchApp(site, recipient, feed, desk)
+    try:
+        code = app.run()
+    finally:
+        feed.stop()
+        desk.close()
+    return code if code is not None else app.return_code or 0

@@ -1,0 +1,168 @@
+"""How a desk says things: times, ages, persons, blindness. Pure; times are microseconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from consumers.board import SECOND, Alert, Blind, Blindness, Notice, Person, Standing
+from schemas.site import Site
+
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+_CALL: Final = "Call the bus's operator; until then work by phone."
+WHAT_TO_DO: Final[dict[Blind, str]] = {
+    Blind.UNREACHABLE: f"Check this desk's network. {_CALL}",
+    Blind.REFUSED: f"Its password or rights were taken away. {_CALL}",
+    Blind.REGISTRY_AWAY: _CALL,
+    Blind.READING: "Wait a moment; what is missing comes.",
+    Blind.UNREADABLE: "Update Sallyport on this desk, or call the bus's operator.",
+    Blind.NO_REPORT: f"New alerts do not come. {_CALL}",
+    Blind.STOPPED: f"New alerts do not come. {_CALL}",
+    Blind.REFOLDING: "Wait: until it is done, new alerts do not come.",
+    Blind.NO_TICK: f"What begins or ends by time is not seen, or this desk's clock is wrong. {_CALL}",
+    Blind.BEHIND: "Alerts come late. Wait; if it does not shrink, call the bus's operator.",
+}
+
+
+def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
+    """The time zone that an alert of a facility is read in: its own, else that of the recipient's first facility."""
+    known = site.facility_by_id
+    for name in (facility, *site.recipient_by_id[recipient].facilities, *known):
+        if name in known:
+            return ZoneInfo(known[name].time_zone)
+    return UTC
+
+
+def when(time: int, now: int, zone: tzinfo, seconds: bool = False) -> str:
+    """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another."""
+    moment, today = datetime.fromtimestamp(time / SECOND, zone), datetime.fromtimestamp(now / SECOND, zone)
+    clock = moment.strftime("%H:%M:%S" if seconds else "%H:%M")
+    if moment.date() == today.date():
+        return f"{clock} today"
+    if moment.date() == today.date() - timedelta(days=1):
+        return f"{clock} yesterday"
+    if moment.date() == today.date() + timedelta(days=1):
+        return f"{clock} tomorrow"
+    year = "" if moment.year == today.year else f" {moment.year}"
+    return f"{clock} on {moment.day} {moment:%B}{year}"
+
+
+def age(microseconds: int) -> str:
+    """How long: "now", "12 min", "3 h", "5 days"."""
+    if microseconds < MINUTE:
+        return "now"
+    if microseconds < HOUR:
+        return f"{microseconds // MINUTE} min"
+    if microseconds < 2 * DAY:
+        return f"{microseconds // HOUR} h"
+    return f"{microseconds // DAY} days"
+
+
+def seconds(microseconds: int) -> str:
+    """A short age: "1 s", "75 s"; longer ones as `age`."""
+    return f"{max(0, microseconds) // SECOND} s" if microseconds < 2 * MINUTE else age(microseconds)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """ "1 alert", "1,200 alerts"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def person(who: Person) -> str:
+    """A person as far as the desk may know."""
+    if who.name and who.booking_number:
+        return f"{who.name} (booking {who.booking_number})"
+    return who.name or (f"booking {who.booking_number}" if who.booking_number else "a person who may not be named here")
+
+
+def place(alert: Alert, site: Site) -> str:
+    """Facility and unit, as far as shown."""
+    facility = site.facility_by_id.get(alert.facility or "")
+    parts = [facility.name if facility else alert.facility, alert.unit and f"unit {alert.unit}"]
+    return ", ".join(part for part in parts if part)
+
+
+def short_place_and_persons(alert: Alert, site: Site) -> str:
+    """Where and who, for the list: the facility only where the site has several and no unit says it."""
+    several = len(site.facilities) > 1
+    facility = site.facility_by_id.get(alert.facility or "")
+    parts = [
+        alert.unit and f"unit {alert.unit}",
+        facility.name if facility and several else None,
+        "; ".join(one.name or person(one) for one in alert.persons),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def rule(name: str) -> str:
+    """A rule's name as words: "rivals housed together"."""
+    return name.replace("_", " ")
+
+
+def notice(line: Notice) -> str:
+    """What a mass change was."""
+    name, _, what = line.group.partition(": ")
+    ending = all(entry.standing is Standing.OVER for entry in line.entries)
+    happened = "are over" if ending else "changed together"
+    if what.startswith("found on recovery"):
+        why = "the bus has started again"
+    elif what.startswith("version "):
+        why = f"the rule came into force in {what}"
+    else:
+        why = what or "one change"
+    return f"{count(len(line.entries), 'alert')} {happened}: {rule(name)}; {why}"
+
+
+def severities(line: Notice) -> str:
+    """What a notice holds: "1 critical, 3 high, 2 over"."""
+    found: dict[str, int] = {}
+    for entry in line.entries:
+        name = "over" if entry.standing is Standing.OVER else severity(entry.alert.severity).lower()
+        found[name] = found.get(name, 0) + 1
+    return ", ".join(f"{number:,} {name}" for name, number in found.items())
+
+
+def severity(name: str) -> str:
+    """A severity; one of a later version has no name here."""
+    return "UNRATED" if name == "UNKNOWN" else name
+
+
+def over_because(cause: str | None) -> str:
+    """Why an alert is over, from the kind of cause on its last record."""
+    return {
+        "FACT": "What was reported since does not bear it out any more.",
+        "TICK": "Its time has passed, or that of the agreement under which this desk was told.",
+        "RECONCILED": "Found when the bus started again: it does not hold any more.",
+        "RULE_CHANGED": "The rule that raised it was changed.",
+    }.get(cause or "", "It does not hold any more.")
+
+
+def blindness(one: Blindness) -> str:
+    """What keeps the desk from seeing, in a few words."""
+    stage, _, rest = one.where.partition(" ")
+    number, _, more = rest.partition(" ")
+    where = f" ({stage}, partition {number}{' ' + more if more else ''})" if one.where else ""
+    return {
+        Blind.UNREACHABLE: "the bus does not answer",
+        Blind.REFUSED: "the bus refuses this desk",
+        Blind.REGISTRY_AWAY: "the schema registry does not answer, so records can't be read",
+        Blind.READING: "the desk is still reading what is there",
+        Blind.UNREADABLE: f"{count(one.number, 'record')} can't be read by this version",
+        Blind.NO_REPORT: f"no word from the workers{where}",
+        Blind.STOPPED: f"a worker has stopped{where}",
+        Blind.REFOLDING: f"the bus is reading back what it knows, {one.number} % done",
+        Blind.NO_TICK: f"time stands still on the bus{where}",
+        Blind.BEHIND: f"the bus is {one.number:,} records behind{where}",
+    }[one.why]
+
+
+def blind_line(blind: tuple[Blindness, ...], now: int, zone: tzinfo) -> str:
+    """The banner: since when, what, and what to do; for the first cause whole, further ones by count."""
+    first, *others = blind
+    more = f" (and {count(len(others), 'more cause')})" if others else ""
+    since = when(min(one.since for one in blind), now, zone, seconds=True)
+    return f"BLIND since {since}: {blindness(first)}{more}. {WHAT_TO_DO[first.why]}"

@@ -1,0 +1,148 @@
+"""`sallyport watch`: a recipient's open alerts, on the screen, in a table, or as a stream of JSON lines."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumers import words
+from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
+from consumers.board import Board, Entry, Said
+from deploy.commands.errors import fail
+from deploy.sites import load_site, settings_for
+from schemas.agreements import SiteError
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+
+LOOK_EVERY_S = 0.25
+"""Seconds between looks at whether the desk sees everything."""
+CATCH_UP_S = 60.0
+"""Seconds that reading to the end may take with --once."""
+
+
+def watch(
+    recipient: Annotated[str, typer.Option("--as", help="The recipient whose desk this is.")],
+    site: Annotated[str | None, typer.Option(help="The site; default: SALLYPORT_SITE.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Show what is open now, and end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each change; with --once one array.")
+    ] = False,
+) -> None:
+    """Watch the open alerts of a recipient: what, who, where, why, what to do; acknowledge with `a`, leave with `q`.
+
+    The top line turns red when the desk can't see everything, and says since when. Exit codes: 0 ended, 2 can't watch.
+
+    Example: sallyport watch --as county-jail-watch
+    """
+    settings = settings_for(Settings(), site)
+    try:
+        described = load_site(settings)
+        if recipient not in described.recipient_by_id:
+            known = ", ".join(described.recipient_by_id)
+            fail(f"no recipient {recipient!r} on site {described.name}; there are {known}")
+        if once:
+            _show(_open_now(settings, described, recipient), described, recipient, as_json)
+        elif as_json:
+            _stream(settings, described, recipient)
+        else:
+            # Textual is only loaded where there is a screen to show.
+            from consumers.watch import run_watch  # noqa: PLC0415
+
+            raise typer.Exit(run_watch(settings, described, recipient))
+    except (SiteError, CannotWatchError, SecretUnreadableError) as error:
+        fail(str(error))
+
+
+@contextmanager
+def _reading(settings: Settings, site: Site, recipient: str) -> Iterator[queue.Queue[Sequence[Said]]]:
+    said: queue.Queue[Sequence[Said]] = queue.Queue()
+    feed = AlertFeed(settings, site, recipient)
+    feed.start(said.put)
+    try:
+        yield said
+    finally:
+        feed.stop()
+
+
+def _open_now(settings: Settings, site: Site, recipient: str) -> list[Entry]:
+    board = Board(site, recipient, now_us())
+    deadline = time.monotonic() + CATCH_UP_S
+    with _reading(settings, site, recipient) as said:
+        while not board.caught_up:
+            try:
+                for one in said.get(timeout=max(0.0, deadline - time.monotonic())):
+                    board.fold(one, now_us())
+            except queue.Empty:
+                raise CannotWatchError(f"the bus at {settings.bootstrap_servers} did not answer in a minute") from None
+    return board.open_entries()
+
+
+def _show(entries: list[Entry], site: Site, recipient: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([_as_json(entry) for entry in entries]))
+        return
+    table = Table(title=f"Open alerts of {recipient}", title_justify="left")
+    for column in ("severity", "what", "where", "who", "since"):
+        table.add_column(column)
+    for entry in entries:
+        alert = entry.alert
+        zone = words.zone_of(site, recipient, alert.facility)
+        since = words.when(alert.opened, now_us(), zone)
+        who = "\n".join(words.person(person) for person in alert.persons)
+        table.add_row(words.severity(alert.severity), alert.headline, words.place(alert, site), who, since)
+    Console().print(table if entries else f"No open alerts of {recipient}.")
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    return {"standing": entry.standing.value, **asdict(entry.alert)}
+
+
+def _stream(settings: Settings, site: Site, recipient: str) -> None:
+    """A line for each change, until a signal ends it; the alerts that are open at the start come first."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    board = Board(site, recipient, now_us())
+    blind = False
+    with _reading(settings, site, recipient) as said:
+        while not ended.is_set():
+            blind = _tell_sight(board, blind, _line)
+            try:
+                batch = said.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                continue
+            was_caught_up = board.caught_up
+            for one in batch:
+                change = board.fold(one, now_us())
+                if change is not None and was_caught_up:
+                    _line({"change": change.what.value, **_as_json(change.entry)})
+            if board.caught_up and not was_caught_up:
+                for entry in board.open_entries():
+                    _line({"change": "open", **_as_json(entry)})
+
+
+def _tell_sight(board: Board, blind: bool, line: Callable[[dict[str, Any]], None]) -> bool:
+    """Say when the desk becomes blind, or sees again; whether it is blind."""
+    sight = board.sight(now_us())
+    is_blind = bool(sight.blind) and not sight.starting
+    if is_blind and not blind:
+        causes = [{"why": one.why.value, "since": one.since, "words": words.blindness(one)} for one in sight.blind]
+        line({"change": "blind", "causes": causes})
+    elif blind and not is_blind:
+        line({"change": "sighted", "tick": sight.tick})
+    return is_blind
+
+
+def _line(what: dict[str, Any]) -> None:
+    typer.echo(json.dumps(what))  # click flushes

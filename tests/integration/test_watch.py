@@ -1,0 +1,124 @@
+"""`sallyport watch` on the real bus: an alert shows once, changes in place, and an acknowledgement is every desk's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from consumers.alert_feed import AlertFeed, now_us
+from consumers.board import Board, Said, Standing
+from consumers.desk import Desk
+from schemas.events import Event
+from tests.county import DAY, START, event
+from tests.working_site import WorkingSite, until
+
+pytestmark = pytest.mark.bus
+RECIPIENT = "county-jail-watch"
+NOW = time.time_ns() // 1000
+
+
+def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
+    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
+
+
+RIVALS = [
+    *(today("BookingReported", person, hours=9) for person in ("ada", "bo")),
+    *(today("HousingAssigned", person, hours=8, unit="4-B") for person in ("ada", "bo")),
+    today("AffiliationValidated", "ada", hours=7, group="Eastside"),
+    today("AffiliationValidated", "bo", hours=7, group="Harbor"),
+    today("StreetViolenceReported", hours=1, groups=["Eastside", "Harbor"]),
+]
+
+
+def watching(site: WorkingSite, *options: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "SALLYPORT_HOME": str(site.settings.home),
+        "SALLYPORT_SITE_FILE": str(site.directory),
+        "SALLYPORT_KAFKA_PORT": str(site.settings.kafka_port),
+        "SALLYPORT_REGISTRY_PORT": str(site.settings.registry_port),
+    }
+    command = [sys.executable, "-m", "deploy", "watch", "--as", RECIPIENT, *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_alerts_stream_as_json_lines_and_what_is_open_is_listed_once(a_site: Callable[..., WorkingSite]) -> None:
+    site = a_site("watched")
+    stream = watching(site, "--json")
+    site.start_worker()
+    site.publish(RIVALS)
+    assert stream.stdout is not None
+    changes: list[dict[str, Any]] = []
+    for line in stream.stdout:
+        changes.append(json.loads(line))
+        if changes[-1]["change"] in {"open", "opened"}:
+            break
+    assert changes[-1]["headline"] == "Members of feuding groups are housed together in 4-B"
+    alert_id = changes[-1]["alert_id"]
+
+    once = watching(site, "--once", "--json")
+    out, error = once.communicate(timeout=60)
+    assert once.returncode == 0, error
+    (listed,) = [alert for alert in json.loads(out) if alert["rule"] == "rivals_housed_together"]
+    assert listed["alert_id"] == alert_id
+
+    site.publish([today("HousingAssigned", "bo", hours=0.1, unit="5-A")])
+    for line in stream.stdout:
+        changes.append(json.loads(line))
+        if changes[-1]["change"] == "over" and changes[-1]["alert_id"] == alert_id:
+            break
+    stream.send_signal(signal.SIGINT)
+    assert stream.wait(20) == 0
+
+
+def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Callable[..., WorkingSite]) -> None:
+    site = a_site("acknowledged")
+    site.start_worker()
+    site.publish(RIVALS)
+    until(lambda: site.shown_to(RECIPIENT), "the alert was disclosed")
+    board = Board(site.site, RECIPIENT, now_us())
+    feed = AlertFeed(site.settings, site.site, RECIPIENT)
+
+    def deliver(said: Sequence[Said]) -> None:
+        for one in said:
+            board.fold(one, now_us())
+
+    feed.start(deliver)
+    desk = Desk(site.settings, site.site, RECIPIENT)
+    try:
+        until(board.open_entries, "this desk has read the alert")
+        entry = board.open_entries()[0]
+        assert entry.standing is Standing.OPEN
+        taken: list[bool] = []
+        desk.acknowledge(entry.alert.alert_id, entry.alert.revision, taken.append)
+        desk._producer.flush(20)
+        assert taken == [True]
+        until(
+            lambda: board.entry(entry.alert.alert_id).standing is Standing.ACKNOWLEDGED,  # type: ignore[union-attr]
+            "it was read back from the log",
+        )
+    finally:
+        desk.close()
+        feed.stop()
+
+
+def test_who_may_not_watch_is_told_in_one_line(a_site: Callable[..., WorkingSite]) -> None:
+    site = a_site("refused")
+    process = watching(site, "--once")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "No open alerts" in out
+    (site.settings.secrets_path / site.site.user(RECIPIENT)).chmod(0o644)
+    process = watching(site, "--once")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "chmod 600" in error
+    assert len(error.splitlines()) == 1
