@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,15 @@ EVENT_NAMESPACE: Final = uuid.UUID("e7e47000-5a11-5e07-8a11-000000000002")
 """Namespace of event ids that are made from an event's content (UUIDv5)."""
 TIME_FIELDS: Final = frozenset({"time", "purge_by", "admitted", "last_listed"})
 """Fields in microseconds, which people may write as RFC 3339 text with an offset."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LOOKS_LIKE_SECONDS: Final = 10_000_000_000_000
+"""Numbers from 0 up to this are seconds or milliseconds of our days; as microseconds they are of spring 1970."""
+RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)?")
+SHOWN_NAME: Final = 40
+"""Characters of an unknown field's name that are shown."""
+
+Field = tuple[str | int, ...]
+"""Path of a field in an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +39,9 @@ class Problem:
     """One thing wrong in one event."""
 
     line: int
-    """Line of the input, from 1; for a JSON array the number of the event."""
+    """Line of the input on which the event begins, from 1."""
     field: str
-    """Path of the field, such as `head.persons.0.ids.0.kind`; empty for the whole line."""
+    """Path of the field, such as `head.persons.0.ids.0.kind`; empty for the whole event."""
     why: str
 
     def __str__(self) -> str:
@@ -43,130 +53,242 @@ class Parsed:
     """One event of the input, or what is wrong with it."""
 
     line: int
-    text: str
+    written: Any
+    """As it was written: an object, or text where it is no JSON."""
     event: Event | None
     problems: tuple[Problem, ...]
 
 
-def parse(text: str, agency: Agency) -> Iterator[Parsed]:
+class _NotReadableError(Exception):
+    """The text is no JSON; the message says where and why."""
+
+
+def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[Parsed]:
     """Events from a JSON array, one JSON object, or JSON Lines, one after the other.
 
-    What the publisher's own desk knows may be left out: `head.ori`, `head.source_system` ("manual"),
-    `head.event_id` (made from the content: publishing the same twice is publishing it once), empty lists.
+    What the publisher's own desk knows may be left out: `type` (where `event_type` is given), `head.ori`,
+    `head.source_system` ("manual"), `head.event_id` (made from the content: publishing the same twice is publishing it
+    once), empty lists.
     """
-    stripped = text.lstrip()
-    if stripped.startswith("["):
-        yield from _array(stripped, agency)
-        return
+    written = _whole(text)
+    for line, item in written if written is not None else _lines(text):
+        if isinstance(item, _NotReadableError):
+            yield _broken(line, text if written is not None else text.split("\n")[line - 1], str(item))
+        else:
+            yield _one(line, item, agency, event_type)
+
+
+# -- reading JSON ----------------------------------------------------------------------------------------------------
+
+
+def _whole(text: str) -> list[tuple[int, Any]] | None:
+    """The events of a JSON array or of a single object; None for JSON Lines."""
+    if text.lstrip().startswith("["):
+        return list(_array(text))
     try:
-        whole = json.loads(text)
-    except ValueError:
-        whole = None
-    if isinstance(whole, dict):
-        yield _one(1, json.dumps(whole), whole, agency)
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
+        whole = _loads(text)
+    except _NotReadableError:
+        return None
+    return [(_line_at(text, len(text) - len(text.lstrip())), whole)]
+
+
+def _array(text: str) -> Iterator[tuple[int, Any]]:
+    """The items of an array, each with the line on which it begins, up to the first that can't be read."""
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    at = _skip(text, text.index("[") + 1)
+    line, counted = 1, 0
+    try:
+        while text[at : at + 1] != "]":
+            line, counted = line + text.count("\n", counted, at), at
+            item, end = decoder.raw_decode(text, at)
+            yield line, item
+            at = _skip(text, end)
+            if text[at : at + 1] == ",":
+                at = _skip(text, at + 1)
+            elif text[at : at + 1] != "]":
+                raise json.JSONDecodeError("expected , or ] after an event", text, at)
+        if _skip(text, at + 1) != len(text):
+            raise json.JSONDecodeError("something follows after the array", text, _skip(text, at + 1))
+    except (ValueError, RecursionError, _NotReadableError) as error:
+        where = error.lineno if isinstance(error, json.JSONDecodeError) else line
+        yield where, _not_readable(error)
+
+
+def _lines(text: str) -> Iterator[tuple[int, Any]]:
+    # Only at \n: str.splitlines would also split at characters that JSON allows in a string.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield _line(number, line, agency)
+            try:
+                yield number, _loads(line)
+            except _NotReadableError as error:
+                yield number, error
 
 
-def _array(text: str, agency: Agency) -> Iterator[Parsed]:
+def _loads(text: str) -> Any:
     try:
-        whole = json.loads(text)
-    except ValueError as error:
-        yield _broken(1, text, f"no JSON: {_json_error(error)}")
-        return
-    for number, item in enumerate(whole, start=1):
-        yield _one(number, json.dumps(item), item, agency)
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise _not_readable(error) from error
 
 
-def _line(number: int, line: str, agency: Agency) -> Parsed:
-    try:
-        item = json.loads(line)
-    except ValueError as error:
-        return _broken(number, line, f"no JSON: {_json_error(error)}")
-    return _one(number, line, item, agency)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are each there once: json would take the last one without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        raise _NotReadableError(f"no JSON: {_shown(twice)} is there twice in one object")
+    return found
 
 
-def _json_error(error: ValueError) -> str:
+def _not_readable(error: Exception) -> _NotReadableError:
+    if isinstance(error, _NotReadableError):
+        return error
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    return "not readable"
+        return _NotReadableError(f"no JSON: {error.msg} at column {error.colno}")
+    if isinstance(error, RecursionError):
+        return _NotReadableError("no event: nested too deeply")
+    return _NotReadableError("no JSON: a number is too long")
 
 
-def _broken(number: int, text: str, why: str, field: str = "") -> Parsed:
-    return Parsed(number, text, None, (Problem(number, field, why),))
+def _skip(text: str, at: int) -> int:
+    """The next place that is not white space."""
+    while text[at : at + 1] in {" ", "\t", "\r", "\n"}:
+        at += 1
+    return at
 
 
-def _one(number: int, text: str, item: Any, agency: Agency) -> Parsed:
+def _line_at(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+# -- from JSON to an event -------------------------------------------------------------------------------------------
+
+
+def _broken(line: int, written: Any, why: str, field: str = "") -> Parsed:
+    return Parsed(line, written, None, (Problem(line, field, why),))
+
+
+def _one(line: int, item: Any, agency: Agency, event_type: str | None) -> Parsed:
     if not isinstance(item, dict):
-        return _broken(number, text, 'an event is a JSON object, such as {"type": "HousingAssigned", ...}')
-    name = item.get("type")
+        return _broken(line, item, 'an event is a JSON object, such as {"type": "HousingAssigned", ...}')
+    name = item.get("type", event_type)
     if not isinstance(name, str) or name not in EVENT_TYPES:
-        return _broken(
-            number, text, f"must be one of {', '.join(sorted(EVENT_TYPES))}{_meant(name, EVENT_TYPES)}", "type"
-        )
+        why = f"must be one of {', '.join(sorted(EVENT_TYPES))}{_meant(name, EVENT_TYPES)}"
+        return _broken(line, item, "is missing: it " + why if name is None else why, "type")
     if name not in agency.event_types:
         why = f"{agency.id} may not publish {name}; it may publish {', '.join(agency.event_types)}"
-        return _broken(number, text, why, "type")
-    shape = {key: value for key, value in item.items() if key != "type"}
+        return _broken(line, item, why, "type")
     try:
-        completed = _completed(name, shape, agency)
-        return Parsed(number, text, EVENT_TYPES[name].model_validate(completed), ())
-    except _TimeError as error:
-        return _broken(number, text, error.why, error.field)
+        event, problems = _validated(EVENT_TYPES[name], {k: v for k, v in item.items() if k != "type"}, agency)
+    except RecursionError as error:
+        return _broken(line, item, str(_not_readable(error)))
+    return Parsed(line, item, event, tuple(Problem(line, _path(field), why) for field, why in problems))
+
+
+def _validated(
+    model: type[Event], shape: Mapping[str, Any], agency: Agency
+) -> tuple[Event | None, list[tuple[Field, str]]]:
+    """The event, or what is wrong with it."""
+    completed, wrong_times = _completed(shape, agency)
+    head = completed["head"]
+    if isinstance(head, dict) and "event_id" not in head:
+        content = json.dumps({"type": model.__name__, **completed}, sort_keys=True)
+        head["event_id"] = str(uuid.uuid5(EVENT_NAMESPACE, content))
+    problems: list[tuple[Field, str]] = list(wrong_times.items())
+    try:
+        # Strict: "no" is not false, and "3" is no number.
+        event = model.model_validate_json(json.dumps(completed), strict=True)
     except ValidationError as error:
-        problems = tuple(_problem(number, EVENT_TYPES[name], item) for item in error.errors(include_url=False))
-        return Parsed(number, text, None, problems)
+        wrong = error.errors(include_url=False, include_input=False)
+        problems += [
+            (one["loc"], _why(model, one))
+            for one in wrong
+            if one["loc"] not in wrong_times and not (one["type"] == "too_short" and _has_deeper(one["loc"], wrong))
+        ]
+        return None, problems
+    return (None, problems) if problems else (event, [])
 
 
-class _TimeError(Exception):
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(why)
-        self.field = field
-        self.why = why
+def _has_deeper(field: Field, wrong: Iterable[Any]) -> bool:
+    """Whether something is wrong inside: a list whose only item is wrong also counts as empty."""
+    return any(one["loc"][: len(field)] == field and len(one["loc"]) > len(field) for one in wrong)
 
 
-def _completed(name: str, shape: Mapping[str, Any], agency: Agency) -> dict[str, Any]:
-    """The event with what may be left out, and with times as microseconds."""
-    head = shape.get("head", {})
-    if not isinstance(head, Mapping):
-        return dict(shape)
-    full_head = {"ori": agency.ori, "source_system": "manual", "persons": [], "handling": {}, **head}
-    completed = {key: _microseconds(key, value) for key, value in shape.items()}
-    completed["head"] = {key: _microseconds(f"head.{key}", value) for key, value in full_head.items()}
-    if isinstance(full_head["handling"], Mapping):
-        handling = full_head["handling"]
-        completed["head"]["handling"] = {k: _microseconds(f"head.handling.{k}", v) for k, v in handling.items()}
-    if "event_id" not in head:
-        content = json.dumps({"type": name, **completed}, sort_keys=True, default=str)
-        completed["head"]["event_id"] = str(uuid.uuid5(EVENT_NAMESPACE, content))
-    return completed
+def _completed(shape: Mapping[str, Any], agency: Agency) -> tuple[dict[str, Any], dict[Field, str]]:
+    """The event with what may be left out and with times as microseconds, and the times that can't be read."""
+    wrong: dict[Field, str] = {}
+    completed = _with_times(shape, (), wrong)
+    head = completed.setdefault("head", {})
+    if isinstance(head, Mapping):
+        defaults = {"ori": agency.ori, "source_system": "manual", "persons": [], "handling": {}}
+        head = completed["head"] = defaults | _with_times(head, ("head",), wrong)
+        if isinstance(head["handling"], Mapping):
+            head["handling"] = _with_times(head["handling"], ("head", "handling"), wrong)
+    return completed, wrong
 
 
-def _microseconds(path: str, value: Any) -> Any:
-    if path.rpartition(".")[2] not in TIME_FIELDS or not isinstance(value, str):
-        return value
+def _with_times(shape: Mapping[str, Any], where: Field, wrong: dict[Field, str]) -> dict[str, Any]:
+    read = dict(shape)
+    for name in TIME_FIELDS & shape.keys():
+        time = _microseconds(shape[name])
+        if isinstance(time, str):
+            wrong[(*where, name)] = time
+        else:
+            read[name] = time
+    return read
+
+
+def _microseconds(written: Any) -> Any:
+    """A time as microseconds, or in a string why it is none. What is no time at all is left to the schema."""
+    if isinstance(written, int) and not isinstance(written, bool) and 0 < written < LOOKS_LIKE_SECONDS:
+        return "looks like seconds or milliseconds: must be microseconds since 1970, or RFC 3339 text"
+    if not isinstance(written, str):
+        return written
     try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        why = "must be RFC 3339, such as 2026-03-01T14:02:00-05:00, or microseconds since 1970"
-        raise _TimeError(path, why) from error
+        if not RFC_3339.fullmatch(written):
+            raise ValueError
+        moment = datetime.fromisoformat(written.upper())
+    except ValueError:
+        return "must be RFC 3339, such as 2026-03-01T14:02:00-05:00, or microseconds since 1970"
     if moment.tzinfo is None:
-        raise _TimeError(path, "lacks the offset from UTC, such as -05:00 or Z")
-    return round(moment.timestamp() * 1_000_000)
+        return "lacks the offset from UTC, such as -05:00 or Z"
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def _problem(number: int, model: type[BaseModel], item: Any) -> Problem:
-    path = ".".join(str(part) for part in item["loc"])
-    match item["type"]:
-        case "missing":
-            why = "is missing"
-        case "extra_forbidden":
-            why = f"is no field of it{_meant(item['loc'][-1], _fields_at(model, item['loc'][:-1]))}"
-        case _:
-            why = str(item["msg"]).removeprefix("Value error, ")
-    return Problem(number, path, why)
+# -- saying what is wrong --------------------------------------------------------------------------------------------
+
+
+def _path(where: Iterable[str | int]) -> str:
+    return ".".join(_shown(str(part)) for part in where)
+
+
+def _shown(name: str) -> str:
+    """A field's name as it may be shown: it is written by who knows whom, and ends up in a terminal."""
+    plain = "".join(c if c.isprintable() else "?" for c in name)
+    return plain if len(plain) <= SHOWN_NAME else plain[:SHOWN_NAME] + "..."
+
+
+_WHY: Final = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "model_type": "must be an object",
+    "string_too_short": "must not be empty",
+    "too_short": "must have at least one",
+}
+
+
+def _why(model: type[BaseModel], wrong: Any) -> str:
+    if wrong["type"] == "extra_forbidden":
+        known = list(_fields_at(model, wrong["loc"][:-1]))
+        return f"is no field of it{_meant(wrong['loc'][-1], known)}"
+    if wrong["type"] == "enum":
+        return f"must be one of {wrong['ctx']['expected']}".replace("'", "").replace(" or ", ", ")
+    said = str(wrong["msg"]).removeprefix("Value error, ")
+    return str(_WHY.get(wrong["type"], said.replace("Input should be", "must be").replace("String should", "must")))
 
 
 def _fields_at(model: type[BaseModel], where: Iterable[Any]) -> Iterable[str]:
@@ -175,10 +297,7 @@ def _fields_at(model: type[BaseModel], where: Iterable[Any]) -> Iterable[str]:
         if isinstance(part, int):
             continue
         annotation = model.model_fields[part].annotation
-        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
-        if not inner:
-            return ()
-        model = inner[0]
+        model = next(a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a))
     return model.model_fields
 
 
