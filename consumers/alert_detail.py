@@ -25,13 +25,12 @@ def detail(line: Entry | Notice, site: Site, now: int, zone: tzinfo, desk_now: i
 def _notice(notice: Notice) -> RenderableType:
     parts: list[RenderableType] = [
         Text(words.notice(notice), "bold"),
-        Text(words.severities(notice)),
-        Text("One change brought all of these about; Enter shows each, a acknowledges them all.", "dim"),
+        Text("One change brought all of these about. a acknowledges those that are open.", "dim"),
         Text(),
     ]
     for entry in notice.entries[:100]:
-        over = entry.standing is Standing.OVER
-        parts.append(_item("•", Text(f"{'over: ' if over else ''}{entry.alert.headline}", "dim" if over else "")))
+        headline = f"{'over: ' if entry.is_over else ''}{entry.alert.headline}"
+        parts.append(_item("•", Text(headline, "dim" if entry.is_over else "")))
     if len(notice.entries) > 100:  # noqa: PLR2004
         parts.append(Text(f"  and {len(notice.entries) - 100:,} more", "dim"))
     return Group(*parts)
@@ -39,7 +38,7 @@ def _notice(notice: Notice) -> RenderableType:
 
 def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> RenderableType:
     alert = entry.alert
-    over = entry.over_at is not None
+    over = entry.is_over
     headline = Text.assemble(badge(alert.severity), " ", (alert.headline, "bold"))
     parts: list[RenderableType] = [Text(f"over: {alert.headline}", "dim bold") if over else headline]
     where = words.place(alert, site)

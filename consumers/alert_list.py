@@ -38,7 +38,7 @@ class Row:
     inside: bool = False
     """It is of the opened notice above it."""
     opened: bool = False
-    """A notice whose alerts are shown below it."""
+    """A notice whose alerts that are over are shown below it."""
 
     @property
     def key(self) -> str:
@@ -47,13 +47,13 @@ class Row:
 
 
 def rows_of(lines: Sequence[Entry | Notice], opened: set[str]) -> list[Row]:
-    """The rows: lines, and below an opened notice its alerts."""
+    """The rows: lines, and below an opened notice those of its alerts that are over."""
     rows = []
     for line in lines:
         is_opened = line.key in opened
         rows.append(Row(line, opened=is_opened))
         if is_opened and isinstance(line, Notice):
-            rows += [Row(entry, inside=True) for entry in line.entries]
+            rows += [Row(entry, inside=True) for entry in line.over]
     return rows
 
 
@@ -65,25 +65,34 @@ def badge(severity: str) -> Text:
 def row_text(row: Row, site: Site, now: int) -> tuple[Text, Text]:
     """The two lines of a row. `now` is the time that ages are counted from."""
     if isinstance(row.line, Notice):
-        top = row.line.entries[0]
-        sign = "▾" if row.opened else "▸"
-        first = Text.assemble(f"{sign} ", badge(top.alert.severity), " ", (words.notice(row.line), "bold"))
-        todo = sum(entry.standing in {Standing.OPEN, Standing.CHANGED} for entry in row.line.entries)
-        second = (
-            f"{words.severities(row.line)} · {todo:,} not acknowledged · Enter {'hides' if row.opened else 'shows'}"
-        )
-        return first, Text(f"    {second}", "dim")
+        return _notice_text(row.line, row.opened)
     entry, indent = row.line, "  " if row.inside else ""
     below = words.short_place_and_persons(entry.alert, site)
     mark = f"{indent}{MARKS[entry.standing]} "
     if entry.standing is Standing.OVER:
-        return Text(f"{mark}over: {entry.alert.headline}", "dim"), Text(f"{indent}    {below}", "dim")
+        said = Text.assemble(f"{mark}over: ", (entry.alert.headline, "strike"))
+        said.stylize("dim")
+        return said, Text(f"{indent}    {below}", "dim")
     quiet = entry.standing is Standing.ACKNOWLEDGED
     first = Text.assemble(mark, badge(entry.alert.severity), " ", (entry.alert.headline, "" if quiet else "bold"))
-    aged = " · ".join(part for part in (words.age(max(0, now - entry.alert.opened)), below) if part)
+    aged = " · ".join(part for part in (f"open {words.age(max(0, now - entry.alert.opened))}", below) if part)
     if entry.standing is Standing.CHANGED:
         return first, Text.assemble((f"{indent}    changed since acknowledged", "bold"), (f" · {aged}", "dim"))
     return first, Text(f"{indent}    {'acknowledged · ' if quiet else ''}{aged}", "dim")
+
+
+def _notice_text(notice: Notice, opened: bool) -> tuple[Text, Text]:
+    still_open = "each is in the list" if not notice.over else "those open are in the list"
+    enter = f"Enter {'hides' if opened else 'shows'} those withdrawn"
+    parts = [
+        still_open if len(notice.over) < len(notice.entries) else "",
+        enter if notice.over else "",
+    ]
+    sign = "▾" if opened else "▸"
+    return (
+        Text.assemble(f"{sign} ", (words.notice(notice), "italic")),
+        Text(f"    {' · '.join(part for part in parts if part)}", "dim"),
+    )
 
 
 class AlertList(ScrollView, can_focus=True):

@@ -7,7 +7,7 @@ in the end; `tests/property/test_board_laws.py` holds it to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -17,13 +17,15 @@ from schemas.site import Site
 
 SECOND: Final = 1_000_000
 OVER_SHOWN: Final = 120 * SECOND
-"""How long a withdrawn alert is still shown, as over."""
+"""How long a withdrawn alert is still shown, as over, and the notice of a mass change."""
 PATIENCE: Final = 10 * SECOND
 """How old a tick or a report may be before the desk calls itself blind, and how long it may take to start."""
 MUCH_LAG: Final = 1000
 """Records not processed from which a stage counts as behind."""
 SEVERITIES: Final = ("UNKNOWN", "CRITICAL", "HIGH", "MEDIUM", "LOW")
 """In the order of the list. A severity that this version does not know may be graver than all that it knows."""
+URGENT: Final = ("UNKNOWN", "CRITICAL", "HIGH")
+"""Severities for which the bell rings."""
 FOLDING: Final = ("person", "facility", "disclose")
 """Stages in which time passes by ticks."""
 REPORTING: Final = ("identify", *FOLDING)
@@ -82,7 +84,7 @@ class Alert:
             record["rule"],
             record["severity"],
             record["confidence"],
-            record["facility"],
+            _or_none(record["facility"]),
             _or_none(record["unit"]),
             printable(record["headline"] or "An alert whose headline may not be shown to this desk"),
             tuple(
@@ -144,7 +146,12 @@ class Entry:
     @property
     def group(self) -> str | None:
         """The mass change that brought it to where it is."""
-        return self.alert.group if self.over_at is None else self.over_group
+        return self.over_group if self.is_over else self.alert.group
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it does not hold any more."""
+        return self.standing is Standing.OVER
 
     @property
     def rank(self) -> tuple[int, bool, int, str]:
@@ -159,11 +166,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Alerts that one mass change touched, shown as one line."""
+    """That one mass change touched several alerts. Those that are open stand in the list besides."""
 
     group: str
     entries: tuple[Entry, ...]
-    """Two or more, in order."""
+    """Two or more, in order, open ones and those that are over."""
+
+    @property
+    def over(self) -> tuple[Entry, ...]:
+        """Those that are over: they stand nowhere else."""
+        return tuple(entry for entry in self.entries if entry.is_over)
 
     @property
     def key(self) -> str:
@@ -186,8 +198,8 @@ class Blind(StrEnum):
     BEHIND = "BEHIND"
 
 
-LINKS: Final = (Blind.UNREACHABLE, Blind.REFUSED, Blind.REGISTRY_AWAY)
-"""Causes that the feed itself tells."""
+CERTAIN: Final = (Blind.UNREACHABLE, Blind.REFUSED, Blind.REGISTRY_AWAY, Blind.UNREADABLE)
+"""Causes that are no matter of waiting for the first reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +226,18 @@ class Sight:
     tick: int
     """Time up to which everything disclosed is known, by the log; 0: no tick yet."""
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the desk must say so: while it starts, it may just not have heard yet, unless the bus is lost."""
+        return any(one.why in CERTAIN or not self.starting for one in self.blind)
+
 
 class ChangeKind(StrEnum):
     """What happened to an alert."""
 
     OPENED = "opened"
-    CHANGED = "changed"
-    OVER = "over"
+    UPDATED = "updated"
+    WITHDRAWN = "withdrawn"
     ACKNOWLEDGED = "acknowledged"
 
 
@@ -230,6 +247,16 @@ class Change:
 
     what: ChangeKind
     entry: Entry
+    graver: bool = False
+    """It is graver than it was."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody should look up: grave, and new, graver than before, or changed since acknowledged."""
+        is_news = self.what is ChangeKind.OPENED or (
+            self.what is ChangeKind.UPDATED and (self.graver or self.entry.standing is Standing.CHANGED)
+        )
+        return is_news and self.entry.alert.severity in URGENT and self.entry.standing is not Standing.ACKNOWLEDGED
 
 
 # -- what a feed says ------------------------------------------------------------------------------------------------
@@ -333,6 +360,8 @@ class Board:
         self._revisions: dict[str, int] = {}
         self._open: dict[str, Alert] = {}
         self._over: dict[str, _Over] = {}
+        self._heard: dict[str, int] = {}
+        """When the last revision of an open alert came; what was there at the start is no news."""
         self._acknowledged: dict[str, tuple[Acknowledged, str]] = {}
         self._reports: dict[tuple[str, int], _Report] = {}
         self._unreadable: dict[tuple[str, str], int] = {}
@@ -378,7 +407,12 @@ class Board:
         if was is not None:
             alert = replace(alert, opened=was.opened)
         self._open[alert_id] = alert
-        return Change(ChangeKind.OPENED if was is None else ChangeKind.CHANGED, self._entry(alert))
+        if self.caught_up:
+            self._heard[alert_id] = now
+        if was is None:
+            return Change(ChangeKind.OPENED, self._entry(alert))
+        graver = SEVERITIES.index(alert.severity) < SEVERITIES.index(was.severity)
+        return Change(ChangeKind.UPDATED, self._entry(alert), graver)
 
     def _forget(self, alert_id: str, now: int) -> Change | None:
         # Whoever writes of it again begins to count anew.
@@ -387,13 +421,14 @@ class Board:
 
     def _close(self, alert_id: str, now: int, by: str, group: str | None) -> Change | None:
         alert = self._open.pop(alert_id, None)
+        self._heard.pop(alert_id, None)
         if alert is None:
             return None
         over = _Over(alert, now, by, group)
         # What was over before this desk looked is nothing that its user saw.
         if self.caught_up:
             self._over[alert_id] = over
-        return Change(ChangeKind.OVER, self._over_entry(over))
+        return Change(ChangeKind.WITHDRAWN, self._over_entry(over))
 
     def _fold_action(self, record: Mapping[str, Any]) -> Change | None:
         if record["action"] != "ACKNOWLEDGE" or record["recipient"] != self._recipient:
@@ -436,26 +471,36 @@ class Board:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def lines(self, now: int) -> list[Entry | Notice]:
-        """What the list shows, in its order: alerts, and one notice for each mass change that touched several."""
+        """What the list shows, in its order: alerts, and above them one notice for each mass change of several.
+
+        Of such a change's alerts, those that are over are shown by the notice alone.
+        """
         self._over = {k: over for k, over in self._over.items() if now - over.at < OVER_SHOWN}
         entries = sorted(
             [*map(self._entry, self._open.values()), *map(self._over_entry, self._over.values())],
             key=lambda entry: entry.rank,
         )
-        grouped: dict[str, list[Entry]] = {}
-        for entry in entries:
-            if entry.group is not None:
-                grouped.setdefault(entry.group, []).append(entry)
+        notices = self._notices(entries, now)
         lines: list[Entry | Notice] = []
         told = set()
         for entry in entries:
-            together = grouped.get(entry.group, []) if entry.group is not None else []
-            if len(together) < 2:  # noqa: PLR2004
+            notice = notices.get(entry.key)
+            if notice is not None and notice.group not in told:
+                told.add(notice.group)
+                lines.append(notice)
+            if notice is None or not entry.is_over:
                 lines.append(entry)
-            elif entry.group is not None and entry.group not in told:
-                told.add(entry.group)
-                lines.append(Notice(entry.group, tuple(together)))
         return lines
+
+    def _notices(self, entries: Sequence[Entry], now: int) -> dict[str, Notice]:
+        """By alert, the notice that it belongs to."""
+        grouped: dict[str, list[Entry]] = {}
+        for entry in entries:
+            at = self._heard.get(entry.key) if entry.over_at is None else entry.over_at
+            if entry.group is not None and at is not None and now - at < OVER_SHOWN:
+                grouped.setdefault(entry.group, []).append(entry)
+        several = [Notice(group, tuple(of_it)) for group, of_it in grouped.items() if len(of_it) > 1]
+        return {entry.key: notice for notice in several for entry in notice.entries}
 
     def open_entries(self) -> list[Entry]:
         """Every open alert, in the list's order."""

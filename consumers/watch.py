@@ -26,7 +26,7 @@ from consumers import words
 from consumers.alert_detail import detail
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
 from consumers.alert_list import AlertList, Row, rows_of
-from consumers.board import Blind, Board, Change, ChangeKind, Entry, Notice, Said, Sight, Standing
+from consumers.board import Board, Entry, Notice, Said, Sight, Standing
 from consumers.desk import Desk
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
@@ -34,23 +34,22 @@ from schemas.site import Site
 WIDE: int = 110
 """Columns from which list and detail stand side by side."""
 HELP = """\
-[b]What you see[/b]
-The line on top says whether this desk sees. While it is [reverse] BLIND [/reverse], an empty list means nothing.
-Below it stand the open alerts, the gravest first; of the same severity those that
-nobody acknowledged first, and of these the oldest.
+The line on top says whether this desk sees everything. While it is red and
+says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
+Below it are the open alerts: the gravest first, then those nobody has
+acknowledged, then the oldest. An alert advises; you decide.
 
-  ●  nobody has acknowledged it           ✓  acknowledged at one of this recipient's desks
-  ◐  it changed since it was acknowledged ×  it is over; it goes after two minutes
-  ▸  one change touched many alerts: Enter shows them
-
-An alert advises, it never decides. It says why, whose information that is, and how sure it is.
-Some of what it rests on may not be shown to this desk; then it says how much.
+ ● nobody has acknowledged it      ✓ acknowledged at one of your desks
+ ◐ changed since acknowledged      × over; it goes after two minutes
+ ▸ one change touched many alerts: Enter shows those that it withdrew
 
 [b]Keys[/b]
-  up, down      another alert             Enter   the alert in full; Enter or Esc goes back
-  PgUp, PgDn    a page                    a       acknowledge: all of this recipient's desks see it
-  Home, End     the first, the last       m       bell off or on (it rings for new and changed alerts)
-  Tab           between list and detail   q       end
+ up, down     another alert        Enter   the whole alert, and back
+ PgUp, PgDn   a page               Home, End   the first, the last
+ a            acknowledge: all desks of this recipient see it
+ m            bell off or on; it rings for new critical and high alerts,
+              and when this desk turns blind
+ ?            this page            q       quit
 
 Any key goes back."""
 
@@ -115,8 +114,8 @@ class WatchApp(App[int]):
     #detail { height: 1fr; padding: 0 1; background: black; border-top: solid grey; }
     #detail:focus { border-top: solid white; }
     .-wide #body { layout: horizontal; }
-    .-wide AlertList { width: 5fr; height: 100%; }
-    .-wide #detail { width: 6fr; height: 100%; border-top: none; border-left: solid grey; }
+    .-wide AlertList { width: 1fr; height: 100%; }
+    .-wide #detail { width: 1fr; height: 100%; border-top: none; border-left: solid grey; }
     .-wide #detail:focus { border-left: solid white; }
     #body.whole AlertList { display: none; }
     #body.whole #detail { border: none; }
@@ -190,16 +189,9 @@ class WatchApp(App[int]):
         """Fold, and show the outcome at once."""
         was_reading = not self._board.caught_up
         changes = [self._board.fold(said, self._clock()) for said in message.said]
-        if not was_reading and any(self._is_news(change) for change in changes):
+        if not was_reading and any(change is not None and change.is_urgent for change in changes):
             self._ring()
         self._show()
-
-    def _is_news(self, change: Change | None) -> bool:
-        return (
-            change is not None
-            and change.what in {ChangeKind.OPENED, ChangeKind.CHANGED}
-            and change.entry.standing is not Standing.ACKNOWLEDGED
-        )
 
     def _ring(self) -> None:
         if not self._muted:
@@ -210,7 +202,9 @@ class WatchApp(App[int]):
         sight = self._board.sight(now)
         self._show_banner(sight, now)
         self._show_heading()
-        rows = rows_of(self._board.lines(now), self._opened) if self._board.caught_up else []
+        # While it reads, what is shown may be over already; when reading takes too long, that is better than nothing.
+        is_shown = self._board.caught_up or not sight.starting
+        rows = rows_of(self._board.lines(now), self._opened) if is_shown else []
         self._list.show(rows, self._board.time(now), self._nothing(sight))
         self._show_detail()
 
@@ -220,7 +214,7 @@ class WatchApp(App[int]):
 
     def _show_banner(self, sight: Sight, now: int) -> None:
         banner = self.query_one("#banner", Static)
-        blind = is_blind(sight)
+        blind = sight.is_blind
         banner.set_class(blind, "blind")
         banner.set_class(not blind and bool(sight.blind), "starting")
         banner.update(Text(banner_line(self._site, sight, now, self._zone)))
@@ -239,7 +233,7 @@ class WatchApp(App[int]):
     def _nothing(self, sight: Sight) -> str:
         if not self._board.caught_up:
             return "Reading the alerts ..."
-        if is_blind(sight):
+        if sight.is_blind:
             return "No open alert is known, but this desk is BLIND: see above."
         return "No open alert."
 
@@ -312,15 +306,9 @@ class WatchApp(App[int]):
             self.notify("Not acknowledged: the bus did not take it. Press a again.", severity="error", timeout=15)
 
 
-def is_blind(sight: Sight) -> bool:
-    """Whether the desk must say so. While it starts, it may just not have heard yet; a lost bus is no such thing."""
-    certain = {Blind.UNREACHABLE, Blind.REFUSED, Blind.REGISTRY_AWAY, Blind.UNREADABLE}
-    return any(one.why in certain or not sight.starting for one in sight.blind)
-
-
 def banner_line(site: Site, sight: Sight, now: int, zone: Any) -> str:
     """The line on top."""
-    if is_blind(sight):
+    if sight.is_blind:
         return words.blind_line(sight.blind, now, zone)
     if sight.blind:
         return f"Starting: {words.blindness(sight.blind[0])}."

@@ -6,25 +6,25 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from consumers.board import SECOND, Alert, Blind, Blindness, Notice, Person, Standing
+from consumers.board import SECOND, Alert, Blind, Blindness, Notice, Person
 from schemas.site import Site
 
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-_CALL: Final = "Call the bus's operator; until then work by phone."
+_OPERATOR: Final = "let the operator run `sallyport topics`"
 WHAT_TO_DO: Final[dict[Blind, str]] = {
-    Blind.UNREACHABLE: f"Check this desk's network. {_CALL}",
-    Blind.REFUSED: f"Its password or rights were taken away. {_CALL}",
-    Blind.REGISTRY_AWAY: _CALL,
-    Blind.READING: "Wait a moment; what is missing comes.",
-    Blind.UNREADABLE: "Update Sallyport on this desk, or call the bus's operator.",
-    Blind.NO_REPORT: f"New alerts do not come. {_CALL}",
-    Blind.STOPPED: f"New alerts do not come. {_CALL}",
-    Blind.REFOLDING: "Wait: until it is done, new alerts do not come.",
-    Blind.NO_TICK: f"What begins or ends by time is not seen, or this desk's clock is wrong. {_CALL}",
-    Blind.BEHIND: "Alerts come late. Wait; if it does not shrink, call the bus's operator.",
+    Blind.UNREACHABLE: f"check this desk's network, then {_OPERATOR}",
+    Blind.REFUSED: "its password or rights were taken away; call the operator",
+    Blind.REGISTRY_AWAY: _OPERATOR,
+    Blind.READING: "wait a moment",
+    Blind.UNREADABLE: "update Sallyport on this desk, or call the operator",
+    Blind.NO_REPORT: _OPERATOR,
+    Blind.STOPPED: _OPERATOR,
+    Blind.REFOLDING: "wait until it is done",
+    Blind.NO_TICK: f"check this desk's clock, then {_OPERATOR}",
+    Blind.BEHIND: f"alerts come late; if it does not shrink, {_OPERATOR}",
 }
 
 
@@ -52,9 +52,9 @@ def when(time: int, now: int, zone: tzinfo, seconds: bool = False) -> str:
 
 
 def age(microseconds: int) -> str:
-    """How long: "now", "12 min", "3 h", "5 days"."""
+    """How long: "under 1 min", "12 min", "3 h", "5 days"."""
     if microseconds < MINUTE:
-        return "now"
+        return "under 1 min"
     if microseconds < HOUR:
         return f"{microseconds // MINUTE} min"
     if microseconds < 2 * DAY:
@@ -104,26 +104,20 @@ def rule(name: str) -> str:
 
 
 def notice(line: Notice) -> str:
-    """What a mass change was."""
+    """What a mass change was: "classification review: 37 alerts withdrawn; the rule is now version 2"."""
     name, _, what = line.group.partition(": ")
-    ending = all(entry.standing is Standing.OVER for entry in line.entries)
-    happened = "are over" if ending else "changed together"
+    over = len(line.over)
+    others = len(line.entries) - over
+    happened = [f"{count(over, 'alert')} withdrawn"] if over else []
+    if others:
+        happened.append(f"{others:,} new or changed" if over else f"{count(others, 'alert')} new or changed")
     if what.startswith("found on recovery"):
-        why = "the bus has started again"
+        why = "found when the bus started again"
     elif what.startswith("version "):
-        why = f"the rule came into force in {what}"
+        why = f"the rule is now {what}"
     else:
         why = what or "one change"
-    return f"{count(len(line.entries), 'alert')} {happened}: {rule(name)}; {why}"
-
-
-def severities(line: Notice) -> str:
-    """What a notice holds: "1 critical, 3 high, 2 over"."""
-    found: dict[str, int] = {}
-    for entry in line.entries:
-        name = "over" if entry.standing is Standing.OVER else severity(entry.alert.severity).lower()
-        found[name] = found.get(name, 0) + 1
-    return ", ".join(f"{number:,} {name}" for name, number in found.items())
+    return f"{rule(name)}: {', '.join(happened)}; {why}"
 
 
 def severity(name: str) -> str:
@@ -161,8 +155,9 @@ def blindness(one: Blindness) -> str:
 
 
 def blind_line(blind: tuple[Blindness, ...], now: int, zone: tzinfo) -> str:
-    """The banner: since when, what, and what to do; for the first cause whole, further ones by count."""
+    """The banner: since when, what that means, why, and what to do; further causes by count."""
     first, *others = blind
     more = f" (and {count(len(others), 'more cause')})" if others else ""
-    since = when(min(one.since for one in blind), now, zone, seconds=True)
-    return f"BLIND since {since}: {blindness(first)}{more}. {WHAT_TO_DO[first.why]}"
+    since = when(min(one.since for one in blind), now, zone).removesuffix(" today")
+    why = f"{blindness(first)}{more}: {WHAT_TO_DO[first.why]}."
+    return f"BLIND since {since}: alerts may be missing; phone the floor. {why[0].upper()}{why[1:]}"

@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from consumers import words
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
-from consumers.board import Board, Entry, Said
+from consumers.board import Board, Entry, Notice, Said
 from deploy.commands.errors import fail
 from deploy.sites import load_site, settings_for
 from schemas.agreements import SiteError
@@ -52,7 +52,7 @@ def watch(
             known = ", ".join(described.recipient_by_id)
             fail(f"no recipient {recipient!r} on site {described.name}; there are {known}")
         if once:
-            _show(_open_now(settings, described, recipient), described, recipient, as_json)
+            _once(settings, described, recipient, as_json)
         elif as_json:
             _stream(settings, described, recipient)
         else:
@@ -75,7 +75,16 @@ def _reading(settings: Settings, site: Site, recipient: str) -> Iterator[queue.Q
         feed.stop()
 
 
-def _open_now(settings: Settings, site: Site, recipient: str) -> list[Entry]:
+def _once(settings: Settings, site: Site, recipient: str, as_json: bool) -> None:
+    board = _read_to_the_end(settings, site, recipient)
+    blind = board.sight(now_us()).blind
+    if blind:
+        # An empty list from a bus whose workers are away must not look like a quiet night.
+        typer.echo(words.blind_line(blind, now_us(), words.zone_of(site, recipient, None)), err=True)
+    _show(board.open_entries(), site, recipient, as_json)
+
+
+def _read_to_the_end(settings: Settings, site: Site, recipient: str) -> Board:
     board = Board(site, recipient, now_us())
     deadline = time.monotonic() + CATCH_UP_S
     with _reading(settings, site, recipient) as said:
@@ -85,7 +94,7 @@ def _open_now(settings: Settings, site: Site, recipient: str) -> list[Entry]:
                     board.fold(one, now_us())
             except queue.Empty:
                 raise CannotWatchError(f"the bus at {settings.bootstrap_servers} did not answer in a minute") from None
-    return board.open_entries()
+    return board
 
 
 def _show(entries: list[Entry], site: Site, recipient: str, as_json: bool) -> None:
@@ -115,12 +124,14 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
         signal.signal(number, lambda *_: ended.set())
     board = Board(site, recipient, now_us())
     blind = False
+    noticed: dict[str, int] = {}
     with _reading(settings, site, recipient) as said:
         while not ended.is_set():
-            blind = _tell_sight(board, blind, _line)
+            blind = _tell_sight(board, blind)
             try:
                 batch = said.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
+                noticed = _tell_notices(board, noticed)
                 continue
             was_caught_up = board.caught_up
             for one in batch:
@@ -132,16 +143,32 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
                     _line({"change": "open", **_as_json(entry)})
 
 
-def _tell_sight(board: Board, blind: bool, line: Callable[[dict[str, Any]], None]) -> bool:
+def _tell_notices(board: Board, told: dict[str, int]) -> dict[str, int]:
+    """Say which mass changes there were, once each where nothing is added to them; how many alerts each has by now."""
+    notices = [line for line in board.lines(now_us()) if isinstance(line, Notice)]
+    for notice in notices:
+        if told.get(notice.group, 0) < len(notice.entries):
+            _line(
+                {
+                    "change": "notice",
+                    "group": notice.group,
+                    "alerts": [entry.key for entry in notice.entries],
+                    "withdrawn": len(notice.over),
+                    "words": words.notice(notice),
+                }
+            )
+    return {notice.group: max(told.get(notice.group, 0), len(notice.entries)) for notice in notices}
+
+
+def _tell_sight(board: Board, blind: bool) -> bool:
     """Say when the desk becomes blind, or sees again; whether it is blind."""
     sight = board.sight(now_us())
-    is_blind = bool(sight.blind) and not sight.starting
-    if is_blind and not blind:
+    if sight.is_blind and not blind:
         causes = [{"why": one.why.value, "since": one.since, "words": words.blindness(one)} for one in sight.blind]
-        line({"change": "blind", "causes": causes})
-    elif blind and not is_blind:
-        line({"change": "sighted", "tick": sight.tick})
-    return is_blind
+        _line({"change": "blind", "causes": causes})
+    elif blind and not sight.is_blind:
+        _line({"change": "sighted", "tick": sight.tick})
+    return sight.is_blind
 
 
 def _line(what: dict[str, Any]) -> None:

@@ -87,10 +87,11 @@ def interleaved(logs: list[list[Said]], chance: random.Random) -> list[Said]:
 
 
 def board_of(said: list[Said]) -> Board:
+    """The board of a desk that looked all the while."""
     board = Board(SITE, ME, NOW)
+    board.fold(CaughtUp(), NOW)
     for one in said:
         board.fold(one, NOW)
-    board.fold(CaughtUp(), NOW)
     return board
 
 
@@ -124,19 +125,32 @@ def test_open_is_what_the_highest_revision_says(told: dict[str, list[dict[str, A
 
 
 @given(histories, acknowledgements)
-def test_every_alert_is_on_one_line_and_the_lines_are_in_order(
+def test_every_alert_is_seen_and_the_lines_are_in_order(
     told: dict[str, list[dict[str, Any]]], taken: list[tuple[str, int, str, int]]
 ) -> None:
     board = board_of([*(one for log in alerts(told) for one in log), *actions(taken)])
     lines = board.lines(NOW)
-    entries: list[Entry] = []
-    for line in lines:
-        if isinstance(line, Notice):
-            assert len(line.entries) > 1
-            assert {entry.group for entry in line.entries} == {line.group}
-            entries += line.entries
-        else:
-            entries.append(line)
-    assert sorted(entry.key for entry in entries) == sorted(entry.key for entry in board.open_entries())
+    alone = [line for line in lines if isinstance(line, Entry)]
+    notices = [line for line in lines if isinstance(line, Notice)]
+    ever_open = {name for name, history in told.items() if any(said["state"] == "OPEN" for said in history)}
+    over = [entry.key for entry in alone if entry.is_over] + [e.key for notice in notices for e in notice.over]
+    assert [entry for entry in alone if not entry.is_over] == board.open_entries()
+    assert sorted([*over, *(entry.key for entry in board.open_entries())]) == sorted(ever_open)
+    assert len({line.key for line in lines}) == len(lines)
+    for notice in notices:
+        assert len(notice.entries) > 1
+        assert {entry.group for entry in notice.entries} == {notice.group}
     leading = [line.entries[0].rank if isinstance(line, Notice) else line.rank for line in lines]
     assert leading == sorted(leading)
+
+
+@given(histories, acknowledgements)
+def test_a_desk_that_looks_later_has_the_same_open_alerts(
+    told: dict[str, list[dict[str, Any]]], taken: list[tuple[str, int, str, int]]
+) -> None:
+    said = [*(one for log in alerts(told) for one in log), *actions(taken)]
+    later = Board(SITE, ME, NOW)
+    for one in said:
+        later.fold(one, NOW)
+    later.fold(CaughtUp(), NOW)
+    assert later.lines(NOW) == later.open_entries() == board_of(said).open_entries()

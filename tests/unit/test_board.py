@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from consumers import words
 from consumers.board import (
     MUCH_LAG,
     OVER_SHOWN,
@@ -16,6 +18,7 @@ from consumers.board import (
     AlertForgotten,
     AlertSaid,
     Blind,
+    Blindness,
     Board,
     CaughtUp,
     Change,
@@ -134,7 +137,7 @@ def test_an_alert_shows_once_however_often_it_is_sent() -> None:
 def test_a_later_revision_replaces_the_text_and_keeps_the_age() -> None:
     desk = board()
     desk.fold(alert("a"), NOW)
-    assert told(desk.fold(alert("a", 2, headline="now graver", at=NOW + MINUTE), NOW)) is ChangeKind.CHANGED
+    assert told(desk.fold(alert("a", 2, headline="now graver", at=NOW + MINUTE), NOW)) is ChangeKind.UPDATED
     desk.fold(alert("a", 1), NOW)
     (entry,) = desk.open_entries()
     assert (entry.alert.headline, entry.alert.opened, entry.alert.at) == ("now graver", NOW, NOW + MINUTE)
@@ -170,7 +173,7 @@ def test_what_is_over_stays_in_its_place_for_two_minutes_and_is_gone() -> None:
     desk = board()
     desk.fold(alert("a", severity="CRITICAL"), NOW)
     desk.fold(alert("b", severity="LOW"), NOW)
-    assert told(desk.fold(over("a", 2), NOW)) is ChangeKind.OVER
+    assert told(desk.fold(over("a", 2), NOW)) is ChangeKind.WITHDRAWN
     first, second = desk.lines(NOW + OVER_SHOWN - 1)
     assert isinstance(first, Entry)
     assert (first.standing, first.alert.headline) == (Standing.OVER, "headline of a")
@@ -181,7 +184,7 @@ def test_what_is_over_stays_in_its_place_for_two_minutes_and_is_gone() -> None:
 def test_a_tombstone_removes_an_alert_and_what_comes_after_it_counts_anew() -> None:
     desk = board()
     desk.fold(alert("a", 7), NOW)
-    assert told(desk.fold(AlertForgotten("a"), NOW)) is ChangeKind.OVER
+    assert told(desk.fold(AlertForgotten("a"), NOW)) is ChangeKind.WITHDRAWN
     assert desk.open_entries() == []
     assert told(desk.fold(alert("a", 1), NOW)) is ChangeKind.OPENED
 
@@ -220,15 +223,16 @@ def test_what_an_agency_wrote_cannot_steer_the_terminal() -> None:
 # -- mass changes ------------------------------------------------------------------------------------------------------
 
 
-def test_alerts_of_one_mass_change_are_one_line() -> None:
+def test_a_mass_change_is_told_in_one_line_and_its_open_alerts_stay_in_the_list() -> None:
     desk = board()
     for name, severity in (("a", "LOW"), ("b", "CRITICAL"), ("c", "MEDIUM")):
         desk.fold(alert(name, severity=severity, group="rivals: version 2"), NOW)
     desk.fold(alert("alone", severity="HIGH"), NOW)
-    notice, single = desk.lines(NOW)
+    assert shown(desk) == ["group/rivals: version 2", "b", "alone", "c", "a"]
+    notice = desk.lines(NOW)[0]
     assert isinstance(notice, Notice)
     assert [entry.key for entry in notice.entries] == ["b", "c", "a"]
-    assert single.key == "alone"
+    assert notice.over == ()
 
 
 def test_a_mass_change_of_one_alert_is_that_alert() -> None:
@@ -237,14 +241,46 @@ def test_a_mass_change_of_one_alert_is_that_alert() -> None:
     assert shown(desk) == ["a"]
 
 
-def test_alerts_withdrawn_together_are_one_line_too() -> None:
+def test_alerts_withdrawn_together_are_one_line_and_no_more() -> None:
     desk = board()
     for name in ("a", "b"):
         desk.fold(alert(name), NOW)
         desk.fold(over(name, 2, group="rivals: no longer in force"), NOW)
     (notice,) = desk.lines(NOW)
     assert isinstance(notice, Notice)
-    assert {entry.standing for entry in notice.entries} == {Standing.OVER}
+    assert {entry.standing for entry in notice.over} == {Standing.OVER}
+    assert words.notice(notice) == "rivals: 2 alerts withdrawn; no longer in force"
+
+
+def test_a_mass_change_that_withdrew_some_and_changed_others_says_both() -> None:
+    desk = board()
+    for name in ("a", "b", "c"):
+        desk.fold(alert(name), NOW)
+    group = "classification_review: version 2"
+    desk.fold(over("a", 2, group=group), NOW)
+    desk.fold(over("b", 2, group=group), NOW)
+    desk.fold(alert("c", 2, group=group), NOW)
+    notice, still_open = desk.lines(NOW)
+    assert isinstance(notice, Notice)
+    assert still_open.key == "c"
+    said = "classification review: 2 alerts withdrawn, 1 new or changed; the rule is now version 2"
+    assert words.notice(notice) == said
+
+
+def test_a_notice_goes_after_two_minutes_and_open_alerts_stay() -> None:
+    desk = board()
+    for name in ("a", "b"):
+        desk.fold(alert(name, group="rivals: version 2"), NOW)
+    assert shown(desk, NOW + OVER_SHOWN - 1) == ["group/rivals: version 2", "a", "b"]
+    assert shown(desk, NOW + OVER_SHOWN) == ["a", "b"]
+
+
+def test_a_mass_change_from_before_the_desk_looked_is_no_news() -> None:
+    desk = Board(demo_site(partitions=2), ME, NOW)
+    for name in ("a", "b"):
+        desk.fold(alert(name, group="rivals: version 2"), NOW)
+    desk.fold(CaughtUp(), NOW)
+    assert shown(desk) == ["a", "b"]
 
 
 def test_an_alert_that_changes_by_itself_leaves_its_group() -> None:
@@ -252,7 +288,31 @@ def test_an_alert_that_changes_by_itself_leaves_its_group() -> None:
     for name in ("a", "b", "c"):
         desk.fold(alert(name, group="rivals: version 2"), NOW)
     desk.fold(alert("a", 2, group=None), NOW)
-    assert sorted(shown(desk)) == ["a", "group/rivals: version 2"]
+    notice = next(line for line in desk.lines(NOW) if isinstance(line, Notice))
+    assert [entry.key for entry in notice.entries] == ["b", "c"]
+
+
+# -- the bell ----------------------------------------------------------------------------------------------------------
+
+
+def urgent(change: Change | None) -> bool:
+    assert change is not None
+    return change.is_urgent
+
+
+@pytest.mark.parametrize(("severity", "rings"), [("CRITICAL", True), ("HIGH", True), ("MEDIUM", False), ("LOW", False)])
+def test_a_new_alert_is_urgent_where_it_is_critical_or_high(severity: str, rings: bool) -> None:
+    assert urgent(board().fold(alert("a", severity=severity), NOW)) is rings
+
+
+def test_an_update_is_urgent_where_it_is_graver_than_before_or_was_acknowledged() -> None:
+    desk = board()
+    desk.fold(alert("a", severity="MEDIUM"), NOW)
+    assert urgent(desk.fold(alert("a", 2, severity="HIGH"), NOW))
+    assert not urgent(desk.fold(alert("a", 3, severity="HIGH"), NOW))
+    desk.fold(acknowledged("a", 3), NOW)
+    assert urgent(desk.fold(alert("a", 4, severity="HIGH"), NOW))
+    assert not urgent(desk.fold(over("a", 5), NOW))
 
 
 # -- acknowledging -----------------------------------------------------------------------------------------------------
@@ -429,3 +489,37 @@ def test_the_first_ten_seconds_are_starting() -> None:
     assert desk.sight(NOW + PATIENCE - 1).starting
     assert not desk.sight(NOW + PATIENCE).starting
     assert blind(desk) == [Blind.READING, Blind.NO_REPORT]
+
+
+def test_a_lost_bus_blinds_the_desk_even_while_it_starts() -> None:
+    desk = Board(demo_site(partitions=2), ME, NOW)
+    assert not desk.sight(NOW).is_blind
+    desk.fold(LinkLost(Blind.UNREACHABLE, NOW), NOW)
+    assert desk.sight(NOW).is_blind
+
+
+@pytest.mark.parametrize("why", list(Blind))
+def test_every_banner_says_since_when_what_it_means_why_and_what_to_do(why: Blind) -> None:
+    line = words.blind_line((Blindness(why, NOW, "person 2", 40),), NOW, ZoneInfo("America/New_York"))
+    assert line.startswith("BLIND since 10:13: alerts may be missing; phone the floor. ")
+    assert words.WHAT_TO_DO[why] in line
+    assert words.blindness(Blindness(why, NOW, "person 2", 40))[1:] in line
+
+
+def test_a_banner_since_yesterday_says_so_and_counts_further_causes() -> None:
+    blind = (Blindness(Blind.UNREACHABLE, NOW), Blindness(Blind.NO_REPORT, NOW - 24 * 60 * MINUTE))
+    line = words.blind_line(blind, NOW, ZoneInfo("America/New_York"))
+    assert line.startswith("BLIND since 10:13 yesterday: ")
+    assert "(and 1 more cause)" in line
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(0, "10:13 today"), (10, "00:13 today"), (11, "23:13 yesterday"), (-20, "06:13 tomorrow"),
+     (24 * 3, "10:13 on 18 September"), (24 * 365, "10:13 on 21 September 2025")],
+)  # fmt: skip
+def test_times_are_told_in_the_facilitys_zone(hours: int, said: str) -> None:
+    assert words.when(NOW - hours * 60 * MINUTE, NOW, ZoneInfo("America/New_York")) == said
