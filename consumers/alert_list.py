@@ -124,6 +124,11 @@ class AlertList(ScrollView, can_focus=True):
         """What is said where there are no rows."""
 
     @property
+    def rows(self) -> Sequence[Row]:
+        """All rows, seen or not."""
+        return self._rows
+
+    @property
     def selected(self) -> Row | None:
         """The row under the cursor, as it is shown."""
         return self._rows[self._at] if self._rows else None

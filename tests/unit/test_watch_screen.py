@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+from textual.color import Color
+
 from consumers.alert_feed import now_us
-from consumers.board import AlertSaid, CaughtUp, LinkLost, ReportSaid, Said
+from consumers.alert_list import AlertList
+from consumers.board import SECOND, ActionSaid, AlertSaid, CaughtUp, LinkLost, ReportSaid, Said
 from consumers.board import Blind as Why
 from consumers.watch import WatchApp
-from tests.county import SITE
+from tests.county import SITE, demo_site
 
 RECIPIENT = "county-jail-watch"
 
@@ -31,16 +35,36 @@ class Feed:
 class Desk:
     def __init__(self) -> None:
         self.acknowledged: list[tuple[str, int]] = []
+        self.takes = True
 
     def acknowledge(self, alert_id: str, revision: int, done: Callable[[bool], None]) -> None:
         self.acknowledged.append((alert_id, revision))
-        done(True)
+        done(self.takes)
 
     def poll(self) -> None:
         """Nothing is on its way."""
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class Clock:
+    """The desk's clock, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+
+    def __call__(self) -> int:
+        return now_us() + self.ahead
+
+
+class ScreenWithBell(WatchApp):
+    """Counts the bell."""
+
+    rung = 0
+
+    def bell(self) -> None:
+        self.rung += 1
 
 
 def alert(name: str, **changes: Any) -> AlertSaid:
@@ -71,7 +95,21 @@ def alert(name: str, **changes: Any) -> AlertSaid:
     )
 
 
-def reports() -> list[Said]:
+def acknowledged(name: str, revision: int) -> ActionSaid:
+    return ActionSaid(
+        {
+            "action_id": "1",
+            "alert_id": name,
+            "revision": revision,
+            "recipient": RECIPIENT,
+            "action": "ACKNOWLEDGE",
+            "by": "sgt.reyes",
+            "at": now_us(),
+        }
+    )
+
+
+def reports(**changes: Any) -> list[Said]:
     return [
         ReportSaid(
             {
@@ -83,6 +121,7 @@ def reports() -> list[Said]:
                 "done": 0,
                 "total": 0,
                 "at": now_us(),
+                **changes,
             }
         )
         for stage in ("identify", "person", "facility", "disclose")
@@ -139,13 +178,190 @@ async def test_a_acknowledges_the_chosen_alert_at_the_revision_on_the_screen() -
         assert desk.acknowledged == [("one", 3)]
 
 
-async def test_a_desk_that_cannot_see_says_so_across_the_top() -> None:
-    feed, desk = Feed(), Desk()
-    app = WatchApp(SITE, RECIPIENT, feed, desk)
-    async with app.run_test(size=(140, 40)) as pilot:
+async def test_a_desk_that_cannot_see_says_so_in_red_across_the_top_and_what_to_do() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
         feed.deliver([*reports(), CaughtUp()])
         await until(pilot, app, "Live: sees everything")
-        app._board._started -= 60_000_000  # a minute ago: no longer starting
-        feed.deliver([LinkLost(Why.UNREACHABLE, now_us())])
+        clock.ahead = 60 * SECOND
+        feed.deliver([LinkLost(Why.UNREACHABLE, clock())])
         await until(pilot, app, "BLIND since")
-        assert "the bus does not answer" in text_of(app)
+        top = app.query_one("#banner")
+        assert top.styles.background == Color.parse("red")
+        assert top.region.y == 0
+        assert top.region.width == 80
+        shown = " ".join(text_of(app).split())
+        assert "alerts may be missing; phone the floor" in shown
+        assert "sallyport topics" in shown
+        assert "No open alert is known, but this desk is BLIND" in shown
+
+
+async def test_a_desk_that_has_just_begun_is_starting_and_after_ten_seconds_of_silence_blind() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([CaughtUp()])
+        await until(pilot, app, "Starting:")
+        assert "BLIND" not in text_of(app)
+        clock.ahead = 11 * SECOND
+        await until(pilot, app, "BLIND since")
+        assert "No word from the workers" in text_of(app)
+        clock.ahead = 0
+        feed.deliver(reports())
+        await until(pilot, app, "Live: sees everything")
+
+
+async def test_a_history_site_tells_the_time_on_its_log() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(demo_site(clock="history"), RECIPIENT, feed, Desk(), clock)
+    clock.ahead = 60 * SECOND
+    long_ago = 1_600_000_000 * SECOND
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(tick=long_ago, at=clock()), CaughtUp()])
+        await until(pilot, app, "the time on its log is 08:26 on 13 September 2020")
+        assert "BLIND" not in text_of(app)
+
+
+async def test_what_was_acknowledged_and_then_changed_says_so_in_the_list() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("one"), acknowledged("one", 1), CaughtUp()])
+        await until(pilot, app, "by sgt.reyes")
+        feed.deliver([alert("one", revision=2)])
+        await until(pilot, app, "changed since acknowledged")
+
+
+async def test_a_mass_change_is_one_line_and_enter_shows_what_it_withdrew() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    group = "classification_review: version 2"
+    names = [str(number) for number in range(37)]
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), *(alert(name) for name in names), CaughtUp()])
+        await until(pilot, app, "37 open alerts")
+        feed.deliver([alert(name, revision=2, state="WITHDRAWN", group=group) for name in names])
+        await until(pilot, app, "classification review: 37 alerts withdrawn")
+        listed = app.query_one(AlertList)
+        assert len(listed.rows) == 1
+        await pilot.press("enter")
+        assert len(listed.rows) == 38
+        await pilot.press("enter")
+        assert len(listed.rows) == 1
+
+
+async def test_the_cursor_stays_on_its_alert_when_a_graver_one_comes() -> None:
+    feed, desk = Feed(), Desk()
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("first", at=1), alert("second", at=2), CaughtUp()])
+        await until(pilot, app, "2 open alerts")
+        await pilot.press("down")
+        feed.deliver([alert("graver", severity="CRITICAL")])
+        await until(pilot, app, "Headline of graver")
+        await pilot.press("a")
+        await pilot.press("up", "up")
+        await pilot.press("a")
+        assert desk.acknowledged == [("second", 1), ("graver", 1)]
+
+
+async def test_the_bell_rings_for_a_new_grave_alert_only_and_can_be_muted() -> None:
+    feed = Feed()
+    app = ScreenWithBell(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("known", severity="CRITICAL"), CaughtUp()])
+        await until(pilot, app, "Headline of known")
+        assert app.rung == 0
+        feed.deliver([alert("mild", severity="MEDIUM")])
+        await until(pilot, app, "2 open alerts")
+        assert app.rung == 0
+        feed.deliver([alert("new", severity="HIGH"), alert("newer", severity="CRITICAL")])
+        await until(pilot, app, "4 open alerts")
+        assert app.rung == 1
+        await pilot.press("m")
+        await until(pilot, app, "bell off")
+        feed.deliver([alert("newest", severity="CRITICAL")])
+        await until(pilot, app, "5 open alerts")
+        assert app.rung == 1
+
+
+async def test_the_detail_is_below_at_80_columns_and_beside_at_140() -> None:
+    for size, beside in (((80, 24), False), ((140, 40), True)):
+        feed = Feed()
+        app = WatchApp(SITE, RECIPIENT, feed, Desk())
+        async with app.run_test(size=size) as pilot:
+            feed.deliver([*reports(), alert("one"), CaughtUp()])
+            await until(pilot, app, "Recommended")
+            listed, whole = app.query_one(AlertList).region, app.query_one("#detail").region
+            assert (whole.x >= listed.right) is beside
+            assert (whole.y >= listed.bottom) is not beside
+
+
+async def test_enter_shows_the_whole_alert_and_enter_again_the_list() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one"), CaughtUp()])
+        await until(pilot, app, "Recommended")
+        assert "city-pd-to-county-jail-housing" not in text_of(app)
+        await pilot.press("enter")
+        await until(pilot, app, "city-pd-to-county-jail-housing")
+        assert not app.query_one(AlertList).display
+        await pilot.press("enter")
+        assert app.query_one(AlertList).display
+
+
+async def test_help_fits_on_the_small_screen_and_any_key_goes_back() -> None:
+    app = WatchApp(SITE, RECIPIENT, Feed(), Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("question_mark")
+        await until(pilot, app, "Any key goes back.")
+        for words in ("this desk sees everything", "BLIND", "acknowledge", "quit"):
+            assert words in text_of(app)
+        await pilot.press("x")
+        await until(pilot, app, "Shift commander's desk")
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_a_key_ends_the_screen(key: str) -> None:
+    app = WatchApp(SITE, RECIPIENT, Feed(), Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(key)
+    assert app.return_value == 0
+
+
+async def test_without_colours_the_words_and_marks_still_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one", severity="CRITICAL"), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        assert "CRITICAL" in text_of(app)
+        assert "▌●" in text_of(app)
+        assert app.no_color
+
+
+async def test_an_acknowledgement_that_the_bus_does_not_take_is_said() -> None:
+    feed, desk = Feed(), Desk()
+    desk.takes = False
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), alert("one"), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        await pilot.press("a")
+        await until(pilot, app, "Not acknowledged: the bus did not")
+        assert "Not acknowledged: press a" in text_of(app)
+
+
+async def test_many_alerts_do_not_slow_the_screen() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), *(alert(f"a{number}", severity="LOW") for number in range(5_000)), CaughtUp()])
+        await until(pilot, app, "5,000 open alerts")
+        begin = time.monotonic()
+        feed.deliver([alert("grave", severity="CRITICAL")])
+        await until(pilot, app, "Headline of grave")
+        assert time.monotonic() - begin < 1
