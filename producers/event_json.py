@@ -98,12 +98,14 @@ def _array(text: str) -> Iterator[tuple[int, Any]]:
     at = _skip(text, text.index("[") + 1)
     line, counted = 1, 0
     try:
-        while text[at : at + 1] != "]":
+        more = text[at : at + 1] != "]"
+        while more:
             line, counted = line + text.count("\n", counted, at), at
             item, end = decoder.raw_decode(text, at)
             yield line, item
             at = _skip(text, end)
-            if text[at : at + 1] == ",":
+            more = text[at : at + 1] == ","
+            if more:
                 at = _skip(text, at + 1)
             elif text[at : at + 1] != "]":
                 raise json.JSONDecodeError("expected , or ] after an event", text, at)
@@ -270,6 +272,7 @@ def _shown(name: str) -> str:
 
 _WHY: Final = {
     "missing": "is missing",
+    "json_invalid": "holds half a character, or is nested too deeply",
     "string_type": "must be text",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -14,30 +18,45 @@ from rich.progress import track
 
 from deploy.commands.errors import fail
 from deploy.sites import load_site, settings_for
-from producers.event_json import Parsed, parse
+from producers.event_json import Parsed, Problem, parse
 from producers.publisher import Publisher, PublishError
 from producers.spool import SpoolFullError
+from schemas import topics
 from schemas.agreements import SiteError
-from schemas.events import type_name
+from schemas.events import EVENT_TYPES, Event, type_name
 from schemas.settings import SecretUnreadableError, Settings
-from schemas.site import Agency
+from schemas.site import Agency, Site
+from streams.identify import Source, refuse
 
-SHOWN = 20
+SHOWN: Final = 20
 """Problems shown to a person; the rest is counted."""
-CHUNK = 500
+CHUNK: Final = 500
 """Events accepted with one write to disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the events that were published."""
+
+    accepted: int
+    waiting: int
+    """Events of this agency that wait in its spool, earlier ones included."""
+    interrupted: bool
 
 
 def publish(
     file: Annotated[Path, typer.Argument(help="JSON or JSON Lines; - reads standard input.")],
     as_agency: Annotated[str, typer.Option("--as", help="The agency that publishes.")],
-    site: Annotated[str | None, typer.Option(help="The site; default: SALLYPORT_SITE.")] = None,
+    site: Annotated[
+        str | None, typer.Option(help="The site, or the directory of one; default: SALLYPORT_SITE.")
+    ] = None,
+    event_type: Annotated[str | None, typer.Option("--type", help="The type of events that do not say it.")] = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Publish the good events; write the others to FILE.rejected.jsonl.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only validate.")] = False,
     wait: Annotated[
-        float, typer.Option(help="Seconds to wait for the bus; what then waits stays in the spool.")
+        float, typer.Option(min=0, help="Seconds to wait for the bus; what then waits stays in the spool.")
     ] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
@@ -54,45 +73,88 @@ def publish(
         agency = described.agency_by_id.get(as_agency)
         if agency is None:
             fail(f"no agency {as_agency!r} on site {described.name}; there are {', '.join(described.agency_by_id)}")
-        parsed = _read(file, agency)
+        if event_type is not None and event_type not in EVENT_TYPES:
+            fail(f"--type: no event type {event_type!r}; there are {', '.join(sorted(EVENT_TYPES))}")
+        parsed = list(_fitting(parse(_read(file), agency, event_type), agency, described))
         bad = [one for one in parsed if one.problems]
         good = [one.event for one in parsed if one.event is not None]
         if bad and not keep_going:
             _show_problems(bad, as_json)
             raise typer.Exit(1)
-        rejected = _reject(file, bad) if bad else None
-        waiting = 0
-        if not dry_run and good:
-            with Publisher(settings, described, as_agency) as publisher:
-                chunks = [good[start : start + CHUNK] for start in range(0, len(good), CHUNK)]
-                quiet = as_json or len(chunks) < 2  # noqa: PLR2004
-                for chunk in track(chunks, "Publishing", console=Console(stderr=True), disable=quiet):
-                    publisher.publish_many(chunk)
-                waiting = publisher.flush(wait)
+        rejected = _reject(file, bad) if bad and not dry_run else None
+        outcome = (
+            Outcome(len(good), 0, False) if dry_run else _publish(good, settings, described, agency, wait, as_json)
+        )
     except (SiteError, PublishError, SpoolFullError, SecretUnreadableError, OSError) as error:
         fail(str(error))
-    counts = Counter(type_name(event) for event in good)
-    if as_json:
-        out = {"published": dict(counts), "rejected": len(bad), "waiting": waiting, "dry_run": dry_run}
-        typer.echo(json.dumps(out))
-    else:
-        done = "valid" if dry_run else "published"
-        typer.echo(f"{len(good)} {done}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    if waiting:
-        typer.echo(f"sallyport: the bus is away: {waiting} events wait in the spool and are sent next time", err=True)
-        raise typer.Exit(3)
-    if rejected is not None:
-        typer.echo(f"sallyport: {len(bad)} events are wrong: see {rejected}", err=True)
-        raise typer.Exit(1)
+    _tell(good[: outcome.accepted], outcome, len(bad), dry_run, as_json)
+    if bad:
+        where = f": see {rejected}" if rejected else ""
+        typer.echo(f"sallyport: {len(bad)} {_events(len(bad))} wrong{where}", err=True)
+    if outcome.waiting:
+        typer.echo(
+            f"sallyport: the bus is away: {outcome.waiting} events wait in the spool and are sent next time", err=True
+        )
+    if outcome.interrupted:
+        typer.echo(f"sallyport: interrupted: {len(good) - outcome.accepted} events were not accepted", err=True)
+        raise typer.Exit(130)
+    raise typer.Exit(1 if bad else 3 if outcome.waiting else 0)
 
 
-def _read(file: Path, agency: Agency) -> list[Parsed]:
+def _events(count: int) -> str:
+    return "event is" if count == 1 else "events are"
+
+
+def _read(file: Path) -> str:
     raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fail(f"{file}: not UTF-8 at byte {error.start}: save it as UTF-8", 1)
-    return list(parse(text, agency))
+
+
+def _fitting(parsed: Iterator[Parsed], agency: Agency, site: Site) -> Iterator[Parsed]:
+    """Events that the workers would set aside are said to be wrong here, where somebody sees it."""
+    now = time.time_ns() // 1000
+    for one in parsed:
+        refused = None if one.event is None else refuse(one.event, _source(one.event, agency, site), site, now)
+        if refused is None:
+            yield one
+        else:
+            yield replace(one, event=None, problems=(Problem(one.line, "", refused.detail),))
+
+
+def _source(event: Event, agency: Agency, site: Site) -> Source:
+    return Source(topics.inbound(site.name, agency.id, type_name(event)), agency, type_name(event))
+
+
+def _publish(
+    events: Sequence[Event], settings: Settings, site: Site, agency: Agency, wait: float, quiet: bool
+) -> Outcome:
+    """Publish, and wait for the bus; with no events only what waits in the spool is sent."""
+    accepted = 0
+    with Publisher(settings, site, agency.id) as publisher:
+        try:
+            chunks = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
+            hidden = quiet or len(chunks) < 2  # noqa: PLR2004
+            for chunk in track(chunks, "Publishing", console=Console(stderr=True), disable=hidden):
+                publisher.publish_many(chunk)
+                accepted += len(chunk)
+            publisher.flush(wait)
+        except KeyboardInterrupt:
+            return Outcome(accepted, publisher.close(0), interrupted=True)
+        return Outcome(accepted, publisher.close(0), interrupted=False)
+
+
+def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: bool, as_json: bool) -> None:
+    counts = dict(sorted(Counter(type_name(event) for event in events).items()))
+    if as_json:
+        told = {"published": counts, "rejected": rejected, "waiting": outcome.waiting, "dry_run": dry_run}
+        typer.echo(json.dumps(told))
+    else:
+        done = "valid" if dry_run else "accepted" if outcome.waiting else "published"
+        of = ": " + ", ".join(f"{count} {name}" for name, count in counts.items()) if counts else ""
+        typer.echo(f"{len(events)} {done}{of}")
 
 
 def _show_problems(bad: list[Parsed], as_json: bool) -> None:
@@ -108,11 +170,11 @@ def _show_problems(bad: list[Parsed], as_json: bool) -> None:
 
 
 def _reject(file: Path, bad: list[Parsed]) -> Path:
-    name = "stdin" if str(file) == "-" else str(file)
-    rejected = Path(f"{name}.rejected.jsonl")
-    rejected.touch(mode=0o600)
-    with rejected.open("w", encoding="utf-8") as out:
+    """Write the wrong events, each with its reasons, where only the owner reads them: they hold personal data."""
+    rejected = Path(f"{'stdin' if str(file) == '-' else file}.rejected.jsonl")
+    with os.fdopen(os.open(rejected, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        rejected.chmod(0o600)
         for one in bad:
-            reasons = [str(problem) for problem in one.problems]
-            out.write(json.dumps({"reasons": reasons, "event": one.text}) + "\n")
+            reasons = [f"{problem.field}: {problem.why}".removeprefix(": ") for problem in one.problems]
+            out.write(json.dumps({"line": one.line, "reasons": reasons, "event": one.written}) + "\n")
     return rejected
