@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,3 +229,14 @@ def test_whatever_is_written_is_an_event_or_has_a_reason(changes: dict[str, Any]
 def test_whatever_text_there_is_is_read_or_has_a_reason(text: str) -> None:
     for parsed in parse(text, JAIL):
         assert (parsed.event is None) == bool(parsed.problems)
+
+
+def test_the_example_on_the_page_is_an_event() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (parsed,) = parse(example, JAIL)
+    assert [str(problem) for problem in parsed.problems] == []
+    assert parsed.event is not None
+    unread = example.replace('-05:00"', '"').replace('"unit"', '"unti"')
+    said = {problem.why for parsed in parse(unread, JAIL) for problem in parsed.problems} - {"is missing"}
+    assert all(why in page for why in said)

@@ -10,6 +10,8 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -170,21 +172,43 @@ def test_an_outage_s_disk_is_given_back_and_its_bytes_are_wiped(tmp_path: Path) 
     assert spool.after(2000, 10)[0][1] == spooled("after")
 
 
+@contextmanager
+def no_file_beyond(most_bytes: int) -> Iterator[None]:
+    """No file of this process may grow beyond: what a full disk is to SQLite."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_accepts_nothing_and_says_so(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     spool.add([spooled("before")])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # No file of this process may grow beyond: what a full disk is to SQLite.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
-    try:
+    with no_file_beyond(200_000):
         with pytest.raises(SpoolFullError, match=r"takes no more events .* they were not accepted"):
             spool.add([spooled("x" * 1000) for _ in range(1000)])
         assert bodies(spool) == ["before"]
         assert len(spool) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     spool.add([spooled("after")])
     assert bodies(spool) == ["before", "after"]
+
+
+def test_a_full_disk_forgets_nothing_and_later_all(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.add([spooled("a"), spooled("b")])
+    with no_file_beyond(1):
+        assert not spool.drop([1, 2])
+        assert bodies(spool) == ["a", "b"]
+    assert spool.drop([1, 2])
+    assert bodies(spool) == []
+
+
+def test_a_spool_cannot_be_begun_on_a_full_disk(tmp_path: Path) -> None:
+    with no_file_beyond(1), pytest.raises(SpoolFullError, match="free some disk"):
+        Spool.create(tmp_path)
+    Spool.create(tmp_path).add([spooled("later")])
 
 
 def test_threads_may_add_while_others_drop(tmp_path: Path) -> None:
