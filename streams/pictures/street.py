@@ -32,8 +32,9 @@ class Violence:
 
     @property
     def until(self) -> int:
-        """When its window passes, microseconds."""
-        return self.fact.time + (RETALIATION_WINDOW if self.event.retaliation_expected else FEUD_WINDOW)
+        """When its window passes, microseconds; sooner where its purge date comes first."""
+        window = self.fact.time + (RETALIATION_WINDOW if self.event.retaliation_expected else FEUD_WINDOW)
+        return window if self.fact.purge_by is None else min(window, self.fact.purge_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ def an_event(draw: st.DrawFn) -> Event:
     )
     day = draw(days)
     number = draw(st.integers(0, 12))
+    purge = draw(st.sampled_from([None, None, day + 7]))
     if kind == "StreetViolenceReported":
-        return event(
-            kind, day=day, name=f"street-{number}", groups=list(GROUPS), retaliation_expected=draw(st.booleans())
-        )
+        retaliation = draw(st.booleans())
+        name = f"street-{number}"
+        return event(kind, day=day, name=name, purge_day=purge, groups=list(GROUPS), retaliation_expected=retaliation)
     if kind == "EventWithdrawn":
         target = f"{draw(st.sampled_from(['jail', 'street', 'police']))}-{draw(st.integers(0, 12))}"
         agency = "county-jail" if target.startswith("jail") else "city-pd"
@@ -67,7 +68,6 @@ def an_event(draw: st.DrawFn) -> Event:
     }
     extra = extras.get(kind, {})
     owner = "police" if kind == "AffiliationReported" else "jail"
-    purge = draw(st.sampled_from([None, None, day + 7]))
     return event(kind, person, day=day, name=f"{owner}-{number}", sid=draw(sids(person)), purge_day=purge, **extra)
 
 
