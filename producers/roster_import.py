@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +38,10 @@ NOTICE_S: Final = 30.0
 PATIENCE_S: Final = 30.0
 """Seconds for which the broker may leave a question unanswered."""
 ROW_FIELDS: Final = tuple(one.name for one in fields(Row))
+
+
+class FileChangedError(Exception):
+    """A file is not what was judged any more; the days before it stand. The message names it and says what to do."""
 
 
 class ImportRefusedError(Exception):
@@ -140,23 +143,21 @@ def days(
     summary: Summary,
     columns: Mapping[str, str] = NYC_COLUMNS,
     most_bytes: int = MOST_BYTES,
-    shuffle: random.Random | None = None,
 ) -> Iterator[Day]:
     """The days of an import after what is known, one after the other, counted into the summary.
 
-    With `shuffle`, the events of each day come in a random order. Raises ImportRefusedError where a file is not any
-    more what was judged.
+    Raises FileChangedError.
     """
     summary.already_imported = files.already_imported
     digests = dict(files.digests)
     for listed in files.days:
         snapshot = read_snapshot(Path(listed.file), columns, most_bytes)
         if isinstance(snapshot, Damaged) or snapshot.digest != listed.digest:
-            raise ImportRefusedError([Problem(listed.file, None, "was changed while it was imported: import again")])
+            raise FileChangedError(
+                f"{listed.file} was changed while it was imported: the days before it stand; import again"
+            )
         events = day_events(known, snapshot, jail, summary.tally)
-        summary.count(snapshot, events, repeats=known is not None and known.rows == snapshot.rows)
-        if shuffle is not None:
-            shuffle.shuffle(events)
+        summary.count(snapshot, events, repeats=known is not None and digests.get(known.day) == listed.digest)
         known = Known.after(known, snapshot)
         digests[snapshot.day] = listed.digest
         yield Day(State(known, snapshot.file, dict(digests)), tuple(events), jail.as_of(snapshot.day))

@@ -26,6 +26,7 @@ from producers.publisher import Publisher, PublishError
 from producers.roster_import import (
     Allowances,
     Day,
+    FileChangedError,
     Files,
     ImportRefusedError,
     SiteClock,
@@ -118,7 +119,7 @@ def roster(
         _refuse(error.problems, as_json)
     except (SiteError, ProvisionError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
-    except (RegistryAway, NotRegisteredError, ValueError, OSError) as error:
+    except (FileChangedError, RegistryAway, NotRegisteredError, ValueError, OSError) as error:
         fail(str(error))
     except KafkaException as error:
         fail(f"the broker at {settings.bootstrap_servers} does not go on ({error.args[0].str()}): import again")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -49,7 +49,8 @@ class Known:
 
     day: date
     rows: Mapping[str, Row]
-    """Who was on the last list, by id."""
+    """Who was on the last list, by id, with what was told of the stay: a level, a group or an infraction that a later
+    list leaves out is not forgotten, or it would be told again as the first."""
     ended: Mapping[str, Row]
     """Stays that left the lists, by booking number, as last listed: rows drop out for a day and come back."""
 
@@ -58,9 +59,25 @@ class Known:
         """What is known after one more list."""
         if before is None:
             return cls(snapshot.day, snapshot.rows, {})
-        listed = {row.booking_number for row in snapshot.rows.values()}
-        ended = {**before.ended, **{row.booking_number: row for row in before.rows.values()}}
-        return cls(snapshot.day, snapshot.rows, {number: row for number, row in ended.items() if number not in listed})
+        rows: dict[str, Row] = {}
+        ended = dict(before.ended)
+        for person, row in snapshot.rows.items():
+            told = before.rows.get(person)
+            if told is None or told.admitted != row.admitted:
+                told = ended.pop(row.booking_number, None)
+            rows[person] = row if told is None else _with_what_was_told(row, told)
+        for person, row in before.rows.items():
+            if person not in rows or rows[person].admitted != row.admitted:
+                ended[row.booking_number] = row
+        return cls(snapshot.day, rows, ended)
+
+
+def _with_what_was_told(row: Row, told: Row) -> Row:
+    level = row.level or told.level
+    affiliated, infraction = row.affiliated or told.affiliated, row.infraction or told.infraction
+    if (level, affiliated, infraction) == (row.level, row.affiliated, row.infraction):
+        return row
+    return replace(row, level=level, affiliated=affiliated, infraction=infraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,7 @@ class Tally:
     """What the events do not show, counted for the summary."""
 
     not_carried: Counter[str] = field(default_factory=Counter)
-    """Changes that no event tells of."""
+    """What lists say and no event tells of, in rows."""
     listed_again: int = 0
     """Stays that came back after they were not listed."""
 
@@ -142,9 +159,9 @@ def _changed(old: Row, new: Row, jail: Jail, as_of: int, tally: Tally) -> Iterat
     if new.health != old.health:
         yield _care(new, jail, as_of)
     for what, flapped in (
-        ("custody level blank again", old.level is not None and new.level is None),
-        ("no longer flagged as affiliated", old.affiliated and not new.affiliated),
-        ("no longer flagged with an infraction", old.infraction and not new.infraction),
+        ("custody level left out after it was given", old.level is not None and new.level is None),
+        ("not flagged as affiliated any more", old.affiliated and not new.affiliated),
+        ("not flagged with an infraction any more", old.infraction and not new.infraction),
         ("top charge changed", old.charge != new.charge),
         ("legal status changed", old.status != new.status),
     ):

@@ -8,21 +8,21 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import lru_cache
 from hashlib import sha256
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from schemas.events import CustodyLevel
 
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of one day, unpacked. A jail of 10,000 people makes one megabyte."""
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of one day, unpacked. A jail of 10,000 people makes one megabyte, and 8 KB of memory for each of them."""
 
 NYC_COLUMNS: Final[Mapping[str, str]] = {
     "id": "inmateid",
@@ -43,6 +43,11 @@ REQUIRED: Final = ("id", "admitted")
 LONGEST: Final = 100
 """Characters of one value. What is longer is no number, code or charge."""
 EARLIEST_ADMISSION: Final = datetime(1900, 1, 1)  # noqa: DTZ001  # local time, as the lists have it
+FIRST_YEAR: Final = 1900
+LAST_YEAR: Final = 2099
+"""Years that a day can be of: what an event's time can be (`schemas.events.Micros`)."""
+ROWS_REMEMBERED: Final = 32_768
+"""Rows as read that are not read again: nearly all of a list were on the one before."""
 PROBLEMS_SHOWN: Final = 10
 """Problems told of one file: ten lines show the pattern."""
 
@@ -88,9 +93,6 @@ class Row:
         return f"{self.id}-{self.admitted:%Y%m%dT%H%M%S}"
 
 
-_VALUES: Final = attrgetter(*(one.name for one in fields(Row)))
-
-
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """A row that is not taken, and why."""
@@ -110,17 +112,13 @@ class Snapshot:
     sealed: int
     """Rows of sealed cases: they count as absent."""
     set_aside: tuple[SetAside, ...]
+    digest: str
+    """SHA-256 of what counts of the list, whatever the order of its rows."""
 
     @property
     def newest_admission(self) -> datetime | None:
         """The latest admission on the list."""
         return max((row.admitted for row in self.rows.values()), default=None)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what counts of the list, whatever the order of its rows."""
-        rows = [_VALUES(self.rows[known_as]) for known_as in sorted(self.rows)]
-        return sha256(json.dumps(rows, default=datetime.isoformat).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +154,10 @@ def day_of(path: Path) -> date | None:
     """The day in a file's name, such as 2022-07-01.csv.gz; None without one."""
     found = re.search(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)", path.name)
     try:
-        return date(*map(int, found.groups())) if found else None
+        day = date(*map(int, found.groups())) if found else None
     except ValueError:
         return None
+    return day if day is not None and FIRST_YEAR <= day.year <= LAST_YEAR else None
 
 
 def read_snapshot(
@@ -182,8 +181,11 @@ def _text(path: Path, most_bytes: int, reading: _Reading) -> str | None:
     try:
         with _opened(path) as raw:
             data = raw.read(most_bytes + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        reading.wrong(None, f"can't be read to its end ({_kind(error)}): it is cut off or damaged; fetch it again")
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        reading.wrong(None, "can't be unpacked to its end: it is cut off or damaged; fetch it again")
+        return None
+    except OSError as error:
+        reading.wrong(None, f"can't be read ({error.strerror}): give a file that is there and that you may read")
         return None
     if len(data) > most_bytes:
         size = f"{most_bytes / 1024 / 1024:g} MiB"
@@ -211,16 +213,12 @@ def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path, "rb") if is_gzip or path.suffix == ".gz" else path.open("rb")
 
 
-def _kind(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-
-
 def _snapshot_in(text: str, reading: _Reading, columns: Mapping[str, str]) -> Snapshot | None:
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(lines, [])]
         where = _where(header, reading, columns)
-        return None if where is None else _snapshot(reading, _parsed(lines, len(header), where, reading))
+        return None if where is None else _snapshot(reading, _found(lines, len(header), where, reading))
     except csv.Error:
         reading.wrong(lines.line_num, "is no CSV: a quote is not closed, or the line is cut off")
         return None
@@ -242,14 +240,24 @@ def _where(header: list[str], reading: _Reading, columns: Mapping[str, str]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
-    line: int
+class _Read:
+    """What a row says."""
+
     row: Row
     sealed: bool
+    told: str
+    """All that counts of it, as text."""
 
 
-def _parsed(lines: Iterator[list[str]], width: int, where: Mapping[str, int], reading: _Reading) -> Iterator[_Parsed]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    line: int
+    read: _Read
+
+
+def _found(lines: Iterator[list[str]], width: int, where: Mapping[str, int], reading: _Reading) -> Iterator[_Found]:
     line = 2
+    names, pick = tuple(where), itemgetter(*where.values())
     for cells in lines:
         # A quoted value may hold line ends: the row is where it began.
         began, line = line, lines.line_num + 1  # type: ignore[attr-defined]
@@ -258,17 +266,20 @@ def _parsed(lines: Iterator[list[str]], width: int, where: Mapping[str, int], re
         if len(cells) != width:
             reading.wrong(began, f"has {len(cells)} columns, not {width}: the line is cut off or has a stray comma")
             continue
-        parsed = _row({ours: cells[index].strip() for ours, index in where.items()}, began, reading)
-        if parsed is None:
-            continue
-        if parsed.row.admitted.date() > reading.day:
+        read = _read(names, pick(cells))
+        if isinstance(read, str):
+            reading.wrong(began, read)
+        elif read.row.admitted.date() > reading.day:
             reading.wrong(began, f"admitted after {reading.day}: a list of a later day; days are swapped or misnamed")
-            reading.too_new = max(reading.too_new or parsed.row.admitted, parsed.row.admitted)
-            continue
-        yield parsed
+            reading.too_new = max(reading.too_new or read.row.admitted, read.row.admitted)
+        else:
+            yield _Found(began, read)
 
 
-def _row(cells: Mapping[str, str], line: int, reading: _Reading) -> _Parsed | None:
+@lru_cache(ROWS_REMEMBERED)
+def _read(names: tuple[str, ...], values: tuple[str, ...]) -> _Read | str:
+    """What a row says; or what is wrong with it."""
+    cells = {name: value.strip() for name, value in zip(names, values, strict=True)}
     level = cells.get("level", "")
     flags = {name: cells.get(name, "") for name in ("health", "sealed", "affiliated", "infraction")}
     admitted = _admitted(cells["admitted"])
@@ -280,8 +291,7 @@ def _row(cells: Mapping[str, str], line: int, reading: _Reading) -> _Parsed | No
         *([admitted] if isinstance(admitted, str) else []),
     ]
     if problems or isinstance(admitted, str):
-        reading.wrong(line, "; ".join(problems))
-        return None
+        return "; ".join(problems)
     row = Row(
         id=cells["id"],
         admitted=admitted,
@@ -292,7 +302,7 @@ def _row(cells: Mapping[str, str], line: int, reading: _Reading) -> _Parsed | No
         charge=cells.get("charge", ""),
         infraction=FLAGS[flags["infraction"]],
     )
-    return _Parsed(line, row, FLAGS[flags["sealed"]])
+    return _Read(row, FLAGS[flags["sealed"]], repr(row))
 
 
 def _admitted(text: str) -> datetime | str:
@@ -308,33 +318,41 @@ def _admitted(text: str) -> datetime | str:
     return admitted.replace(microsecond=0)
 
 
-def _snapshot(reading: _Reading, parsed: Iterable[_Parsed]) -> Snapshot:
-    kept: dict[str, _Parsed] = {}
+def _snapshot(reading: _Reading, listed: Iterable[_Found]) -> Snapshot:
+    kept: dict[str, _Found] = {}
     aside: list[SetAside] = []
-    read = sealed = 0
-    for found in parsed:
-        read += 1
-        if found.sealed:
+    rows_read = sealed = 0
+    for found in listed:
+        rows_read += 1
+        if found.read.sealed:
             sealed += 1
             continue
-        known = kept.setdefault(found.row.id, found)
+        row = found.read.row
+        known = kept.setdefault(row.id, found)
         if known is found:
             continue
-        if known.row == found.row:
+        if known.read.row == row:
             aside.append(SetAside(found.line, "the same row again"))
-        elif known.row.admitted == found.row.admitted:
-            if not _agree(known.row, found.row):
+        elif known.read.row.admitted == row.admitted:
+            if not _agree(known.read.row, row):
                 reading.wrong(found.line, f"contradicts line {known.line} about the same stay: export it again")
             # Not the first: the order of rows means nothing.
-            kept[found.row.id], other = sorted((known, found), key=lambda one: (one.row.charge, one.row.status))
+            kept[row.id], other = sorted((known, found), key=lambda one: (one.read.row.charge, one.read.row.status))
             aside.append(SetAside(other.line, "the same stay again, with another charge or status"))
         else:
-            earlier, kept[found.row.id] = sorted((known, found), key=lambda one: one.row.admitted)
+            earlier, kept[row.id] = sorted((known, found), key=lambda one: one.read.row.admitted)
             aside.append(SetAside(earlier.line, "an earlier admission of somebody who is listed with a later one"))
-    if not read and not reading.problems:
+    if not rows_read and not reading.problems:
         reading.wrong(None, "lists nobody: the export failed; fetch it again")
-    rows = {known_as: one.row for known_as, one in kept.items()}
-    return Snapshot(reading.day, reading.file, rows, read, sealed, tuple(aside))
+    return Snapshot(
+        day=reading.day,
+        file=reading.file,
+        rows={known_as: one.read.row for known_as, one in kept.items()},
+        rows_read=rows_read,
+        sealed=sealed,
+        set_aside=tuple(aside),
+        digest=sha256("\n".join(sorted(one.read.told for one in kept.values())).encode()).hexdigest(),
+    )
 
 
 def _agree(one: Row, other: Row) -> bool:

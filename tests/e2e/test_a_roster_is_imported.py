@@ -35,9 +35,14 @@ def jail_of(site: Site) -> Jail:
 
 
 @cache
+def compared(files: tuple[Path, ...]) -> tuple[list[Day], Summary]:
+    """The days of an import, which are the same for every site with this jail, and their summary."""
+    summary = Summary()
+    return list(days(judge(files, None), None, jail_of(read_site(SITES_DIR / "nyc-history")), summary)), summary
+
+
 def all_days(files: tuple[Path, ...]) -> list[Day]:
-    """The days of an import, which are the same for every site with this jail."""
-    return list(days(judge(files, None), None, jail_of(read_site(SITES_DIR / "nyc-history")), Summary()))
+    return compared(files)[0]
 
 
 def from_scratch(site: Site, files: tuple[Path, ...]) -> dict[str, str]:
@@ -138,3 +143,21 @@ def test_the_whole_real_import_shuffled_on_eight_partitions_with_the_worker_kill
     site.until_settled(last_tick)
     expected = from_scratch(site.site, REAL)
     assert recorded(site) == expected
+
+
+@needs_the_real_data
+@pytest.mark.real_data
+def test_the_counts_in_the_documentation_are_those_of_the_real_lists() -> None:
+    said = compared(REAL)[1].as_json()
+    page = (Path(__file__).parents[2] / "docs" / "roster.md").read_text()
+    rows = {cells[1].strip(): cells[2].strip() for line in page.splitlines() if len(cells := line.split("|")) > 3}
+    events, not_carried = said["events"], said["not_carried"]
+    assert f"{said['days']} days, {said['rows']:,} rows" in page
+    assert rows["a stay is seen for the first time"] == f"{events['BookingReported']:,} bookings, returns included"
+    assert rows["a row vanishes"] == f"{events['NoLongerListed']:,}"
+    assert rows["a stay comes back after it was not listed"] == f"{said['listed_again']}"
+    assert rows["a day repeats the one before"] == f"{said['repeated_days']} days"
+    assert rows["the health flag"] == f"{events['CareObserved']:,} events"
+    changes = f"{not_carried['top charge changed']:,} and {not_carried['legal status changed']:,}"
+    assert rows["top charge or legal status flaps"] == changes
+    assert rows["one id with two admissions on a day"] == f"{sum(said['set_aside'].values())} rows"

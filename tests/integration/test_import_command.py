@@ -1,0 +1,126 @@
+"""`sallyport import roster`, as a person or a script runs it: on the real bus, and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from schemas import topics
+from tests.working_site import WorkingSite
+
+pytestmark = pytest.mark.bus
+SAMPLE = tuple(sorted((Path(__file__).parents[1] / "data" / "roster").glob("2026-*.csv*")))
+SUMMARY = {
+    "days": 8,
+    "rows": 128,
+    "repeated_days": 1,
+    "events": {
+        "AffiliationValidated": 2,
+        "BookingReported": 22,
+        "CareObserved": 3,
+        "CustodyClassified": 19,
+        "DisciplinaryRecorded": 5,
+        "NoLongerListed": 7,
+    },
+    "listed_again": 2,
+    "files_set_aside": [],
+}
+
+
+def run(
+    home: Path, files: Iterable[Path], *options: str, site: WorkingSite | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; without a site nothing listens where it would look for a bus."""
+    environment = {**os.environ, "SALLYPORT_HOME": str(home), "COLUMNS": "200"}
+    if site is None:
+        environment |= {"SALLYPORT_BOOTSTRAP": "127.0.0.1:1", "SALLYPORT_REGISTRY": "https://127.0.0.1:1"}
+    else:
+        environment |= {
+            "SALLYPORT_SITE_FILE": str(site.directory),
+            "SALLYPORT_KAFKA_PORT": str(site.settings.kafka_port),
+            "SALLYPORT_REGISTRY_PORT": str(site.settings.registry_port),
+            "SALLYPORT_CA_FILE": str(site.settings.ca_path),
+            "SALLYPORT_SECRETS": str(site.settings.secrets_path),
+        }
+    command = [sys.executable, "-m", "deploy", "import", "roster", *map(str, files), *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_dry_run_says_what_would_come_of_it_without_a_bus_and_leaves_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path / "home", SAMPLE, "--dry-run", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said | SUMMARY == said
+    assert not (tmp_path / "home" / "import").exists()
+
+
+def test_damaged_files_are_refused_by_name_and_line_and_nothing_is_published(tmp_path: Path) -> None:
+    cut = tmp_path / SAMPLE[2].name
+    cut.write_bytes(SAMPLE[2].read_bytes()[:-30])
+    done = run(tmp_path / "home", [*SAMPLE[:2], cut])
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"sallyport: {cut}, line 15: ")
+    assert done.stderr.splitlines()[-1] == "sallyport: nothing was published"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_hundred_megabytes_are_refused_without_being_read_into_memory(tmp_path: Path) -> None:
+    large = tmp_path / "2026-03-01.csv"
+    with large.open("wb") as out:
+        out.truncate(100 * 2**20)
+    done = run(tmp_path / "home", [large], "--dry-run")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"sallyport: {large}: ")
+    assert "--max-megabytes" in done.stderr
+
+
+def test_a_damaged_file_is_set_aside_with_its_reason_and_the_others_would_be_imported(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    site = a_site("import-set-aside", like="nyc-history", partitions=1, clock="history")
+    site.start_worker()
+    cut = tmp_path / SAMPLE[-1].name
+    cut.write_bytes(SAMPLE[-1].read_bytes()[:-30])
+    done = run(tmp_path / "home", [*SAMPLE[:-1], cut], "--set-aside", "--json", site=site)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["days"], said["files_set_aside"]) == (7, [str(cut)])
+    (copy,) = (tmp_path / "home" / "quarantine").rglob("*.csv")
+    assert copy.read_bytes() == cut.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert str(cut) in copy.with_name(f"{copy.name}.why.txt").read_text()
+
+
+def test_a_live_site_takes_no_history(tmp_path: Path) -> None:
+    done = run(tmp_path / "home", SAMPLE, "--site", "demo", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr == "sallyport: demo is a live site: history is imported only into a site of its own\n"
+
+
+def test_an_import_into_the_running_bus_then_again_adds_nothing(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    site = a_site("import-command", like="nyc-history", partitions=1, clock="history")
+    site.start_worker()
+    home = tmp_path / "home"
+    first = run(home, SAMPLE, "--json", site=site)
+    assert first.returncode == 0, first.stderr
+    said = json.loads(first.stdout)
+    assert said | SUMMARY == said
+    published = {
+        name: len(site.read(topics.inbound(site.site.name, "city-jail", name)))
+        for name in site.site.agencies[0].event_types
+    }
+    assert published == SUMMARY["events"]
+
+    again = run(home, SAMPLE, "--json", site=site)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["already_imported"] == len(SAMPLE)
+    bookings = site.read(topics.inbound(site.site.name, "city-jail", "BookingReported"))
+    assert len(bookings) == published["BookingReported"]
