@@ -142,9 +142,16 @@ class WatchApp(App[int]):
             self.said = said
 
     def __init__(
-        self, site: Site, recipient: str, feed: Feed, desk: Acknowledges, clock: Callable[[], int] = now_us
+        self,
+        site: Site,
+        recipient: str,
+        feed: Feed,
+        desk: Acknowledges,
+        clock: Callable[[], int] = now_us,
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         super().__init__()
+        self._trouble = trouble
         self._site = site
         self._recipient = recipient
         self._feed = feed
@@ -173,11 +180,17 @@ class WatchApp(App[int]):
         self._show()
         self._feed.start(lambda said: self.post_message(self.Heard(said)))
         self.set_interval(1.0, self._show)
+        self.set_interval(1.0, self._end_in_trouble)
         self.set_interval(0.1, self._desk.poll)
         if threading.current_thread() is threading.main_thread():
             # Whoever ends us by a signal gets his terminal back as he left it.
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
+
+    def _end_in_trouble(self) -> None:
+        """A screen over a bus that is gone for good must not stay."""
+        if self._trouble() is not None:
+            self.exit(2)
 
     async def action_quit(self) -> None:
         """End."""
@@ -321,10 +334,10 @@ def banner_line(site: Site, sight: Sight, now: int, zone: Any) -> str:
     return f"Live: sees everything up to {tick} ({words.seconds(now - sight.tick)} ago)."
 
 
-def run_watch(settings: Settings, site: Site, recipient: str) -> int:
-    """Show a recipient's alerts in this terminal until its user ends it. Returns an exit code.
+def run_watch(settings: Settings, site: Site, recipient: str, trouble: Callable[[], str | None] = lambda: None) -> int:
+    """Show a recipient's alerts in this terminal until its user ends it, or until there is `trouble`.
 
-    What keeps it from starting is said in one line on stderr; the code is 2 then.
+    Returns an exit code. What keeps it from starting is said in one line on stderr; the code is 2 then, as in trouble.
     """
     try:
         feed = AlertFeed(settings, site, recipient)
@@ -336,7 +349,7 @@ def run_watch(settings: Settings, site: Site, recipient: str) -> int:
     except (CannotWatchError, SecretUnreadableError) as error:
         sys.stderr.write(f"sallyport: {error}\n")
         return 2
-    app = WatchApp(site, recipient, feed, desk)
+    app = WatchApp(site, recipient, feed, desk, trouble=trouble)
     try:
         code = app.run()
     finally:

@@ -15,7 +15,7 @@ from typing import Final
 from schemas import topics
 from schemas.site import Agency, Recipient, Site
 
-BUS: Final = "bus"
+BUS: Final = topics.BUS
 """The workers of a site."""
 CLOCK: Final = "clock"
 """The importer of a history site, as the one who puts time on its log."""

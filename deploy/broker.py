@@ -75,18 +75,20 @@ class Broker:
         """How the broker stands; settings are asked for the topics that are `named`."""
         metadata = self._metadata()
         # A topic just made may have partitions without a leader yet: it does not count as there.
-        partitions = {
-            name: len(topic.partitions)
+        there = {
+            name: topic
             for name, topic in metadata.topics.items()
             if name.startswith(self._prefix)
             and topic.error is None
             and all(partition.leader >= 0 for partition in topic.partitions.values())
         }
+        partitions = {name: len(topic.partitions) for name, topic in there.items()}
         self._require_rights()
         ours, strangers = self._acls() if self._knows_users else (None, ())
         return Ground(
             brokers=len(metadata.brokers),
             partitions=partitions,
+            replicas={name: min(len(p.replicas) for p in topic.partitions.values()) for name, topic in there.items()},
             settings=self._topic_settings([name for name in named if name in partitions]),
             users=frozenset(self._users()) if self._keeps_users else None,
             acls=ours,

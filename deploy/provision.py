@@ -7,9 +7,11 @@ here: a topic that no file names any more is reported, and `purge` is the only w
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock
 
@@ -24,6 +26,8 @@ from schemas.subjects import subjects
 from schemas.topics import all_topics
 
 Progress = Callable[[str], None]
+KEPT_HERE: Final = ("spool", "quarantine", "import")
+"""Directories of the home that hold something of each site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,10 @@ def _with_password(directory: Path, names: tuple[str, ...]) -> frozenset[str]:
 
 
 def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:
-    """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas.
+    """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas; and what
+    this machine kept of it: spools, quarantined files, the memory of what was imported.
 
-    Raises ProvisionError. Schemas that the registry does not let go of are named in the notes.
+    Raises ProvisionError, OSError. Schemas that the registry does not let go of are named in the notes.
     """
     rights, names, topics = Broker(settings, site.name).purge(progress)
     with registry.writing_client(settings) as client:
@@ -92,6 +97,9 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
             schemas, left = registry.remove_subjects(client, f"{site.name}.")
         except registry.RegistryError as error:
             raise ProvisionError(f"{error} ({settings.registry_url})") from error
+    kept = [path for part in KEPT_HERE if (path := settings.home / part / site.name).exists()]
+    for path in kept:
+        shutil.rmtree(path)
     return Provisioned(
         site.name,
         (
@@ -100,7 +108,10 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
             *(Step(What.ACL, str(acl), Did.REMOVED) for acl in rights),
             *(Step(What.SCHEMA, name, Did.REMOVED) for name in schemas),
         ),
-        tuple(f"schema {name} is left: the registry does not delete" for name in left),
+        (
+            *(f"schema {name} is left: the registry does not delete" for name in left),
+            *(f"removed {path}" for path in kept),
+        ),
     )
 
 

@@ -26,6 +26,8 @@ from schemas.subjects import Subject
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 PARALLEL: Final = 8
 """Requests to the registry at a time."""
+PAGE: Final = 500
+"""Subjects asked for at a time."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -65,7 +67,7 @@ class Registered:
 
 def standing(client: SchemaRegistryClient, wanted: Iterable[Subject]) -> dict[Subject, Registered]:
     """How each subject stands. Raises RegistryError."""
-    existing = set(_asking(client.get_subjects))
+    existing = _subjects(client)
     absent = Registered(exists=False, schema_id=None, compatibility=None)
 
     def look(subject: Subject) -> Registered:
@@ -78,6 +80,16 @@ def standing(client: SchemaRegistryClient, wanted: Iterable[Subject]) -> dict[Su
         )
 
     return _for_each(look, wanted)
+
+
+def _subjects(client: SchemaRegistryClient) -> set[str]:
+    """Every subject there is: page by page, since Apicurio gives the first thousand and says nothing of the rest."""
+    found: set[str] = set()
+    while True:
+        page = set(_asking(lambda: client.get_subjects(offset=len(found), limit=PAGE)))
+        if page <= found:  # the end; or a registry that knows no pages and gave all of them again
+            return found
+        found |= page
 
 
 def _id_of(client: SchemaRegistryClient, subject: Subject) -> int | None:
@@ -119,7 +131,7 @@ def remove_subjects(client: SchemaRegistryClient, prefix: str) -> tuple[list[str
 
     Raises RegistryError. A registry may not allow deletion (Apicurio's default); schemas hold no data of anybody.
     """
-    doomed = [name for name in _asking(client.get_subjects) if name.startswith(prefix)]
+    doomed = sorted(name for name in _subjects(client) if name.startswith(prefix))
 
     def delete(name: str) -> bool:
         try:

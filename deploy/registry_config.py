@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deploy import java
 from deploy.kafka_config import ADMIN
 from deploy.tls import SERVER_CERTIFICATE, SERVER_KEY
 from schemas.settings import Settings
@@ -33,8 +34,8 @@ def application_properties(settings: Settings, directory: Path, log: Path, admin
         "apicurio.datasource.jdbc.initial-size": 1,
         "apicurio.datasource.jdbc.min-size": 1,
         "apicurio.datasource.jdbc.max-size": 8,
-        "apicurio.storage.snapshot.location": _escaped(settings.home / "tmp"),
-        "apicurio.import.work-dir": _escaped(settings.home / "tmp"),
+        "apicurio.storage.snapshot.location": _escaped(settings.home / java.SCRATCH),
+        "apicurio.import.work-dir": _escaped(settings.home / java.SCRATCH),
         "quarkus.http.auth.basic": "true",
         "quarkus.security.users.embedded.plain-text": "true",
         f"quarkus.security.users.embedded.users.{ADMIN}": admin_password,

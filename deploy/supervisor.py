@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 0.2
 BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -84,7 +87,12 @@ def _look_after(supervised: Supervised, now: float) -> None:
         supervised.process = None
         supervised.restarts += 1
     elif now >= supervised.again_at:
-        _start(supervised)
+        try:
+            _start(supervised)
+        except OSError as error:  # no memory, no descriptor, no space for its log: later there may be
+            log.error("%s can't be started (%s): it is tried again", supervised.name, error.strerror)
+            supervised.ended_in_a_row += 1
+            supervised.again_at = now + BACKOFF_S[min(supervised.ended_in_a_row, len(BACKOFF_S)) - 1]
 
 
 def _start(supervised: Supervised) -> None:

@@ -6,12 +6,14 @@ of ca.pem on other machines.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import idna
 import trustme
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -34,9 +36,32 @@ SERVER_CERTIFICATE: Final = "server.crt"
 SERVER_KEY: Final = "server.key"
 
 
-def server_names(bind: str) -> tuple[str, ...]:
-    """The names and addresses by which clients may call the bus: where it listens, and this machine."""
-    return tuple(dict.fromkeys((bind, "127.0.0.1", "localhost", socket.gethostname())))
+class CertificateError(Exception):
+    """The bus can't have a certificate; the message is one line: what is wrong, and what to do."""
+
+
+def server_names(bind: str, host: str | None = None) -> tuple[str, ...]:
+    """The names and addresses by which clients may call the bus: where it listens, and this machine (`host`).
+
+    As a certificate has them: lower case, IDNA. A host name that can't be in one (RFC 5280, RFC 5891), such as one with
+    an underscore, is left out. Raises CertificateError where that is so of `bind`.
+    """
+    listens = _certifiable(bind)
+    if listens is None:
+        raise CertificateError(f"SALLYPORT_BIND is {bind!r}, which no certificate can name: give an IP address")
+    own = _certifiable(host or socket.gethostname())
+    return tuple(dict.fromkeys((listens, "127.0.0.1", "localhost", *([own] if own else []))))
+
+
+def _certifiable(name: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return None
 
 
 def ensure_certificates(directory: Path, names: tuple[str, ...], now: datetime | None = None) -> None:
@@ -87,7 +112,13 @@ def reason_to_renew(directory: Path, names: Iterable[str], now: datetime) -> str
 def _ca(directory: Path) -> trustme.CA:
     certificate, key = directory / CA_PEM, directory / CA_KEY
     if certificate.exists() and key.exists():
-        return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        try:
+            return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        except ValueError as error:
+            raise CertificateError(
+                f"{certificate} or {key.name} beside it is damaged: restore both from a backup, or remove both; "
+                "clients elsewhere then need the new ca.pem"
+            ) from error
     certificate.unlink(missing_ok=True)  # one without its key: it must not meet another's
     ca = trustme.CA(organization_name="Sallyport", organization_unit_name="embedded bus")
     write_private(key, ca.private_key_pem.bytes())

@@ -62,6 +62,9 @@ class Parsed:
 class _NotReadableError(Exception):
     """The text is no JSON; the message says where and why."""
 
+    written = ""
+    """The text."""
+
 
 def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[Parsed]:
     """Events from a JSON array, one JSON object, or JSON Lines, one after the other.
@@ -73,7 +76,7 @@ def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[
     written = _whole(text)
     for line, item in written if written is not None else _lines(text):
         if isinstance(item, _NotReadableError):
-            yield _broken(line, text if written is not None else text.split("\n")[line - 1], str(item))
+            yield _broken(line, item.written or text, str(item))
         else:
             yield _one(line, item, agency, event_type)
 
@@ -123,6 +126,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, _loads(line)
             except _NotReadableError as error:
+                error.written = line
                 yield number, error
 
 

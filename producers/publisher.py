@@ -159,8 +159,9 @@ class Publisher:
         if event.head.ori != self._agency.ori:
             raise PublishError(f"head.ori: {event_type} must carry {self._agency.id}'s own ORI, {self._agency.ori}")
         body = event_body(event)
-        if len(body) > MOST_BYTES:
-            raise PublishError(f"{event_type} of {len(body)} bytes: an event has at most {MOST_BYTES}")
+        too_large = why_too_large(body)
+        if too_large is not None:
+            raise PublishError(f"{event_type} {too_large}")
         return Spooled(
             event_type,
             topics.inbound(self._site.name, self._agency.id, event_type),
@@ -333,6 +334,13 @@ class Publisher:
             self._to_forget.setdefault(spool, []).append(number)
         # Where the disk is too full to delete, it is tried again: until then they would only be sent twice.
         self._to_forget = {spool: numbers for spool, numbers in self._to_forget.items() if not spool.drop(numbers)}
+
+
+def why_too_large(body: bytes) -> str | None:
+    """Why an encoded event is too large to be published, in words; None where it is not."""
+    if len(body) <= MOST_BYTES:
+        return None
+    return f"is of {len(body):,} bytes: an event has at most {MOST_BYTES:,}; leave something out, or send it in parts"
 
 
 def _spools(directory: Path) -> tuple[list[Spool], Spool]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -37,6 +38,8 @@ NOTICE_S: Final = 30.0
 """Seconds without progress after which the importer says what it waits for."""
 PATIENCE_S: Final = 30.0
 """Seconds for which the broker may leave a question unanswered."""
+STATE_FORMAT: Final = 2
+"""Of the state's file, the lists' digests included."""
 ROW_FIELDS: Final = tuple(one.name for one in fields(Row))
 
 
@@ -290,7 +293,10 @@ class StateFile:
         if not self.path.exists():
             return None
         try:
-            kept: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            whole: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            if whole.get("format") != STATE_FORMAT or whole["sha256"] != _digest(whole["state"]):
+                raise ValueError("not as it was written, or written by another version")
+            kept = whole["state"]
             rows = {row.id: row for row in map(_row, kept["rows"])}
             ended = {row.booking_number: row for row in map(_row, kept["ended"])}
             digests = {date.fromisoformat(day): digest for day, digest in kept["digests"].items()}
@@ -299,20 +305,20 @@ class StateFile:
             return State(known, kept["file"], digests)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{self.path} is damaged: remove it and import from the first day again; nothing is published twice"
+                f"{self.path} is damaged, or of another version of sallyport: remove it and import from the first day "
+                "again; nothing is published twice"
             ) from error
 
     def write(self, state: State) -> None:
         """Keep a state instead of the one before; whole or not at all."""
-        text = json.dumps(
-            {
-                "day": state.known.day.isoformat(),
-                "file": state.file,
-                "digests": {day.isoformat(): digest for day, digest in state.digests.items()},
-                "rows": [_kept(row) for row in state.known.rows.values()],
-                "ended": [_kept(row) for row in state.known.ended.values()],
-            }
-        )
+        kept = {
+            "day": state.known.day.isoformat(),
+            "file": state.file,
+            "digests": {day.isoformat(): digest for day, digest in state.digests.items()},
+            "rows": [_kept(row) for row in state.known.rows.values()],
+            "ended": [_kept(row) for row in state.known.ended.values()],
+        }
+        text = json.dumps({"format": STATE_FORMAT, "sha256": _digest(kept), "state": kept})
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.path.with_suffix(".new")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
@@ -320,6 +326,10 @@ class StateFile:
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(self.path)
+
+
+def _digest(kept: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(row: Row) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The wire: Confluent framing (a zero byte, the schema's id in four bytes, Avro binary) to records and back.
 
-Pure: schemas come in as arguments. Whoever talks to the registry is a shell (`streams/schema_cache.py`).
+Pure: schemas come in as arguments. Whoever talks to the registry is a shell (`schemas/registry_client.py`).
 Specification: Confluent Schema Registry, "Wire format"; Avro 1.11, "Binary encoding", "Schema resolution".
 """
 

@@ -16,13 +16,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SecretUnreadableError(Exception):
-    """A user's password file is missing or open to others; the message says which and what to do."""
+    """A file that a user needs to get in, password or CA certificate, is missing, damaged, or open to others.
+
+    The message says which and what to do.
+    """
 
 
 class Settings(BaseSettings):
     """Where the bus is. The defaults are the embedded bus on this machine, bound to loopback."""
 
-    model_config = SettingsConfigDict(env_prefix="SALLYPORT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SALLYPORT_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("sallyport"),
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
     def password(self, user: str) -> str:
         """The password of a Kafka user.
 
-        Raises SecretUnreadableError when the file is missing or readable by others than its owner.
+        Raises SecretUnreadableError when the file is missing, empty, or readable by others than its owner.
         """
         path = self.secrets_path / user
         try:
@@ -102,6 +105,8 @@ class Settings(BaseSettings):
             ) from error
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SecretUnreadableError(f"{path} is open to other users of this machine: chmod 600 {path}")
+        if not text:
+            raise SecretUnreadableError(f"{path} is empty: remove it and run `sallyport provision` for a new password")
         return text
 
     def kafka(self, user: str) -> dict[str, str | int | float | bool]:
@@ -118,9 +123,16 @@ class Settings(BaseSettings):
                 "sasl.password": self.password(user),
             }
         if self.security_protocol.endswith("SSL"):
+            self.ssl_context()  # Kafka's client would say of a wrong file that there is no broker
             config["ssl.ca.location"] = str(self.ca_path)
         return config
 
     def ssl_context(self) -> ssl.SSLContext:
-        """TLS context that trusts this bus's CA and nobody else."""
-        return ssl.create_default_context(cafile=str(self.ca_path))
+        """TLS context that trusts this bus's CA and nobody else. Raises SecretUnreadableError."""
+        try:
+            return ssl.create_default_context(cafile=str(self.ca_path))
+        except OSError as error:  # of which an SSLError is one
+            raise SecretUnreadableError(
+                f"no CA certificate of the bus in {self.ca_path} ({error.strerror or error}): "
+                "copy the ca.pem that the bus's operator gave you there, or set SALLYPORT_CA_FILE"
+            ) from error

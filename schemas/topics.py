@@ -13,10 +13,14 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.events import CARE_EVENTS, EVENT_TYPES
-from schemas.site import Agency, Recipient, Site
+from schemas.site import Recipient, Site
 
 VERSION: Final = "v1"
 DAY_MS: Final = 86_400_000
+
+
+BUS: Final = "bus"
+"""The bus itself, where topics name an owner: no agency may be called so."""
 
 
 class Cleanup(StrEnum):
@@ -68,7 +72,10 @@ def agency_prefix(site: str, agency: str) -> str:
 
 
 def dead_letters(site: str, agency: str) -> str:
-    """Where records of an agency go that are no events, or not yet. Read by that agency and the bus only."""
+    """Where records of an agency go that are no events, or not yet. Read by that agency and the bus only.
+
+    Under the name `BUS`: what a stage could make nothing of on the bus's own topics, such as a history site's clock.
+    """
     return f"{site}.bus.dead-letters.{agency}.{VERSION}"
 
 
@@ -141,10 +148,13 @@ def inbound_topics(site: Site) -> list[TopicSpec]:
     ]
 
 
-def dead_letter_topic(site: Site, agency: Agency) -> TopicSpec:
-    """The dead-letter topic of an agency."""
+def dead_letter_topics(site: Site) -> dict[str, TopicSpec]:
+    """The dead-letter topics: of each agency, by its id, and of the bus itself."""
     # They hold personal data: a month to mend them, then they go.
-    return TopicSpec(dead_letters(site.name, agency.id), 1, Cleanup.DELETE, 30 * DAY_MS, None)
+    return {
+        owner: TopicSpec(dead_letters(site.name, owner), 1, Cleanup.DELETE, 30 * DAY_MS, None)
+        for owner in (*site.agency_by_id, BUS)
+    }
 
 
 def _compacted(name: str, partitions: int, record: str | None) -> TopicSpec:
@@ -179,7 +189,7 @@ def all_topics(site: Site) -> list[TopicSpec]:
     """Every topic of a site."""
     return [
         *inbound_topics(site),
-        *(dead_letter_topic(site, agency) for agency in site.agencies),
+        *dead_letter_topics(site).values(),
         *internal_topics(site),
         *(topic for recipient in site.recipients for topic in recipient_topics(site, recipient)),
     ]

@@ -214,8 +214,7 @@ class Partitions:
 
     def _poison(self, stage: str, batch: Batch, record: Record, error: Exception) -> Out:
         source = self._sources.get(batch.topic)
-        agency = source.agency.id if source else "bus"
-        topic = topics.dead_letters(self.site.name, agency)
+        topic = topics.dead_letters(self.site.name, source.agency.id if source else topics.BUS)
         detail = f"the stage {stage} could make nothing of it ({type(error).__name__})"
         return set_aside(topic, batch, record, "POISON", detail)
 

@@ -21,7 +21,7 @@ them once a fetch. What is written by transactions is read `read_committed`, so 
 never seen.
 
 What Faust does is relied on below in few places, each named at the override;
-`tests/unit/test_batching_contract.py` holds Faust to them. Committed offsets: the last offset of the batch,
+`tests/unit/test_faust_is_as_we_rely_on_it.py` holds Faust to them. Committed offsets: the last offset of the batch,
 plus one. Transaction markers take offsets too, so a fully read partition's committed offset may stay below
 its end offset: "end minus committed" is not the number of records left.
 """

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from schemas.codec import DecodeError, encode
+from schemas.codec import encode
 from schemas.registry_client import RegistryAway, SchemaCache
 from streams.batching import Batch
 from streams.fencing import PartitionWriter
@@ -111,9 +111,9 @@ class PartitionLoop:
     def _decide(self, batch: Batch, record: Record) -> Sequence[Out]:
         try:
             return self.decide(batch, record)
-        except (DecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # A record that nothing can be made of costs only itself. The error's text may quote it: only its kind is
-            # logged.
+        except Exception as error:
+            # Whatever it is: a record that nothing can be made of costs only itself. The error's text may quote the
+            # record: only its kind is logged.
             self.poisoned += 1
             log.error(
                 "%s-%s: the record at offset %s is set aside: %s",

@@ -12,12 +12,18 @@ from typing import Any
 import docker  # type: ignore[import-untyped]
 import httpx
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from testcontainers.community.kafka import KafkaContainer
 from testcontainers.core.container import DockerContainer
 
 from deploy.embedded import EmbeddedBus
 from schemas.settings import Settings
 from tests.working_site import WorkingSite
+
+# How long an example takes tells of the machine: the first one alone builds tables of all characters.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 REGISTRY_IMAGE = "apicurio/apicurio-registry:3.3.3"
 

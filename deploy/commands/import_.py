@@ -12,14 +12,15 @@ from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deploy.changes import ProvisionError
-from deploy.commands.errors import fail
+from deploy.commands.errors import fail, settings_given
 from deploy.provision import provision
-from deploy.sites import load_site, settings_for
+from deploy.sites import load_site
 from producers.adapters.roster import Jail, Summary
 from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, REQUIRED, Problem
 from producers.publisher import Publisher, PublishError
@@ -30,6 +31,7 @@ from producers.roster_import import (
     Files,
     ImportRefusedError,
     SiteClock,
+    State,
     StateFile,
     days,
     judge,
@@ -86,7 +88,7 @@ def roster(
     """
     console = Console(stderr=True)
     try:
-        settings = settings_for(Settings(), site)
+        settings = settings_given(site)
         described = load_site(settings)
         jail = _jail(described, agency, facility)
         names = _columns(columns)
@@ -114,11 +116,14 @@ def roster(
                     for _ in all_days:
                         progress.advance(doing)
                 elif judged.days:
-                    _import(all_days, settings, described, jail, file, console, lambda: progress.advance(doing))
+                    _import(all_days, settings, described, jail, file, before, console, lambda: progress.advance(doing))
     except ImportRefusedError as error:
         _refuse(error.problems, as_json)
     except (SiteError, ProvisionError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
+    except ValidationError as error:
+        where = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors(include_input=False)}))
+        fail(f"an event can't be made of a list, its {where} is wrong; the days before it stand")
     except (FileChangedError, RegistryAway, NotRegisteredError, ValueError, OSError) as error:
         fail(str(error))
     except KafkaException as error:
@@ -135,11 +140,14 @@ def _import(
     site: Site,
     jail: Jail,
     file: StateFile,
+    before: State | None,
     console: Console,
     advance: Callable[[], None],
 ) -> None:
     def done(day: Day) -> None:
-        file.write(day.state)
+        # With --again, days that were known are told once more; until the last of them nothing new is known.
+        if before is None or day.state.known.day >= before.known.day:
+            file.write(day.state)
         advance()
 
     def notice(text: str) -> None:
@@ -171,7 +179,10 @@ def _jail(site: Site, agency: str | None, facility: str | None) -> Jail:
 def _columns(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return NYC_COLUMNS
-    given = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no TOML, or not UTF-8
+        raise ValueError(f"{path}: {error}") from error
     unknown = sorted(set(given) - set(NYC_COLUMNS))
     if unknown:
         raise ValueError(f"{path}: {', '.join(unknown)} is none of {', '.join(NYC_COLUMNS)}")
@@ -192,7 +203,7 @@ def _progress(console: Console, quiet: bool) -> Progress:
         TextColumn("days"),
         TimeRemainingColumn(),
         console=console,
-        disable=quiet,
+        disable=quiet or not console.is_terminal,
     )
 
 

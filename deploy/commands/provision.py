@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.changes import Did, ProvisionError, What
-from deploy.commands.errors import fail
+from deploy.commands.errors import fail, settings_given
 from deploy.provision import Provisioned, purge
 from deploy.provision import provision as make_it_so
-from deploy.sites import load_site, settings_for
+from deploy.sites import load_site
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
@@ -45,12 +45,16 @@ def provision(
 
     Example: sallyport provision --site demo --check
     """
+    if check and remove:
+        fail("--check changes nothing and --remove removes everything: give one of them")
     try:
-        settings = settings_for(Settings(), site)
+        settings = settings_given(site)
         described = load_site(settings)
         done = _remove(settings, described, confirm) if remove else _make(settings, described, check, as_json)
     except (SiteError, ProvisionError, SecretUnreadableError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}: provisioning writes passwords there; see SALLYPORT_SECRETS")
     if as_json:
         typer.echo(json.dumps(_as_json(done), indent=2))
     else:

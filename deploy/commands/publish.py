@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,13 +17,14 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from deploy.commands.errors import fail
-from deploy.sites import load_site, settings_for
+from deploy.commands.errors import fail, settings_given
+from deploy.sites import load_site
 from producers.event_json import Parsed, Problem, parse
-from producers.publisher import Publisher, PublishError
+from producers.publisher import Publisher, PublishError, why_too_large
 from producers.spool import SpoolFullError
 from schemas import topics
 from schemas.agreements import SiteError
+from schemas.codec import event_body
 from schemas.events import EVENT_TYPES, Event, type_name
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Agency, Site
@@ -67,7 +69,7 @@ def publish(
 
     Example: sallyport publish events.jsonl --as county-jail
     """
-    settings = settings_for(Settings(), site)
+    settings = settings_given(site)
     try:
         described = load_site(settings)
         agency = described.agency_by_id.get(as_agency)
@@ -117,11 +119,13 @@ def _fitting(parsed: Iterator[Parsed], agency: Agency, site: Site) -> Iterator[P
     """Events that the workers would set aside are said to be wrong here, where somebody sees it."""
     now = time.time_ns() // 1000
     for one in parsed:
-        refused = None if one.event is None else refuse(one.event, _source(one.event, agency, site), site, now)
-        if refused is None:
-            yield one
-        else:
-            yield replace(one, event=None, problems=(Problem(one.line, "", refused.detail),))
+        why = None if one.event is None else _unfit(one.event, agency, site, now)
+        yield one if why is None else replace(one, event=None, problems=(Problem(one.line, "", why),))
+
+
+def _unfit(event: Event, agency: Agency, site: Site, now: int) -> str | None:
+    refused = refuse(event, _source(event, agency, site), site, now)
+    return refused.detail if refused is not None else why_too_large(event_body(event))
 
 
 def _source(event: Event, agency: Agency, site: Site) -> Source:
@@ -171,9 +175,16 @@ def _show_problems(bad: list[Parsed], as_json: bool) -> None:
 
 def _reject(file: Path, bad: list[Parsed]) -> Path:
     """Write the wrong events, each with its reasons, where only the owner reads them: they hold personal data."""
-    rejected = Path(f"{'stdin' if str(file) == '-' else file}.rejected.jsonl")
-    with os.fdopen(os.open(rejected, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        rejected.chmod(0o600)
+    name = f"{'stdin' if str(file) == '-' else file}.rejected"
+    for number in count(1):
+        rejected = Path(f"{name}{f'-{number}' if number > 1 else ''}.jsonl")
+        try:
+            # Never over an earlier one: what was rejected from standard input may exist nowhere else.
+            descriptor = os.open(rejected, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            break
+        except FileExistsError:
+            continue
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         for one in bad:
             reasons = [f"{problem.field}: {problem.why}".removeprefix(": ") for problem in one.problems]
             out.write(json.dumps({"line": one.line, "reasons": reasons, "event": one.written}) + "\n")

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.commands.errors import fail
-from deploy.sites import load_site, settings_for
+from deploy.commands.errors import fail, settings_given
+from deploy.sites import load_site
 from deploy.topic_report import ReportError, StageStands, TopicReport, TopicStands, topic_report
 from schemas.agreements import SiteError
-from schemas.settings import SecretUnreadableError, Settings
+from schemas.settings import SecretUnreadableError
 
 
 def topics(
@@ -34,7 +34,7 @@ def topics(
     Example: sallyport topics --site demo --json
     """
     try:
-        settings = settings_for(Settings(), site)
+        settings = settings_given(site)
         report = topic_report(settings, load_site(settings))
     except (SiteError, ReportError, SecretUnreadableError) as error:
         fail(str(error))

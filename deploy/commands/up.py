@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from deploy.changes import ProvisionError
-from deploy.commands.errors import fail
+from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
 from deploy.provision import provision
 from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
@@ -31,6 +32,9 @@ from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 
 log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 1.0
+"""Seconds between looks at whether broker and registry still run."""
 
 
 def up(
@@ -48,54 +52,77 @@ def up(
     Example: sallyport up --story --watch county-jail-watch
     """
     console = Console(stderr=True)
-    settings = Settings()
+    settings = settings_given()
     try:
-        described = [load_site(settings_for(settings, name)) for name in sites or shipped_sites()]
+        names = sites or ([str(settings.site_file)] if settings.site_file is not None else list(shipped_sites()))
+        described = [load_site(settings_for(settings, name)) for name in names]
+        desk = None if watch is None else _desk_of(watch, described)
+        if story and "demo" not in {site.name for site in described}:
+            raise SiteError("--story is played on the site demo: give --site demo as well")
+        trouble: Callable[[], str | None] = lambda: None  # noqa: E731  # of a bus that is not ours
         with ExitStack() as stack:
             if settings.embedded:
                 bus = EmbeddedBus(settings)
                 bus.start(console)
                 stack.callback(bus.stop)
+                trouble = bus.trouble
             for site in described:
                 with console.status(f"Provisioning {site.name} ..."):
                     provision(settings, site)
-            names = dict(zip([site.name for site in described], sites or shipped_sites(), strict=True))
-            supervisor = Supervisor([_worker(settings, names[s.name], n) for s in described for n in range(workers)])
+            supervisor = Supervisor([_worker(settings, name, n) for name in names for n in range(workers)])
             supervisor.start()
             stack.callback(supervisor.stop)
             if story:
-                stack.enter_context(_playing(settings, load_site(settings_for(settings, "demo"))))
-            _until_ended(settings, described, watch, console)
+                stack.enter_context(_playing(settings, next(site for site in described if site.name == "demo")))
+            code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'the bus'}: {error.strerror or error}. See SALLYPORT_HOME")
+    raise typer.Exit(code)
 
 
 def _worker(settings: Settings, site: str, number: int) -> Supervised:
     logs = settings.home / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "deploy", "worker", "--site", site, "--while-parent-lives"]
+    command = [sys.executable, "-P", "-m", "deploy", "worker", "--site", site, "--while-lives", str(os.getpid())]
     name = Path(site).name
     return Supervised(f"worker {name} {number}", command, logs / f"worker-{name}-{number}.log")
 
 
-def _until_ended(settings: Settings, sites: list[Site], recipient: str | None, console: Console) -> None:
-    if recipient is not None:
-        site = next((s for s in sites if recipient in s.recipient_by_id), None)
-        if site is None:
-            known = ", ".join(r for s in sites for r in s.recipient_by_id)
-            raise SiteError(f"no recipient {recipient!r}; there are {known}")
-        # Textual is only loaded where there is a screen to show.
-        from consumers.watch import run_watch  # noqa: PLC0415
+def _desk_of(recipient: str, sites: list[Site]) -> tuple[Site, str]:
+    """A recipient and its site; found before anything is started."""
+    site = next((s for s in sites if recipient in s.recipient_by_id), None)
+    if site is None:
+        known = ", ".join(r for s in sites for r in s.recipient_by_id)
+        raise SiteError(f"no recipient {recipient!r}; there are {known}")
+    return site, recipient
 
-        run_watch(settings, site, recipient)
-        return
+
+def _shown(settings: Settings, desk: tuple[Site, str], trouble: Callable[[], str | None]) -> int:
+    # Textual is only loaded where there is a screen to show.
+    from consumers.watch import run_watch  # noqa: PLC0415
+
+    code = run_watch(settings, *desk, trouble)
+    _raise_if(trouble())
+    return code
+
+
+def _until_ended(settings: Settings, trouble: Callable[[], str | None], console: Console) -> int:
     console.print(
         f"The bus runs: Kafka {settings.bootstrap_servers}, registry {settings.registry_url}. Ctrl-C ends it."
     )
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    while not ended.wait(LOOK_EVERY_S):
+        _raise_if(trouble())
+    return 0
+
+
+def _raise_if(trouble: str | None) -> None:
+    if trouble is not None:
+        raise BusError(f"{trouble}. Nothing is lost: start it again")
 
 
 @contextmanager
@@ -123,5 +150,5 @@ def _tell(settings: Settings, site: Site, stop: threading.Event) -> None:
                 publishers[agency].publish_many(events)
 
             play(story, run, site, publish, lambda: time.time_ns() // 1000, stop.wait, log.info)
-    except (PublishError, SpoolFullError) as error:
+    except (PublishError, SpoolFullError, SecretUnreadableError, OSError) as error:
         log.error("the story can't be told: %s", error)

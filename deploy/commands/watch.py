@@ -19,8 +19,8 @@ from rich.table import Table
 from consumers import words
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
 from consumers.board import Board, Entry, Notice, Said
-from deploy.commands.errors import fail
-from deploy.sites import load_site, settings_for
+from deploy.commands.errors import fail, settings_given
+from deploy.sites import load_site
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
@@ -45,7 +45,7 @@ def watch(
 
     Example: sallyport watch --as county-jail-watch
     """
-    settings = settings_for(Settings(), site)
+    settings = settings_given(site)
     try:
         described = load_site(settings)
         if recipient not in described.recipient_by_id:

@@ -10,17 +10,17 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands.errors import fail
-from deploy.sites import load_site, settings_for
+from deploy.commands.errors import fail, settings_given
+from deploy.sites import load_site
 from schemas.agreements import SiteError
-from schemas.settings import SecretUnreadableError, Settings
+from schemas.settings import SecretUnreadableError
 
 
 def worker(
     site: Annotated[str | None, typer.Option(help="The site to work for; default: SALLYPORT_SITE.")] = None,
-    while_parent_lives: Annotated[
-        bool, typer.Option("--while-parent-lives", hidden=True, help="End when the process that started this one ends.")
-    ] = False,
+    while_lives: Annotated[
+        int | None, typer.Option("--while-lives", hidden=True, help="End when this process, which started it, ends.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say more of what it does.")] = False,
 ) -> None:
     """Run a worker of a site: it identifies, folds, raises alerts and discloses them, until a signal ends it.
@@ -30,15 +30,15 @@ def worker(
 
     Example: sallyport worker --site demo
     """
-    if while_parent_lives:
-        threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
+    if while_lives is not None:
+        threading.Thread(target=_end_with, args=(while_lives,), name="parent", daemon=True).start()
     # Faust reads its environment when it is imported; other commands need not wait for it.
     from streams.app import WorkerError, run_worker  # noqa: PLC0415
 
     line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level="INFO" if verbose else "WARNING", format=line)
     try:
-        settings = settings_for(Settings(), site)
+        settings = settings_given(site)
         code = run_worker(settings, load_site(settings))
     except (WorkerError, SiteError, SecretUnreadableError) as error:
         fail(str(error))

@@ -42,10 +42,12 @@ REQUIRED: Final = ("id", "admitted")
 """Columns that a list must have; a jail that keeps no other says so by an empty name."""
 LONGEST: Final = 100
 """Characters of one value. What is longer is no number, code or charge."""
-EARLIEST_ADMISSION: Final = datetime(1900, 1, 1)  # noqa: DTZ001  # local time, as the lists have it
-FIRST_YEAR: Final = 1900
-LAST_YEAR: Final = 2099
-"""Years that a day can be of: what an event's time can be (`schemas.events.Micros`)."""
+EARLIEST_ADMISSION: Final = datetime(1900, 1, 2)  # noqa: DTZ001  # local time, as the lists have it
+FIRST_DAY: Final = date(1900, 1, 2)
+LAST_DAY: Final = date(2099, 12, 30)
+"""Days that a list can be of: in any time zone, what an event's time can be (`schemas.events.Micros`)."""
+MOST_ROWS: Final = 100_000
+"""Rows of one day's list: several times what any jail holds."""
 ROWS_REMEMBERED: Final = 32_768
 """Rows as read that are not read again: nearly all of a list were on the one before."""
 PROBLEMS_SHOWN: Final = 10
@@ -157,7 +159,7 @@ def day_of(path: Path) -> date | None:
         day = date(*map(int, found.groups())) if found else None
     except ValueError:
         return None
-    return day if day is not None and FIRST_YEAR <= day.year <= LAST_YEAR else None
+    return day if day is not None and FIRST_DAY <= day <= LAST_DAY else None
 
 
 def read_snapshot(
@@ -258,7 +260,10 @@ class _Found:
 def _found(lines: Iterator[list[str]], width: int, where: Mapping[str, int], reading: _Reading) -> Iterator[_Found]:
     line = 2
     names, pick = tuple(where), itemgetter(*where.values())
-    for cells in lines:
+    for number, cells in enumerate(lines):
+        if number >= MOST_ROWS:
+            reading.wrong(None, f"has more than {MOST_ROWS:,} rows: it is no list of one day")
+            return
         # A quoted value may hold line ends: the row is where it began.
         began, line = line, lines.line_num + 1  # type: ignore[attr-defined]
         if not any(cells):

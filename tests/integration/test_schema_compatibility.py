@@ -158,6 +158,13 @@ def test_provisioning_refuses_a_breaking_change_and_changes_nothing(
     assert provision(bus, site, check=True).differences == ()
 
 
+def test_a_registry_that_lists_its_subjects_in_pages_is_read_to_its_end(
+    bus: Settings, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "PAGE", 7)
+    assert provision(bus, site, check=True).differences == ()
+
+
 def test_a_subject_whose_compatibility_was_loosened_is_tightened_before_anything_is_registered(
     bus: Settings, site: Site, client: SchemaRegistryClient, subject: str
 ) -> None:

@@ -73,7 +73,7 @@ def test_alerts_stream_as_json_lines_and_what_is_open_is_listed_once(a_site: Cal
     site.publish([today("HousingAssigned", "bo", hours=0.1, unit="5-A")])
     for line in stream.stdout:
         changes.append(json.loads(line))
-        if changes[-1]["change"] == "over" and changes[-1]["alert_id"] == alert_id:
+        if changes[-1]["change"] == "withdrawn" and changes[-1]["alert_id"] == alert_id:
             break
     stream.send_signal(signal.SIGINT)
     assert stream.wait(20) == 0

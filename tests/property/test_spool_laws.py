@@ -65,5 +65,5 @@ class SpoolLaws(RuleBasedStateMachine):
         self._directory.cleanup()
 
 
-SpoolLaws.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+SpoolLaws.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestSpoolLaws = SpoolLaws.TestCase

@@ -130,7 +130,7 @@ def unfold(history: list[Event], seed: int, partitions: int, *, compact: bool) -
     return bus
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories, st.integers(0, 2**32), st.sampled_from([1, 2, 3, 8]), st.booleans())
 def test_any_order_batches_crashes_and_partitions_end_in_the_same_open_alerts(
     history: list[Event], seed: int, partitions: int, compact: bool
@@ -142,7 +142,7 @@ def test_any_order_batches_crashes_and_partitions_end_in_the_same_open_alerts(
     assert digests(bus) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories, st.integers(0, 2**32))
 def test_no_two_records_share_alert_and_revision_with_different_digests(history: list[Event], seed: int) -> None:
     bus = unfold(history, seed, 2, compact=False)
@@ -151,7 +151,7 @@ def test_no_two_records_share_alert_and_revision_with_different_digests(history:
         assert said.setdefault((record["alert_id"], record["revision"]), record["digest"]) == record["digest"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories, st.integers(0, 2**32))
 def test_every_recipient_ends_with_exactly_the_open_alerts_it_may_see(history: list[Event], seed: int) -> None:
     bus = unfold(history, seed, 2, compact=False)
@@ -159,7 +159,7 @@ def test_every_recipient_ends_with_exactly_the_open_alerts_it_may_see(history: l
     assert bus.shown_to("county-jail-watch").keys() == bus.open_alerts().keys()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories)
 def test_restarting_everything_writes_nothing_new(history: list[Event]) -> None:
     bus = InMemoryBus(demo_site(partitions=2))

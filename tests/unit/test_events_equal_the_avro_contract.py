@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -181,7 +181,7 @@ SCHEMA_ID = 7
 
 
 @pytest.mark.parametrize("name", EVENTS)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_what_the_avsc_allows_goes_through_model_and_wire_unchanged(name: str, data: st.DataObject) -> None:
     record = data.draw(values(schema_of(name)))
