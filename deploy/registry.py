@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -86,7 +87,7 @@ def _subjects(client: SchemaRegistryClient) -> set[str]:
     """Every subject there is: page by page, since Apicurio gives the first thousand and says nothing of the rest."""
     found: set[str] = set()
     while True:
-        page = set(_asking(lambda: client.get_subjects(offset=len(found), limit=PAGE)))
+        page = set(_asking(partial(client.get_subjects, offset=len(found), limit=PAGE)))
         if page <= found:  # the end; or a registry that knows no pages and gave all of them again
             return found
         found |= page

@@ -11,19 +11,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 
 from schemas import topics
 from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
 from streams.batching import Batch
-from streams.clock import CLOCK, TICK_EVERY_S, copy_tick, tick, wall_clock
+from streams.clock import CLOCK, TICK_EVERY_S, Clock, wall_clock
 from streams.disclose import DISCLOSE, DiscloseStage
 from streams.fencing import PartitionWriter
-from streams.fold import BrokerQuietError, Progress, plain_consumer, recover
+from streams.fold import BrokerQuietError, Progress, Recovered, last_tick, plain_consumer, recover
 from streams.identify import DeadLetter, Source, identify
 from streams.partition_loop import Delivery, PartitionLoop, set_aside
 from streams.records import Out, Record
@@ -35,6 +35,7 @@ IDENTIFY: Final = "identify"
 FOLDING: Final = (PERSON, FACILITY, DISCLOSE)
 """The stages that fold what they read."""
 STAGES: Final = (IDENTIFY, CLOCK, *FOLDING)
+T = TypeVar("T")
 RETRY_S: Final = 2.0
 """Seconds before a recovery that the broker or the registry broke off begins again."""
 
@@ -91,6 +92,7 @@ class Partitions:
         self._schema_ids = schema_ids
         self._on_broken = on_broken
         self._sources = sources(site)
+        self._clock = Clock(site)
         self._generation = -1
         self.running: dict[tuple[str, int], Running] = {}
 
@@ -144,7 +146,7 @@ class Partitions:
         if folding is not None:
             decide = _Fold(folding)
         elif stage == CLOCK:
-            decide = lambda _, record: copy_tick(record, self.site, self._schemas)  # noqa: E731
+            decide = lambda _, record: self._clock.copy(record, self._schemas)  # noqa: E731
         else:
             decide = self._identify
         poison = partial(self._poison, stage)
@@ -157,6 +159,8 @@ class Partitions:
             await running.loop.writer.open()
             if running.stage is not None:
                 await self._recover(stage, number, running)
+            elif stage == CLOCK:
+                await self._recall_the_last_tick()
             running.live.set()
             if stage == CLOCK and number == 0 and self.site.clock == "live":
                 async with asyncio.TaskGroup() as tasks:
@@ -168,6 +172,24 @@ class Partitions:
             raise
         except BaseException as error:  # whatever it is, a loop that ended must end the worker
             self._on_broken(error)
+
+    async def _recall_the_last_tick(self) -> None:
+        while True:
+            try:
+                self._clock.last = await asyncio.to_thread(self._with_consumer, last_tick)
+            except (BrokerQuietError, KafkaException, RegistryAway) as error:
+                log.warning("the clock looks for the last tick again: %s", type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def _with_consumer(self, read: Callable[[Site, Consumer, SchemaCache], T]) -> T:
+        """What a plain consumer reads; it is closed after."""
+        consumer = plain_consumer(self._settings, self.site.user("bus"), topics.consumer_group(self.site.name))
+        try:
+            return read(self.site, consumer, self._schemas)
+        finally:
+            consumer.close()
 
     async def _recover(self, stage: str, number: int, running: Running) -> None:
         """Recall, refold, reconcile; again from the beginning where broker or registry went away meanwhile."""
@@ -189,17 +211,13 @@ class Partitions:
         assert isinstance(running.loop.decide, _Fold)  # noqa: S101
         running.loop.decide.position = recovered.position
 
-    def _read_back(self, stage: str, number: int, running: Running) -> Any:
-        consumer = plain_consumer(self._settings, self.site.user("bus"), topics.consumer_group(self.site.name))
-        try:
-            assert running.stage is not None  # noqa: S101
-            return recover(running.stage, stage, number, self.site, consumer, self._schemas, running.progress)
-        finally:
-            consumer.close()
+    def _read_back(self, stage: str, number: int, running: Running) -> Recovered:
+        assert running.stage is not None  # noqa: S101
+        return self._with_consumer(partial(recover, running.stage, stage, number, running.progress))
 
     async def _tick(self, loop: PartitionLoop) -> None:
         while True:
-            await loop.write(tick(self.site, wall_clock()))
+            await loop.write(self._clock.advance(wall_clock()))
             await asyncio.sleep(TICK_EVERY_S)
 
     # -- deciding ------------------------------------------------------------------------------------------------

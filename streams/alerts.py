@@ -23,7 +23,7 @@ from streams.records import Out
 ALERT_NAMESPACE: Final = uuid.UUID("a1e27000-5a11-5e07-8a11-000000000001")
 """Namespace of alert ids (UUIDv5)."""
 WITHDRAWN_DIGEST: Final = digest({"state": "WITHDRAWN"})
-ALWAYS: Final = frozenset({"Joined", "Purged", "EventWithdrawn"})
+ALWAYS: Final = frozenset({"Joined", "Purged", "Replaced", "EventWithdrawn"})
 """Changes that concern every correlation: identities were joined, or something known counts no more."""
 
 P = TypeVar("P")
@@ -136,6 +136,7 @@ class AlertBook(Generic[P, F]):
     def reconcile(self, picture: P, focuses: Iterable[F], now: int, position: int) -> list[Out]:
         """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more.
 
+        `position` is the first offset that is not folded; the cause of what is found is the record before it.
         A mass change is grouped: every record of one rule's new version, or of one recovery, carries the same group.
         """
         derived: dict[str, tuple[Correlation[P, F], Situation]] = {}
@@ -160,9 +161,9 @@ class AlertBook(Generic[P, F]):
         version = next((c.version for c in self._correlations if c.name == rule), None)
         if recorded is not None and recorded.rule_version != version:
             group = f"{rule}: version {version}" if version is not None else f"{rule}: no longer in force"
-            return Cause(CauseKind.RULE_CHANGED, self._stage, self._partition, position), group
+            return Cause(CauseKind.RULE_CHANGED, self._stage, self._partition, position - 1), group
         group = f"{rule}: found on recovery of {self._stage}-{self._partition} at {position}"
-        return Cause(CauseKind.RECONCILED, self._stage, self._partition, position), group
+        return Cause(CauseKind.RECONCILED, self._stage, self._partition, position - 1), group
 
     # -- live ------------------------------------------------------------------------------------------------------
 

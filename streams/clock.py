@@ -44,12 +44,32 @@ def tick(site: Site, now: int) -> list[Out]:
     ]
 
 
-def copy_tick(record: Record, site: Site, schemas: Mapping[int, WriterSchema]) -> list[Out]:
-    """What a record of the clock topic puts on the facts topics: a history site's tick; on a live site nothing.
+class Clock:
+    """A site's one clock, which never goes back.
 
-    Raises DecodeError.
+    The stages would take no notice of an earlier tick; but compaction keeps the last of a key, and whoever recovered
+    from it would live in the past. So where the wall clock was set back, or an import begins again, there is no tick
+    until time has gone on.
     """
-    if site.clock == "live":
-        return []
-    _, value = decode(record.value or b"", schemas, "Tick")
-    return tick(site, int(value["time"]))
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.last = 0
+        """The last tick, microseconds; to be recalled before the clock runs."""
+
+    def advance(self, time: int) -> list[Out]:
+        """The records that make it so late, if it is not as late already."""
+        if time <= self.last:
+            return []
+        self.last = time
+        return tick(self._site, time)
+
+    def copy(self, record: Record, schemas: Mapping[int, WriterSchema]) -> list[Out]:
+        """What a record of the clock topic puts on the facts topics: a history site's tick; on a live site nothing.
+
+        Raises DecodeError.
+        """
+        if self._site.clock == "live":
+            return []
+        _, value = decode(record.value or b"", schemas, "Tick")
+        return self.advance(int(value["time"]))

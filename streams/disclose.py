@@ -236,7 +236,7 @@ class DiscloseStage:
 
     def reconcile(self, position: int) -> list[Out]:
         """Tell whoever lacks an alert, and withdraw what may not, or need not, be known any more."""
-        cause = Cause(CauseKind.RECONCILED, DISCLOSE, self._partition, position)
+        cause = Cause(CauseKind.RECONCILED, DISCLOSE, self._partition, position - 1)
         outs = [out for known_as in sorted(self._alerts) for out in self._tell(self._alerts[known_as], cause, None)]
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:

@@ -2,12 +2,16 @@
 
 The key of a record on a facts topic says what it is:
 
-- `<person>/<agency>/<event>/<role>`: a fact about one person;
-- `<person>/<agency>/<event>/same-as`: this person is the same as the one in the header `same-as`;
-- `~everyone/<agency>/<event>`: a fact about no one person, such as street violence; on every partition;
+- `<person>/<agency>/<event>/<role>/<variant>`: a fact about one person;
+- `<person>/<agency>/<event>/same-as/<variant>`: this person is the same as the one in the header `same-as`;
+- `~everyone/<agency>/<event>/<variant>`: a fact about no one person, such as street violence; on every partition;
 - `~withdrawn/<agency>/<event>`: the agency takes its event back; on every partition, so that no order of arrival
   matters, and no one need know whom the event was about;
+- `~joined/<person>`: the person is joined to another one than before, named in the header `to`; on every partition,
+  since that person's facts may be on any;
 - `~tick`: time.
+
+A variant is a digest of the event's bytes: compaction must not choose between two contents of one event id.
 
 What the pictures need without decoding is in the headers: type, time, where it came from, how the person was known.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -27,6 +32,9 @@ TICK_KEY: Final = b"~tick"
 SAME_AS: Final = "same-as"
 _EVERYONE: Final = "~everyone"
 _WITHDRAWN: Final = "~withdrawn"
+_JOINED: Final = "~joined"
+SUBJECT: Final = "subject"
+"""Role of the person whom an event is about. Others in it are named there; nothing is known *of them* by it."""
 
 PERSON_NAMESPACE: Final = uuid.UUID("6f1f5f0e-6f0f-5a55-9a11-5a11790a7000")
 """Namespace of person ids (UUIDv5)."""
@@ -42,6 +50,7 @@ class KeyKind(StrEnum):
     SAME_AS = "SAME_AS"
     EVERYONE = "EVERYONE"
     WITHDRAWN = "WITHDRAWN"
+    JOINED = "JOINED"
     TICK = "TICK"
 
 
@@ -54,6 +63,7 @@ class FactKey:
     agency: str = ""
     event_id: str = ""
     role: str = ""
+    variant: str = ""
 
     def encoded(self) -> bytes:
         """As bytes on the topic."""
@@ -61,11 +71,13 @@ class FactKey:
             case KeyKind.TICK:
                 return TICK_KEY
             case KeyKind.EVERYONE:
-                return f"{_EVERYONE}/{self.agency}/{self.event_id}".encode()
+                return f"{_EVERYONE}/{self.agency}/{self.event_id}/{self.variant}".encode()
             case KeyKind.WITHDRAWN:
                 return f"{_WITHDRAWN}/{self.agency}/{self.event_id}".encode()
+            case KeyKind.JOINED:
+                return f"{_JOINED}/{self.person}".encode()
             case _:
-                return f"{self.person}/{self.agency}/{self.event_id}/{self.role}".encode()
+                return f"{self.person}/{self.agency}/{self.event_id}/{self.role}/{self.variant}".encode()
 
 
 def parse_key(key: bytes) -> FactKey:
@@ -74,13 +86,15 @@ def parse_key(key: bytes) -> FactKey:
         return FactKey(KeyKind.TICK)
     parts = key.decode("utf-8").split("/")
     match parts:
-        case ["~everyone", agency, event_id]:
-            return FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id)
+        case ["~everyone", agency, event_id, variant]:
+            return FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id, variant=variant)
         case ["~withdrawn", agency, event_id]:
             return FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event_id)
-        case [person, agency, event_id, role]:
+        case ["~joined", person]:
+            return FactKey(KeyKind.JOINED, person)
+        case [person, agency, event_id, role, variant]:
             kind = KeyKind.SAME_AS if role == SAME_AS else KeyKind.PERSON
-            return FactKey(kind, person, agency, event_id, role)
+            return FactKey(kind, person, agency, event_id, role, variant)
         case _:
             raise ValueError("a key that no stage writes")
 
@@ -99,8 +113,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """The event that joined two identities, and when it ceases to count: what was derived by it goes with it."""
+    """What joined a person to another: the event, and when it ceases to count. What was derived by it goes with it."""
 
+    of: str
+    """The person that it joined to another."""
     agency: str
     event_id: str
     purge_by: int | None
@@ -160,23 +176,25 @@ class Fact:
         if self.same_as is not None:
             pairs.append((SAME_AS, self.same_as))
         if self.joined_by:
-            pairs.append(("joined-by", ";".join(f"{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in self.joined_by)))
+            ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in self.joined_by)
+            pairs.append(("joined-by", ";".join(ways)))
             pairs.append(("origin", self.origin))
         if self.purge_by is not None:
             pairs.append(("purge-by", str(self.purge_by)))
         return tuple((name, value.encode()) for name, value in pairs)
 
-    def digest(self) -> bytes:
-        """Digest of the content: where one key comes with two contents, the smallest digest wins everywhere."""
-        return hashlib.sha256(self.raw).digest()
+    @property
+    def hops(self) -> Iterator[tuple[Joining, str]]:
+        """Each step of the way that the fact was forwarded here, and to whom it led."""
+        reached = (*(joining.of for joining in self.joined_by[1:]), self.key.person)
+        return zip(self.joined_by, reached, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One key came with two contents: the one with the smaller digest stands, everywhere and in any order."""
+    """One event id came with two contents: the one with the smaller digest stands, everywhere and in any order."""
 
     stands: Fact
-    """Has to be the last of its key on the log: compaction keeps the last."""
     falls: Fact
     """Becomes a dead letter."""
 
@@ -204,7 +222,7 @@ def read_fact(key: FactKey, record: Record) -> Fact:
 
 def _joinings(text: str) -> tuple[Joining, ...]:
     parts = (item.split("/") for item in text.split(";") if item)
-    return tuple(Joining(agency, event_id, int(purge) if purge else None) for agency, event_id, purge in parts)
+    return tuple(Joining(of, agency, event_id, int(purge) if purge else None) for of, agency, event_id, purge in parts)
 
 
 _strings: dict[str, str] = {}
@@ -213,6 +231,11 @@ _strings: dict[str, str] = {}
 def _known(text: str) -> str:
     """One object for each of the few strings that millions of facts share."""
     return _strings.setdefault(text, text)
+
+
+def variant_of(raw: bytes) -> str:
+    """What tells the contents of one event id apart: 48 bits of SHA-256 of the bytes."""
+    return hashlib.sha256(raw).hexdigest()[:12]
 
 
 def person_id(kind: str, issuer: str, value: str) -> str:

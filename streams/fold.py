@@ -16,11 +16,11 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas import topics
-from schemas.codec import DecodeError
+from schemas.codec import DecodeError, decode
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.facts import partition_of
+from streams.facts import TICK_KEY, partition_of
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON, Stage
 
@@ -28,6 +28,8 @@ CONSUME: Final = 2_000
 """Records taken from the consumer at a time."""
 CONSUME_S: Final = 0.02
 """Seconds that one consume() gathers: it waits for all the records it was asked for, not for the first."""
+TAIL: Final = 64
+"""Offsets from the end of a partition in which its last record is looked for first: transactions' markers take some."""
 QUIET_S: Final = 30.0
 """Seconds without a record or an end after which the broker counts as gone."""
 
@@ -71,13 +73,13 @@ def plain_consumer(settings: Settings, user: str, group: str) -> Consumer:
 
 
 def read_back(
-    consumer: Consumer, parts: Iterable[tuple[str, int]], stop_at: int | None = None
+    consumer: Consumer, parts: Iterable[tuple[str, int]], stop_at: int | None = None, start_at: int = OFFSET_BEGINNING
 ) -> Iterator[tuple[str, LoggedRecord]]:
-    """Every record of these partitions from the beginning, to the end that was there when it was reached.
+    """Every record of these partitions from the beginning, or `start_at`, to the end that was there when reached.
 
     `stop_at` ends a partition before that offset. Raises BrokerQuietError, KafkaException.
     """
-    wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in parts]
+    wanted = [TopicPartition(topic, partition, start_at) for topic, partition in parts]
     open_parts = {(part.topic, part.partition) for part in wanted}
     consumer.assign(wanted)
     heard = time.monotonic()
@@ -105,8 +107,28 @@ def read_back(
     consumer.unassign()
 
 
+def last_tick(site: Site, consumer: Consumer, schemas: SchemaCache) -> int:
+    """The last tick of a site, microseconds; 0 before the first. Blocks. For the clock's owner, once it is alone.
+
+    It reads the end of the region's facts: one partition, on which every tick is.
+    """
+    part = TopicPartition(topics.region_facts(site.name), 0)
+    first, end = consumer.get_watermark_offsets(part, timeout=QUIET_S)
+    back = TAIL
+    while True:
+        start = max(first, end - back)
+        last = 0
+        for _, record in read_back(consumer, [(part.topic, part.partition)], start_at=start):
+            if record.key == TICK_KEY and record.value is not None:
+                schemas.ensure([record.value])
+                last = max(last, int(decode(record.value, schemas, "Tick")[1]["time"]))
+        if last or start == first:
+            return last
+        back *= 100
+
+
 def recover(
-    stage: Stage, name: str, partition: int, site: Site, consumer: Consumer, schemas: SchemaCache, progress: Progress
+    stage: Stage, name: str, partition: int, progress: Progress, site: Site, consumer: Consumer, schemas: SchemaCache
 ) -> Recovered:
     """Recover one stage of one partition from the logs. Blocks; to be run off the event loop.
 

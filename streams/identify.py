@@ -27,11 +27,12 @@ from schemas.events import (
     IdKind,
     PersonId,
     PersonRef,
+    Role,
     StreetViolenceReported,
     Verification,
 )
 from schemas.site import Agency, Site
-from streams.facts import SAME_AS, Fact, FactKey, KeyKind, partition_of, person_id
+from streams.facts import SAME_AS, Fact, FactKey, KeyKind, partition_of, person_id, variant_of
 from streams.records import Out, Record
 
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
@@ -48,6 +49,8 @@ class Refusal(StrEnum):
     FUTURE = "FUTURE"
     EXPIRED = "EXPIRED"
     NO_PERSON = "NO_PERSON"
+    NOT_ONE_SUBJECT = "NOT_ONE_SUBJECT"
+    ONE_NUMBER_TWICE = "ONE_NUMBER_TWICE"
     NO_GROUPS = "NO_GROUPS"
 
 
@@ -105,16 +108,37 @@ def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLette
             Refusal.FUTURE.value,
             "head.time is in the future: check the publisher's clock and time zone, then publish again",
         )
-    if head.handling.purge_by is not None and head.handling.purge_by <= wall_now and site.clock == "live":
+    purge_by = None if isinstance(event, EventWithdrawn) else head.handling.purge_by
+    if purge_by is not None and purge_by <= wall_now and site.clock == "live":
         return DeadLetter(Refusal.EXPIRED.value, "head.handling.purge_by has passed")
+    return _refuse_persons(event, source.agency.id) or _refuse_content(event, source, site)
+
+
+def _refuse_persons(event: Event, agency: str) -> DeadLetter | None:
+    persons = event.head.persons
+    numbers = [found for ref in persons for found in identifiers(ref, agency)]
+    if len(numbers) > len(set(numbers)):
+        return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
+    if isinstance(event, EventWithdrawn | StreetViolenceReported):
+        return None
+    if not persons:
+        return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
+    if sum(ref.role is Role.SUBJECT for ref in persons) != 1:
+        return DeadLetter(Refusal.NOT_ONE_SUBJECT.value, "head.persons: one, and only one, must be the SUBJECT")
+    return None
+
+
+def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | None:
     if isinstance(event, CustodyEvent):
         return _refuse_custody(event, source, site)
-    if isinstance(event, StreetViolenceReported):
-        if len({group_key(group) for group in event.groups}) < 2 and not head.persons:  # noqa: PLR2004
-            return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
-    elif not head.persons and not isinstance(event, EventWithdrawn):
-        return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
+    if isinstance(event, StreetViolenceReported) and not event.head.persons and not _at_odds(event):
+        return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
     return None
+
+
+def _at_odds(event: StreetViolenceReported) -> bool:
+    """Whether it names two groups."""
+    return len({group_key(group) for group in event.groups}) > 1
 
 
 def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLetter | None:
@@ -125,8 +149,6 @@ def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLett
         return DeadLetter(Refusal.FOREIGN_FACILITY.value, f"facility {facility.id} is not run by {source.agency.id}")
     if isinstance(event, HousingAssigned) and facility.units and event.unit not in {u.id for u in facility.units}:
         return DeadLetter(Refusal.UNKNOWN_UNIT.value, f"unit is not one of {facility.id}; add it to site.toml")
-    if not event.head.persons:
-        return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
     return None
 
 
@@ -175,7 +197,7 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
 
 
 def _facts(event: Event, raw: bytes, source: Source, site: Site) -> list[Out]:
-    agency = source.agency.id
+    agency, variant = source.agency.id, variant_of(raw)
     if isinstance(event, EventWithdrawn):
         key = FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event.target_event_id)
         return _to_everyone(_fact(event, key, raw, source, "", None), site)
@@ -184,15 +206,15 @@ def _facts(event: Event, raw: bytes, source: Source, site: Site) -> list[Out]:
         return []
     records: list[Out] = []
     if isinstance(event, StreetViolenceReported):
-        key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event.head.event_id)
+        key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event.head.event_id, variant=variant)
         records += _to_everyone(_fact(event, key, raw, source, "", None), site)
     for ref in event.head.persons:
         strongest, *weaker = identifiers(ref, agency)
         role = ref.role.value.lower()
-        key = FactKey(KeyKind.PERSON, strongest.person, agency, event.head.event_id, role)
+        key = FactKey(KeyKind.PERSON, strongest.person, agency, event.head.event_id, role, variant)
         records.append(to_person(_fact(event, key, raw, source, strongest.label, None), site))
         for other in weaker:
-            key = FactKey(KeyKind.SAME_AS, other.person, agency, event.head.event_id, SAME_AS)
+            key = FactKey(KeyKind.SAME_AS, other.person, agency, event.head.event_id, SAME_AS, variant)
             records.append(to_person(_fact(event, key, raw, source, other.label, strongest.node), site))
     return records
 

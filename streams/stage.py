@@ -17,7 +17,7 @@ from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Conflict, Fact, KeyKind, partition_of
+from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, partition_of
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
 from streams.pictures.person import PersonPicture, Stay
@@ -68,6 +68,8 @@ class PersonStage:
         self._placed: dict[str, dict[str, tuple[int, str, bool]]] = {}
         """By person and facility: revision, digest, in custody; as recorded on the facility facts."""
         self._last_placed = -1
+        self._joined: dict[str, str] = {}
+        """By person: to whom it was joined when last looked at."""
 
     @property
     def tick(self) -> int:
@@ -102,7 +104,7 @@ class PersonStage:
 
     def reconcile(self, position: int) -> list[Out]:
         """Raise, withdraw, place and forward what the records lack."""
-        cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position)
+        cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position - 1)
         persons = sorted(self.picture.persons())
         outs = [out for person in sorted({*persons, *self._placed}) for out in self._place(person, cause)]
         for person in persons:
@@ -142,8 +144,12 @@ class PersonStage:
             self.book.schedule(time, person, self.picture.now)
 
     def _forward(self, person: str) -> list[Out]:
-        """Move misplaced facts: the new record and the tombstone of the old, in one transaction."""
-        return [
+        """Move misplaced facts: the new record and the tombstone of the old, in one transaction.
+
+        Where the person is joined to another than before, every partition is told first: facts that went the old way
+        may be on any, and come back.
+        """
+        return self._announce(person) + [
             out
             for here, there in self.picture.misplaced(person)
             for out in (
@@ -151,6 +157,18 @@ class PersonStage:
                 Out(topics.person_facts(self._site.name), self._partition, here.key.encoded(), None, None),
             )
         ]
+
+    def _announce(self, person: str) -> list[Out]:
+        joined = self.picture.joined_to(person)
+        before = self._joined.get(person) or self.picture.announced.get(person)
+        if joined is None:
+            return []
+        self._joined[person] = joined[0]
+        if before is None or before == joined[0]:
+            return []
+        topic, key = topics.person_facts(self._site.name), FactKey(KeyKind.JOINED, person).encoded()
+        headers = (("to", joined[0].encode()),)
+        return [Out(topic, number, key, None, b"", headers) for number in range(self._site.partitions)]
 
     def _place(self, person: str, cause: Cause) -> list[Out]:
         """The records that bring the facility facts up to date about one person."""
@@ -227,27 +245,23 @@ def _provenance(fact: Fact) -> dict[str, Any]:
 
 
 def _settled(conflict: Conflict | None, topic: str, partition: int, site: Site) -> list[Out]:
-    """One key came with two contents: the one that stands once more, the other as a dead letter of its agency.
+    """One event id came with two contents: the one that does not stand becomes a dead letter of its agency.
 
     What everybody is told is conflicted in every partition; it is set aside once.
     """
-    if conflict is None:
+    if conflict is None or conflict.falls.key.agency not in site.agency_by_id:
         return []
-    stands, falls = conflict.stands, conflict.falls
-    outs = [Out(topic, partition, stands.key.encoded(), None, stands.raw, stands.headers())]
-    everyone = stands.key.kind is KeyKind.EVERYONE
-    if falls.key.agency in site.agency_by_id and (
-        not everyone or (topic, partition) == (topics.person_facts(site.name), 0)
-    ):
-        reason = {
-            "reason": "CONFLICT",
-            "detail": "another event came with the same event_id and other content; that one stands",
-            "topic": falls.topic,
-        }
-        key = f"{falls.topic}/{falls.key.event_id}".encode()
-        headers = tuple((name, value.encode()) for name, value in reason.items())
-        outs.append(Out(topics.dead_letters(site.name, falls.key.agency), 0, key, None, falls.raw, headers))
-    return outs
+    falls = conflict.falls
+    if falls.key.kind is KeyKind.EVERYONE and (topic, partition) != (topics.person_facts(site.name), 0):
+        return []
+    reason = {
+        "reason": "CONFLICT",
+        "detail": "another event came with the same event_id and other content; that one stands",
+        "topic": falls.topic,
+    }
+    key = f"{falls.topic}/{falls.key.event_id}".encode()
+    headers = tuple((name, value.encode()) for name, value in reason.items())
+    return [Out(topics.dead_letters(site.name, falls.key.agency), 0, key, None, falls.raw, headers)]
 
 
 class FacilityStage:

@@ -47,11 +47,15 @@ def event_id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
-def ids(person: str, sid: str | None = None, verified: str = "FINGERPRINT") -> list[dict[str, str]]:
-    """A person's identifiers: the agency's own number, and a state identification number where one is given."""
+def ids(
+    person: str, sid: str | None = None, verified: str = "FINGERPRINT", ucn: str | None = None
+) -> list[dict[str, str]]:
+    """A person's identifiers: the agency's own number, and state and federal numbers where they are given."""
     numbers = [{"kind": "LOCAL", "value": person, "issuer": "jms", "verified": "SYSTEM"}] if person else []
     if sid is not None:
         numbers.append({"kind": "SID", "value": sid, "issuer": "NY", "verified": verified})
+    if ucn is not None:
+        numbers.append({"kind": "UCN", "value": ucn, "issuer": "US", "verified": verified})
     return numbers
 
 
@@ -62,6 +66,7 @@ def event(
     day: float = 0,
     name: str | None = None,
     sid: str | None = None,
+    ucn: str | None = None,
     verified: str = "FINGERPRINT",
     agency: str | None = None,
     purge_day: float | None = None,
@@ -71,7 +76,7 @@ def event(
     agency = agency or (POLICE if kind in {"AffiliationReported", "StreetViolenceReported"} else JAIL)
     if kind in CUSTODY:
         fields = {"facility": MAIN, "booking_number": f"B-{person}", **fields}
-    person_ids = ids(person or "", sid, verified)
+    person_ids = ids(person or "", sid, verified, ucn)
     shape = {**_DEFAULTS[kind], **fields}
     head = {
         "event_id": event_id(name or f"{kind}/{person}/{day}/{sorted(shape.items())}"),

@@ -64,7 +64,7 @@ def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
     if classified is None or classified.event.level not in REVIEWED_LEVELS:
         return set()
     since = classified.fact.time
-    affiliations = _validated(picture, person)
+    affiliations = _validated(picture, person, stay.facility)
     infractions = [
         told
         for told in picture.told(person, DisciplinaryRecorded)
@@ -94,11 +94,12 @@ def _last_classification(picture: PersonPicture, person: str, stay: Stay) -> Tol
     return told[-1] if told else None
 
 
-def _validated(picture: PersonPicture, person: str) -> list[Told[AffiliationValidated]]:
+def _validated(picture: PersonPicture, person: str, facility: str) -> list[Told[AffiliationValidated]]:
     """The facility's own standing validations: the latest for each group, unless it ended there."""
     latest: dict[str | None, Told[AffiliationValidated]] = {}
     for told in picture.told(person, AffiliationValidated):
-        latest[told.event.group and group_key(told.event.group)] = told
+        if told.event.facility == facility:
+            latest[told.event.group and group_key(told.event.group)] = told
     return [told for told in latest.values() if told.event.status in VALIDATED]
 
 

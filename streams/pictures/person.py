@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from schemas.codec import WriterSchema, decode, decode_event
@@ -24,15 +25,19 @@ from schemas.events import (
     HousingAssigned,
     NoLongerListed,
 )
-from streams.facts import Conflict, EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
+from streams.facts import SUBJECT, Conflict, EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.street import Street
-from streams.records import Record
+from streams.pictures.variants import Variants, with_variant, without_variant
+from streams.records import Record, header
 
 FactId = tuple[str, str, str]
 """Agency, event id, role: a fact among those of its person."""
 AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReported"})
 END_TYPES: Final = frozenset({"CustodyEnded", "NoLongerListed"})
+JOINED: Final = "Joined"
+REPLACED: Final = "Replaced"
+"""Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
 E_ = TypeVar("E_", bound=Event)
 
 
@@ -92,11 +97,15 @@ class PersonPicture:
         self.now = 0
         """Microseconds: the last tick."""
         self.street = Street(self.decode)
-        self._facts: defaultdict[str, dict[FactId, Fact]] = defaultdict(dict)
-        self._joins: defaultdict[str, dict[FactId, Fact]] = defaultdict(dict)
+        self._facts: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
+        self._joins: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
         self._persons_of: defaultdict[EventKey, set[str]] = defaultdict(set)
         self._withdrawn: set[EventKey] = set()
         self._by_group: defaultdict[str, set[str]] = defaultdict(set)
+        self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        """By person joined to another: those who have, or had, facts that came through that one."""
+        self.announced: dict[str, str] = {}
+        """By person that was joined anew: to whom it is joined now, by its owner's word."""
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -110,6 +119,8 @@ class PersonPicture:
             return self._tick(record)
         if key.kind is KeyKind.WITHDRAWN:
             return self._withdraw(key)
+        if key.kind is KeyKind.JOINED:
+            return self._join_anew(key, record)
         if record.value is None:
             return self._forget(key)
         fact = read_fact(key, record)
@@ -135,6 +146,11 @@ class PersonPicture:
             return NOTHING
         return Change(persons, groups, "EventWithdrawn", key.event_id)
 
+    def _join_anew(self, key: FactKey, record: Record) -> Change:
+        """Its owner says whom a person is joined to now: facts that came by the way to another go back."""
+        self.announced[key.person] = header(record.headers, "to") or ""
+        return Change(frozenset(self._holders.get(key.person, ())), event_type=JOINED)
+
     def _forget(self, key: FactKey) -> Change:
         """A tombstone: the fact was purged, or forwarded."""
         event_key = (key.agency, key.event_id)
@@ -142,9 +158,15 @@ class PersonPicture:
             groups = self.street.remove(event_key)
             return Change(groups=groups, event_type="Purged", event_id=key.event_id) if groups else NOTHING
         kept = self._joins if key.kind is KeyKind.SAME_AS else self._facts
-        facts = kept.get(key.person, {})
-        if facts.pop((key.agency, key.event_id, key.role), None) is None:
+        facts, fact_id = kept.get(key.person, {}), (key.agency, key.event_id, key.role)
+        known = facts.get(fact_id, ())
+        left = without_variant(known, key.variant)
+        if len(left) == len(known):
             return NOTHING
+        if left:
+            facts[fact_id] = left
+        else:
+            del facts[fact_id]
         if not facts:
             del kept[key.person]
         return Change(frozenset({key.person}), event_type="Purged", event_id=key.event_id)
@@ -162,46 +184,44 @@ class PersonPicture:
     def _tell(self, fact: Fact) -> Change:
         facts = (self._facts if fact.same_as is None else self._joins)[fact.key.person]
         fact_id = (fact.key.agency, fact.key.event_id, fact.key.role)
-        known = facts.get(fact_id)
-        if known is not None:
-            if known.raw == fact.raw:
-                return NOTHING
-            if known.digest() <= fact.digest():
-                return Change(conflict=Conflict(stands=known, falls=fact))
-        facts[fact_id] = fact
+        known = facts.get(fact_id, ())
+        if any(one.key.variant == fact.key.variant and one.joined_by == fact.joined_by for one in known):
+            return NOTHING
+        facts[fact_id], conflict = with_variant(known, fact, self.decode)
         # Not taken back when the fact goes: whom it names is asked again when it matters.
         self._persons_of[fact.event_key].add(fact.key.person)
         for joining in fact.joined_by:
             self._persons_of[joining.event_key].add(fact.key.person)
-        if fact.event_type in AFFILIATION_TYPES and fact.same_as is None:
+            self._holders[joining.of].add(fact.key.person)
+        if fact.event_type in AFFILIATION_TYPES and _is_about_the_person(fact):
             group = getattr(self.decode(fact), "group", None)
             if group is not None:
                 self._by_group[group_key(group)].add(fact.key.person)
         if fact.event_key in self._withdrawn:
             return NOTHING
         person = frozenset({fact.key.person})
-        what = fact.event_type if fact.same_as is None else "Joined"
-        conflict = None if known is None else Conflict(stands=fact, falls=known)
+        # What stands in another's place concerns whatever that one concerned.
+        what = REPLACED if known else JOINED if fact.same_as is not None else fact.event_type
         return Change(person, frozenset(), what, fact.key.event_id, conflict=conflict)
 
     # -- identity --------------------------------------------------------------------------------------------------
 
     def joined_to(self, person: str) -> tuple[str, Joining] | None:
         """The person to whom this one's facts are forwarded, and what joined them; None for nobody."""
-        links = [fact for fact in self._joins.get(person, {}).values() if self._stands(fact)]
+        links = [variants[0] for variants in self._joins.get(person, {}).values() if self._stands(variants[0])]
         if not links:
             return None
         link = min(links, key=lambda fact: (fact.same_as or "", fact.event_key))
-        return (link.same_as or "").partition("/")[2], Joining(*link.event_key, link.purge_by)
+        return (link.same_as or "").partition("/")[2], Joining(person, *link.event_key, link.purge_by)
 
     def misplaced(self, person: str) -> Iterator[tuple[Fact, Fact]]:
         """Facts that belong to another person: (the fact as it is here, the fact as it is to be there).
 
-        Those of a person joined to another go to that one; those that came by a join which was withdrawn go back to
-        the person they were first addressed to.
+        Those of a person joined to another go to that one; those that came by a join which was withdrawn, or which
+        leads to another by now, go back to the person they were first addressed to.
         """
         joined = self.joined_to(person)
-        for fact in list(self._facts.get(person, {}).values()):
+        for fact in list(chain.from_iterable(self._facts.get(person, {}).values())):
             if not self._joinings_stand(fact):
                 key = replace(fact.key, person=fact.origin)
                 yield fact, replace(fact, key=key, joined_by=())
@@ -232,18 +252,22 @@ class PersonPicture:
 
     def _joinings_stand(self, fact: Fact) -> bool:
         return all(
-            j.event_key not in self._withdrawn and (j.purge_by is None or self.now < j.purge_by) for j in fact.joined_by
+            hop.event_key not in self._withdrawn
+            and (hop.purge_by is None or self.now < hop.purge_by)
+            and self.announced.get(hop.of, to) == to
+            for hop, to in fact.hops
         )
 
     def purge_times(self, person: str) -> Iterable[int]:
         """When facts of a person, or what joined them, cease to count, microseconds."""
-        facts = (*self._facts.get(person, {}).values(), *self._joins.get(person, {}).values())
+        facts = chain.from_iterable((*self._facts.get(person, {}).values(), *self._joins.get(person, {}).values()))
         times = (t for fact in facts for t in (fact.purge_by, *(j.purge_by for j in fact.joined_by)))
         return (time for time in times if time is not None)
 
     def told(self, person: str, *types: type[E_]) -> list[Told[E_]]:
-        """The standing facts of a person that are of these types, in order of event time.
+        """The standing facts of a person that are of these types and about this person, in order of event time.
 
+        Who is a victim, an associate or another party in an event is neither booked, nor housed, nor a member by it.
         Nothing for a person who is joined to another: the other has the facts.
         """
         facts = self._facts.get(person)
@@ -251,7 +275,7 @@ class PersonPicture:
             return []
         names = {t.__name__ for t in types}
         wanted = sorted(
-            (f for f in facts.values() if f.event_type in names and self._stands(f)),
+            (f for f, *_ in facts.values() if f.event_type in names and _is_about_the_person(f) and self._stands(f)),
             key=lambda fact: fact.order,
         )
         return [Told(fact, event) for fact in wanted if isinstance(event := self.decode(fact), types)]
@@ -285,12 +309,16 @@ class PersonPicture:
         """
         facts = [
             fact
-            for fact in self._facts.get(person, {}).values()
-            if fact.event_type in event_types and self._stands(fact)
+            for fact, *_ in self._facts.get(person, {}).values()
+            if fact.event_type in event_types and _is_about_the_person(fact) and self._stands(fact)
         ]
         ways = sorted({fact.via for fact in facts})
         joined = any(fact.joined_by for fact in facts)
         return " and ".join(ways) + (", joined by a number verified by fingerprint" if joined else "")
+
+
+def _is_about_the_person(fact: Fact) -> bool:
+    return fact.key.role == SUBJECT
 
 
 def _open_stay(facility: str, number: str, told: list[Told[CustodyEvent]]) -> Stay | None:

@@ -14,6 +14,7 @@ from typing import Final
 from schemas.events import Event, StreetViolenceReported
 from streams.facts import Conflict, EventKey, Fact
 from streams.identify import group_key
+from streams.pictures.variants import Variants, with_variant
 
 DAY: Final = 86_400_000_000
 """A day in microseconds."""
@@ -63,28 +64,32 @@ class Street:
 
     def __init__(self, decode: Callable[[Fact], Event]) -> None:
         self._decode = decode
+        self._facts: dict[EventKey, Variants] = {}
         self._violence: dict[EventKey, Violence] = {}
         self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
 
     def add(self, fact: Fact) -> tuple[bool, Conflict | None]:
         """Fold a fact: (whether anything changed, the conflict where one key came with two contents)."""
-        known = self._violence.get(fact.event_key)
-        if known is not None:
-            if known.fact.raw == fact.raw:
-                return False, None
-            if known.fact.digest() <= fact.digest():
-                return False, Conflict(stands=known.fact, falls=fact)
-            self.remove(fact.event_key)
         event = self._decode(fact)
         if not isinstance(event, StreetViolenceReported):
             return False, None
+        known = self._facts.get(fact.event_key, ())
+        if any(one.key.variant == fact.key.variant for one in known):
+            return False, None
+        variants, conflict = with_variant(known, fact, self._decode)
+        if variants[0] is fact:
+            self.remove(fact.event_key)
+        self._facts[fact.event_key] = variants
+        if variants[0] is not fact:
+            return False, conflict
         self._violence[fact.event_key] = Violence(fact, event)
         for group in event.groups:
             self._by_group[group_key(group)].add(fact.event_key)
-        return True, None if known is None else Conflict(stands=fact, falls=known.fact)
+        return True, conflict
 
     def remove(self, key: EventKey) -> frozenset[str]:
         """Forget a fact: the groups it spoke of."""
+        self._facts.pop(key, None)
         known = self._violence.pop(key, None)
         if known is None:
             return frozenset()

@@ -21,9 +21,9 @@ days = st.integers(0, 40)
 people = st.sampled_from(PEOPLE)
 
 
-def sids(person: str) -> st.SearchStrategy[str | None]:
-    """Sometimes the event carries the person's fingerprint-verified number as well, sometimes not."""
-    return st.sampled_from([None, f"SID-{person}"])
+def strong(person: str) -> st.SearchStrategy[dict[str, str]]:
+    """Numbers verified by fingerprint that the event carries as well: none, one, another, or a stronger one."""
+    return st.sampled_from([{}, {"sid": f"SID-{person}"}, {"sid": f"SID2-{person}"}, {"ucn": f"UCN-{person}"}])
 
 
 @st.composite
@@ -68,7 +68,7 @@ def an_event(draw: st.DrawFn) -> Event:
     }
     extra = extras.get(kind, {})
     owner = "police" if kind == "AffiliationReported" else "jail"
-    return event(kind, person, day=day, name=f"{owner}-{number}", sid=draw(sids(person)), purge_day=purge, **extra)
+    return event(kind, person, day=day, name=f"{owner}-{number}", purge_day=purge, **draw(strong(person)), **extra)
 
 
 # Random events alone rarely make a situation: most histories begin with a jail in which something can happen.

@@ -13,7 +13,7 @@ from schemas.events import Event, PersonRef, type_name
 from streams.facts import KeyKind, parse_key, partition_of
 from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Source, identifiers, identify
 from streams.records import LoggedRecord, Out
-from tests.county import JAIL, POLICE, SITE, START, event, ids
+from tests.county import DAY, JAIL, POLICE, SITE, START, event, ids
 from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 
@@ -107,6 +107,34 @@ def test_an_event_that_does_not_fit_the_site_is_set_aside_with_the_reason(what: 
     found = taken(what, JAIL)
     assert isinstance(found, DeadLetter)
     assert found.reason == reason
+
+
+def with_persons(what: Event, *persons: tuple[str, list[dict[str, str]]]) -> Event:
+    refs = tuple(PersonRef.model_validate({"role": role, "ids": numbers}) for role, numbers in persons)
+    return wrong(what, head=what.head.model_copy(update={"persons": refs}))
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (with_persons(HOUSING, ("VICTIM", ids("ada"))), "NOT_ONE_SUBJECT"),
+        (with_persons(HOUSING, ("SUBJECT", ids("ada")), ("SUBJECT", ids("bo"))), "NOT_ONE_SUBJECT"),
+        (
+            with_persons(HOUSING, ("SUBJECT", ids("ada", "S1")), ("OTHER_PARTY", ids("ada", "S2"))),
+            "ONE_NUMBER_TWICE",
+        ),
+    ],
+    ids=["nobody is the subject", "two are", "one number is two persons"],
+)
+def test_an_event_says_whom_it_is_about_and_gives_nobody_anothers_number(what: Event, reason: str) -> None:
+    found = taken(what, JAIL)
+    assert isinstance(found, DeadLetter)
+    assert found.reason == reason
+
+
+def test_a_withdrawal_counts_after_its_own_purge_date_too() -> None:
+    withdrawal = event("EventWithdrawn", agency=JAIL, day=1, purge_day=2, target_event_id=HOUSING.head.event_id)
+    assert isinstance(taken(withdrawal, JAIL, now=START + 3 * DAY), Facts)
 
 
 def test_violence_with_neither_two_groups_nor_a_person_leads_to_nothing() -> None:

@@ -45,7 +45,7 @@ def test_the_other_becomes_one_dead_letter_of_its_agency(contents: list[Event]) 
     assert [header(letter.headers, "reason") for letter in letters] == ["CONFLICT"]
 
 
-def test_the_one_that_stands_is_the_last_on_the_log_so_that_compaction_keeps_it() -> None:
+def test_compaction_does_not_choose_between_them() -> None:
     expected = digests(told(INFRACTIONS))
     for order in itertools.permutations(INFRACTIONS):
         bus = told(list(order))

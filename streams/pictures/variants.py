@@ -1,0 +1,43 @@
+"""Variants: what came under one event id for one person and role. One content, or by an agency's mistake several. Pure.
+
+All are kept, since where they meet may change with what is known of identities; one of them stands, everywhere and
+whichever came first: that with the smaller digest of what it says. The digest is of the decoded event, since one and
+the same event may be written with two versions of its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from schemas.codec import digest
+from schemas.events import Event, type_name
+from streams.facts import Conflict, Fact
+
+Variants: TypeAlias = tuple[Fact, ...]
+"""The first stands. Nearly always there is only one."""
+Decode: TypeAlias = Callable[[Fact], Event]
+
+
+def with_variant(variants: Variants, fact: Fact, decode: Decode) -> tuple[Variants, Conflict | None]:
+    """The variants with one more; a conflict where it says something else than the one that stood."""
+    others = tuple(known for known in variants if known.key.variant != fact.key.variant)
+    if not others:
+        return (fact,), None
+    ranked = tuple(sorted((*others, fact), key=lambda one: _rank(one, decode)))
+    stood = others[0]
+    if _rank(stood, decode)[:2] == _rank(fact, decode)[:2]:
+        return ranked, None
+    stands, falls = (fact, stood) if ranked[0] is fact else (stood, fact)
+    return ranked, Conflict(stands=stands, falls=falls)
+
+
+def without_variant(variants: Variants, variant: str) -> Variants:
+    """The variants without one."""
+    return tuple(known for known in variants if known.key.variant != variant)
+
+
+def _rank(fact: Fact, decode: Decode) -> tuple[str, str, str]:
+    event = decode(fact)
+    said = digest([type_name(event), event.model_dump(mode="json")])
+    return said, fact.same_as or "", fact.key.variant
