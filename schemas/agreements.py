@@ -8,7 +8,6 @@ its own.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -52,8 +51,8 @@ class Agreement(BaseModel):
     recipient: Text
     """Agency that may receive it."""
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
-    grants: dict[str, tuple[Text, ...]]
-    """Event type to the fields that may be shown."""
+    grants: dict[str, Annotated[tuple[Text, ...], Field(min_length=1)]]
+    """Event type to the fields that may be shown. One without a field would still tell that there is such an event."""
     valid_from: Moment
     valid_until: Moment | None = None
 
@@ -101,18 +100,3 @@ def first_problem(error: Exception) -> str:
         item = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
     return str(error).splitlines()[0]
-
-
-def granting(
-    agreements: Iterable[Agreement], source: str, recipient: str, kind: str, event_type: str, now: int
-) -> tuple[Agreement, ...]:
-    """The agreements in force under which `recipient` may see something of `source`'s events of this type."""
-    return tuple(
-        agreement
-        for agreement in agreements
-        if agreement.source == source
-        and agreement.recipient == recipient
-        and kind in agreement.kinds
-        and event_type in agreement.grants
-        and agreement.in_force(now)
-    )

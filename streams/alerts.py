@@ -76,6 +76,7 @@ def content(situation: Situation) -> dict[str, Any]:
     """What an alert says, as the fields of its record; without times of its own, revision and cause."""
     return {
         "severity": situation.severity.value,
+        "least_severity": situation.least_severity.value,
         "confidence": situation.confidence.value,
         "facility": situation.facility,
         "unit": situation.unit,
@@ -86,7 +87,6 @@ def content(situation: Situation) -> dict[str, Any]:
                 "booking_number": subject.booking_number,
                 "name": subject.name,
                 "agency": subject.agency,
-                "linked_by": subject.linked_by,
             }
             for subject in situation.subjects
         ],
@@ -96,7 +96,16 @@ def content(situation: Situation) -> dict[str, Any]:
 
 
 def _evidence(item: Evidence) -> dict[str, Any]:
-    return {"text": item.text, "fields": list(item.fields), **asdict(item.source), "person_id": item.person}
+    return {
+        "text": item.text,
+        "fields": list(item.fields),
+        **item.source.record(),
+        "person_id": item.person,
+        "ground": item.ground,
+        "alternative": item.alternative,
+        "severity": item.severity and item.severity.value,
+        "confidence": item.confidence and item.confidence.value,
+    }
 
 
 class AlertBook(Generic[P, F]):
@@ -241,6 +250,7 @@ class AlertBook(Generic[P, F]):
             {
                 **self._frame(known_as, withdrawn, cause, now, group),
                 "severity": "UNKNOWN",
+                "least_severity": "UNKNOWN",
                 "confidence": "UNKNOWN",
                 "facility": None,
                 "unit": None,

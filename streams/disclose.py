@@ -1,8 +1,10 @@
 """Disclose: who may see what of an alert. Pure, default deny; every decision comes with its reason.
 
 An agency sees its own information. Of another's it sees what an agreement in force grants, field by field. The mere
-existence of an alert tells that each agency behind it said something, so an alert is withheld unless every one of
-them has an agreement with the recipient for this kind of alert and this type of event.
+existence of an alert tells that the agencies behind it said something. So a recipient is told only what stands on
+information that it may have: each ground of the situation needs an alternative all of whose sources are covered, by an
+agreement for this kind of alert and this type of event. What is not covered is left out as if it were not there, and
+severity, confidence and persons follow from what is shown. What its publisher marked is the publisher's alone.
 
 Sources of the lines that no agreement can move: health data to care recipients only (42 CFR Part 2; HIPAA, 45 CFR
 164.512(k)(5)); criminal intelligence only where there is a need and a right to know (28 CFR 23.20(e)-(f)).
@@ -10,8 +12,8 @@ Sources of the lines that no agreement can move: health data to care recipients 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from schemas.codec import WriterSchema, decode, digest
 from schemas.events import CARE_EVENTS
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
+from streams.correlations.situation import Confidence, Severity, gravest, surest_of_all
 from streams.facts import TICK_KEY
 from streams.records import Out, Record
 
@@ -46,6 +49,8 @@ class Disclose:
     reason: Reason
     view: dict[str, Any]
     """Fields of AlertDisclosed that hold content."""
+    until: int | None
+    """When it is looked at again, microseconds, where the recipient may know."""
     agreements: tuple[str, ...]
     shown: tuple[str, ...]
     """Fields shown, each as agency/event type/field."""
@@ -77,8 +82,10 @@ class _Grants:
     def own(self, agency: str) -> bool:
         return agency == self.recipient.agency
 
-    def covers(self, agency: str, event_type: str) -> bool:
-        return self.own(agency) or bool(self.agreements(agency, event_type))
+    def covers(self, item: Mapping[str, Any]) -> bool:
+        """Whether the recipient may know that a piece of evidence exists."""
+        agency, event_type = item["agency"], item["event_type"]
+        return self.own(agency) or (not item["marked"] and bool(self.agreements(agency, event_type)))
 
     def shows(self, agency: str, event_type: str, field: str) -> bool:
         return self.own(agency) or any(field in a.grants[event_type] for a in self.agreements(agency, event_type))
@@ -100,14 +107,26 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
     grants = _Grants(site, recipient, alert["kind"], in_force)
-    sources = sorted({(item["agency"], item["event_type"]) for item in evidence})
-    lacking = [f"{agency}/{event_type}" for agency, event_type in sources if not grants.covers(agency, event_type)]
-    if lacking:
-        return Withhold(Reason.NO_AGREEMENT, tuple(lacking))
-    return _view(alert, grants, sources)
+    covered = _covered(evidence, grants)
+    if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
+        lacking = {f"{item['agency']}/{item['event_type']}" for item in evidence if not grants.covers(item)}
+        return Withhold(Reason.NO_AGREEMENT, tuple(sorted(lacking)))
+    return _view(alert, covered, grants)
 
 
-def _view(alert: Mapping[str, Any], grants: _Grants, sources: Iterable[tuple[str, str]]) -> Disclose:
+def _covered(evidence: Sequence[Mapping[str, Any]], grants: _Grants) -> list[Mapping[str, Any]]:
+    """The evidence of whole alternatives: half of one carries nothing, and would tell of the other half."""
+    lacking = {_alternative(item) for item in evidence if not grants.covers(item)}
+    return [
+        item for item in evidence if _alternative(item) not in lacking or (item["ground"] == "" and grants.covers(item))
+    ]
+
+
+def _alternative(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["ground"], item["alternative"]
+
+
+def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants: _Grants) -> Disclose:
     shown: set[str] = set()
     withheld: set[str] = set()
 
@@ -116,57 +135,90 @@ def _view(alert: Mapping[str, Any], grants: _Grants, sources: Iterable[tuple[str
         (shown if allowed else withheld).add(f"{agency}/{event_type}/{field}")
         return allowed
 
-    why = []
-    for item in alert["evidence"]:
-        # A list, not a generator: every field is asked for, so that the audit names all that were left out.
-        allowed = [may_show(item["agency"], item["event_type"], field) for field in item["fields"]]
-        if all(allowed):
-            timed = may_show(item["agency"], item["event_type"], "time")
-            why.append(
-                {
-                    "text": item["text"],
-                    "agency": item["agency"],
-                    "event_time": item["event_time"] if timed else None,
-                }
-            )
     facility = grants.site.facility_by_id.get(alert["facility"] or "")
     jail = facility.agency if facility else grants.recipient.agency
     unit_shown = alert["unit"] is not None and may_show(jail, "HousingAssigned", "unit")
+
+    def may_tell(item: Mapping[str, Any]) -> bool:
+        # Every field is asked for, so that the audit names all that were left out.
+        allowed = [may_show(item["agency"], item["event_type"], field) for field in item["fields"]]
+        return all(allowed)
+
+    told = [item for item in covered if may_tell(item)]
+    timed = [may_show(item["agency"], item["event_type"], "time") for item in told]
+    spoken_of = {item["person_id"] for item in covered}
+    persons = {
+        subject["person_id"]: _subject(subject, told, may_show)
+        for subject in alert["subjects"]
+        if subject["person_id"] in spoken_of
+    }
     view = {
         "rule": alert["rule"],
-        "severity": alert["severity"],
-        "confidence": alert["confidence"],
+        "severity": gravest(Severity(alert["least_severity"]), map(_severity, told)).value,
+        "confidence": _confidence(covered, told),
         "facility": alert["facility"] if may_show(jail, "BookingReported", "facility") else None,
         "unit": alert["unit"] if unit_shown else None,
         "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
-        "subjects": [
-            shown_subject for subject in alert["subjects"] if (shown_subject := _subject(subject, may_show)) is not None
+        "subjects": [subject for subject in persons.values() if subject is not None],
+        "why": [
+            {
+                "text": f"{_who(persons, item)}{item['text']}",
+                "agency": item["agency"],
+                "event_time": item["event_time"] if time_shown else None,
+            }
+            for item, time_shown in zip(told, timed, strict=True)
         ],
-        "why": why,
-        "left_out": len(alert["evidence"]) - len(why),
+        "left_out": len(covered) - len(told),
         "actions": list(alert["actions"]),
     }
+    # It is the time of some evidence plus a window: who knows the one knows the other.
+    until = alert["until"] if all(timed) and len(told) == len(alert["evidence"]) else None
+    sources = {(item["agency"], item["event_type"]) for item in covered}
     agreements = sorted({a.id for agency, event_type in sources for a in grants.agreements(agency, event_type)})
     reason = Reason.AGREEMENT if agreements else Reason.OWN_INFORMATION
-    return Disclose(reason, view, tuple(agreements), tuple(sorted(shown)), tuple(sorted(withheld)))
+    return Disclose(reason, view, until, tuple(agreements), tuple(sorted(shown)), tuple(sorted(withheld)))
+
+
+def _severity(item: Mapping[str, Any]) -> Severity | None:
+    return Severity(item["severity"]) if item["severity"] else None
+
+
+def _confidence(covered: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]) -> str:
+    """As sure as what is shown makes it; unknown where a ground's sureness is not shown at all."""
+
+    def sure(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, Confidence]]:
+        return [(item["ground"], Confidence(item["confidence"])) for item in items if item["confidence"]]
+
+    if {ground for ground, _ in sure(covered)} - {ground for ground, _ in sure(told)}:
+        return "UNKNOWN"
+    return (surest_of_all(sure(told)) or Confidence.HIGH).value
 
 
 def _without_unit(alert: Mapping[str, Any]) -> str:
     return str(alert["headline"]).replace(str(alert["unit"]), "a housing unit")
 
 
-def _subject(subject: Mapping[str, Any], may_show: Any) -> dict[str, Any] | None:
+def _subject(
+    subject: Mapping[str, Any], told: Sequence[Mapping[str, Any]], may_show: Callable[[str, str, str], bool]
+) -> dict[str, Any] | None:
     agency = subject["agency"]
     number = subject["booking_number"] if may_show(agency, "BookingReported", "booking_number") else None
     name = subject["name"] if may_show(agency, "BookingReported", "name") else None
     if number is None and name is None:
         return None
-    return {
-        "person_id": subject["person_id"],
-        "booking_number": number,
-        "name": name,
-        "linked_by": subject["linked_by"],
-    }
+    about = [item for item in told if item["person_id"] == subject["person_id"]]
+    ways = " and ".join(sorted({item["via"] for item in about if item["via"]}))
+    joined = ", joined by a number verified by fingerprint" if any(item["joined"] for item in about) else ""
+    return {"booking_number": number, "name": name, "linked_by": f"{ways}{joined}" or None}
+
+
+def _who(persons: Mapping[str, dict[str, Any] | None], item: Mapping[str, Any]) -> str:
+    """Whom a piece of evidence is about, where the alert concerns several."""
+    if len(persons) < 2 or item["person_id"] is None:  # noqa: PLR2004
+        return ""
+    who = persons.get(item["person_id"]) or {}
+    number = who.get("booking_number")
+    return f"{who.get('name') or (f'Booking {number}' if number else 'A person')}: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +228,9 @@ class _Told:
     revision: int
     digest: str
     is_open: bool
+    kind: str
+    rule: str
+    """Empty on a withdrawal that was recalled: it names none."""
 
 
 class DiscloseStage:
@@ -206,7 +261,7 @@ class DiscloseStage:
         self._last_cause = max(self._last_cause, value["cause"]["offset"])
         if name == "AlertDisclosed":
             self._told[value["recipient"], value["alert_id"]] = _Told(
-                value["revision"], value["digest"], value["state"] == "OPEN"
+                value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
             )
         del topic
 
@@ -240,7 +295,8 @@ class DiscloseStage:
         outs = [out for known_as in sorted(self._alerts) for out in self._tell(self._alerts[known_as], cause, None)]
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
-                outs += self._withdraw(recipient, known_as, {}, cause)
+                lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
+                outs += self._withdraw(recipient, {**lost, "group": None}, cause)
         return outs
 
     def process(self, record: Record) -> list[Out]:
@@ -269,7 +325,7 @@ class DiscloseStage:
                 if records or offset is not None:
                     outs += [*records, self._audit(alert, recipient.id, "DISCLOSED", decision, cause)]
             elif told is not None and told.is_open:
-                outs += self._withdraw(recipient.id, alert["alert_id"], alert, cause)
+                outs += self._withdraw(recipient.id, alert, cause)
             elif offset is not None and decision.reason is not Reason.NOTHING_HOLDS:
                 outs.append(self._audit(alert, recipient.id, "WITHHELD", decision, cause))
         return outs
@@ -287,7 +343,7 @@ class DiscloseStage:
         if told is not None and told.is_open and told.digest == now_digest:
             return []
         revision = told.revision + 1 if told else 1
-        self._told[recipient.id, alert["alert_id"]] = _Told(revision, now_digest, True)
+        self._told[recipient.id, alert["alert_id"]] = _Told(revision, now_digest, True, alert["kind"], alert["rule"])
         record = {
             **view,
             "alert_id": alert["alert_id"],
@@ -296,18 +352,21 @@ class DiscloseStage:
             "digest": now_digest,
             "recipient": recipient.id,
             "kind": alert["kind"],
-            "until": alert["until"],
+            "until": decision.until,
             "at": alert["at"],
-            "cause": cause.record(),
+            # Not which event: it may be another agency's.
+            "cause": replace(cause, event_id=None).record(),
             "group": alert["group"],
         }
         return [self._out(recipient.id, alert["kind"], alert["alert_id"], record)]
 
-    def _withdraw(self, recipient: str, known_as: str, alert: Mapping[str, Any], cause: Cause) -> list[Out]:
+    def _withdraw(self, recipient: str, alert: Mapping[str, Any], cause: Cause) -> list[Out]:
         """The withdrawal, id only: it reaches everyone who was told, whatever an agreement says meanwhile."""
+        known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
-        self._told[recipient, known_as] = _Told(told.revision + 1, WITHDRAWN_DIGEST, False)
-        kind = alert.get("kind")
+        self._told[recipient, known_as] = replace(
+            told, revision=told.revision + 1, digest=WITHDRAWN_DIGEST, is_open=False
+        )
         record = {
             "alert_id": known_as,
             "revision": told.revision + 1,
@@ -321,15 +380,15 @@ class DiscloseStage:
             "left_out": 0,
             "actions": [],
             "agreements": [],
-            "at": alert.get("at", self._now),
-            "cause": cause.record(),
-            "group": alert.get("group"),
+            "kind": told.kind,
+            "at": alert["at"],
+            "cause": replace(cause, event_id=None).record(),
+            "group": alert["group"],
         }
-        kinds = [kind] if kind else list(self._site.recipient_by_id[recipient].kinds)
-        outs = [self._out(recipient, each, known_as, {**record, "kind": each}) for each in kinds]
-        if alert:
-            outs.append(self._audit(alert, recipient, "WITHDRAWN", Withhold(Reason.NOTHING_HOLDS), cause))
-        return outs
+        return [
+            self._out(recipient, told.kind, known_as, record),
+            self._audit(alert, recipient, "WITHDRAWN", Withhold(Reason.NOTHING_HOLDS), cause),
+        ]
 
     def _out(self, recipient: str, kind: str, known_as: str, record: dict[str, Any]) -> Out:
         topic = topics.alerts_for(self._site.name, recipient, kind)

@@ -21,10 +21,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from streams.records import Record
 
@@ -109,6 +109,21 @@ class Provenance:
     event_time: int
     """Microseconds."""
     topic: str
+    via: str = ""
+    """How the person was known in the event; empty where it is about nobody."""
+    joined: bool = False
+    """It came to the person by a number verified by fingerprint that joins two."""
+    marked: bool = False
+    """Its publisher put handling markings on it."""
+
+    def record(self) -> dict[str, Any]:
+        """As the fields of the contract's records."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Provenance:
+        """From a record of the contract, which may have other fields too."""
+        return cls(**{name: record[name] for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,8 @@ class Fact:
     """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
     purge_by: int | None
     """Microseconds; from then on nothing may be derived from it."""
+    marked: bool
+    """The publisher put handling markings on it."""
     raw: bytes
     """The event as it was published, framed Avro."""
 
@@ -163,7 +180,16 @@ class Fact:
     @property
     def provenance(self) -> Provenance:
         """Where it came from."""
-        return Provenance(self.key.agency, self.event_type, self.key.event_id, self.time, self.topic)
+        return Provenance(
+            self.key.agency,
+            self.event_type,
+            self.key.event_id,
+            self.time,
+            self.topic,
+            self.via,
+            bool(self.joined_by),
+            self.marked,
+        )
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Headers of its record on a facts topic."""
@@ -181,6 +207,8 @@ class Fact:
             pairs.append(("origin", self.origin))
         if self.purge_by is not None:
             pairs.append(("purge-by", str(self.purge_by)))
+        if self.marked:
+            pairs.append(("marked", "yes"))
         return tuple((name, value.encode()) for name, value in pairs)
 
     @property
@@ -214,6 +242,7 @@ def read_fact(key: FactKey, record: Record) -> Fact:
             _joinings(headers.get("joined-by", "")),
             headers.get("origin", key.person),
             int(purge_by) if purge_by is not None else None,
+            "marked" in headers,
             record.value or b"",
         )
     except KeyError as error:

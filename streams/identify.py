@@ -222,7 +222,8 @@ def _facts(event: Event, raw: bytes, source: Source, site: Site) -> list[Out]:
 def _fact(event: Event, key: FactKey, raw: bytes, source: Source, via: str, same_as: str | None) -> Fact:
     head = event.head
     purge_by = head.handling.purge_by
-    return Fact(key, source.event_type, head.time, source.topic, via, same_as, (), key.person, purge_by, raw)
+    marked = bool(head.handling.markings)
+    return Fact(key, source.event_type, head.time, source.topic, via, same_as, (), key.person, purge_by, marked, raw)
 
 
 def to_person(fact: Fact, site: Site) -> Out:

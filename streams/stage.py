@@ -17,7 +17,7 @@ from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, partition_of
+from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind, partition_of
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
 from streams.pictures.person import PersonPicture, Stay
@@ -210,38 +210,21 @@ class PersonStage:
             "booking_number": stay.booking_number,
             "name": stay.booked.event.name if stay.booked else None,
             "unit": last.event.unit if last else None,
-            "housing": [_provenance(last.fact)] if last else [],
+            "housing": [last.fact.provenance.record()] if last else [],
             "affiliations": [
-                {"group": a.group, "status": a.status.value, **_provenance(a.source)}
+                {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
                 for a in self.picture.affiliations(person)
             ],
-            "linked_by": self.picture.linked_by(person, PLACED_BY),
         }
 
 
-PLACED_BY: Final = frozenset(
-    {"BookingReported", "HousingAssigned", "CustodyClassified", "AffiliationValidated", "AffiliationReported"}
-)
-"""Events that a person's record for the facility speaks of."""
 _GONE: Final[dict[str, Any]] = {
     "booking_number": None,
     "name": None,
     "unit": None,
     "housing": [],
     "affiliations": [],
-    "linked_by": "",
 }
-
-
-def _provenance(fact: Fact) -> dict[str, Any]:
-    source = fact.provenance
-    return {
-        "agency": source.agency,
-        "event_type": source.event_type,
-        "event_id": source.event_id,
-        "event_time": source.event_time,
-        "topic": source.topic,
-    }
 
 
 def _settled(conflict: Conflict | None, topic: str, partition: int, site: Site) -> list[Out]:

@@ -9,12 +9,16 @@ Misses: whoever is not classified yet, or at maximum already; affiliations that 
 alone raises no custody level, and intelligence alone does not either); anything the facility records late with an
 event time before the classification.
 
+What the facility itself recorded and a feud outside are two situations: the one stands on the facility's own
+information, whoever may be told of the other.
+
 The recipient should: review classification and housing, with these reasons before it. It ends when the person is
-classified again, at whatever level, or leaves custody, or, where only a feud is the reason, when its window passes.
+classified again, at whatever level, or leaves custody; the feud's, too, when its window passes.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from schemas.events import (
@@ -27,7 +31,6 @@ from schemas.events import (
 )
 from streams.correlations.evidence import feud_evidence, standing_in_words
 from streams.correlations.situation import (
-    Confidence,
     Correlation,
     Evidence,
     PersonCorrelation,
@@ -52,11 +55,12 @@ TRIGGERS: Final = frozenset(
     }
 )
 REVIEWED_LEVELS: Final = frozenset({CustodyLevel.MINIMUM, CustodyLevel.MEDIUM})
+CHECK_HOUSING: Final = "Check whether housing still fits; where someone is threatened, move the threat"
 VALIDATED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPECT})
 
 
 def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
-    """The review that a person in custody needs; at most one."""
+    """The reviews that a person in custody needs: for what the facility recorded, and for a feud outside."""
     stay = picture.stay(person)
     if stay is None:
         return set()
@@ -72,15 +76,18 @@ def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
     ]
     validated_since = [told for told in affiliations if told.fact.time > since]
     feuds = [
-        feud
+        (told, feud)
         for told in affiliations
         if told.event.group is not None and told.event.status is AffiliationStatus.MEMBER
         for feud in picture.street.feuds_of(group_key(told.event.group), now)
         if any(v.fact.time > since for v in feud.violence)
     ]
-    if not (infractions or validated_since or feuds):
-        return set()
-    return {_situation(picture, person, stay, classified, infractions, validated_since, feuds)}
+    found = set()
+    if infractions or validated_since:
+        found.add(_recorded(person, stay, classified, infractions, validated_since))
+    if feuds:
+        found.add(_feud_outside(person, stay, classified, feuds))
+    return found
 
 
 def _of_stay(facility: str, booking_number: str, stay: Stay) -> bool:
@@ -103,50 +110,70 @@ def _validated(picture: PersonPicture, person: str, facility: str) -> list[Told[
     return [told for told in latest.values() if told.event.status in VALIDATED]
 
 
-def _situation(
-    picture: PersonPicture,
+def _recorded(
     person: str,
     stay: Stay,
     classified: Told[CustodyClassified],
     infractions: list[Told[DisciplinaryRecorded]],
     validated: list[Told[AffiliationValidated]],
-    feuds: list[Feud],
 ) -> Situation:
-    grave = feuds or any(t.event.violent or t.event.severity is InfractionSeverity.MAJOR for t in infractions)
     reasons = [
         *(["an infraction"] if infractions else []),
         *(["a validated affiliation"] if validated else []),
-        *(["a feud outside"] if feuds else []),
     ]
-    level = classified.event.level.value.lower()
-    subject = Subject(
-        person,
-        classified.fact.key.agency,
-        stay.booking_number,
-        stay.booked.event.name if stay.booked else None,
-        picture.linked_by(person, TRIGGERS),
-    )
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.
-        key=(person, stay.facility, stay.booking_number),
-        severity=Severity.HIGH if grave else Severity.MEDIUM,
-        confidence=Confidence.HIGH,
+        key=(person, stay.facility, stay.booking_number, "recorded"),
+        least_severity=Severity.MEDIUM,
         headline=f"Classification review: {len(reasons)} new "
         f"{'reason' if len(reasons) == 1 else 'reasons'} since the last classification",
-        subjects=(subject,),
+        subjects=(_subject(person, stay, classified),),
         evidence=(
-            Evidence(f"Classified {level}", ("level",), classified.fact.provenance, person),
+            _classified_evidence(classified, person),
             *(_infraction_evidence(told, person) for told in infractions),
             *(_affiliation_evidence(told, person) for told in validated),
-            *(e for feud in feuds for e in feud_evidence(feud)),
         ),
-        actions=(
-            f"Review classification: {' and '.join(reasons)} came after it",
-            "Check whether housing still fits; where someone is threatened, move the threat",
-        ),
+        actions=(f"Review classification: {' and '.join(reasons)} came after it", CHECK_HOUSING),
         facility=stay.facility,
-        until=min((feud.changes_at for feud in feuds), default=None),
     )
+
+
+def _feud_outside(
+    person: str,
+    stay: Stay,
+    classified: Told[CustodyClassified],
+    feuds: list[tuple[Told[AffiliationValidated], Feud]],
+) -> Situation:
+    since = classified.fact.time
+    membership = {told.fact.event_key: told for told, _ in feuds}.values()
+    return Situation(
+        key=(person, stay.facility, stay.booking_number, "feud"),
+        least_severity=Severity.HIGH,
+        headline="Classification review: a feud outside broke out since the last classification",
+        subjects=(_subject(person, stay, classified),),
+        evidence=(
+            _classified_evidence(classified, person),
+            *(replace(_affiliation_evidence(told, person), ground="member") for told in membership),
+            *(
+                item
+                for feud in {feud.groups: feud for _, feud in feuds}.values()
+                for item in feud_evidence(feud, since=since)
+            ),
+        ),
+        actions=("Review classification: a feud outside came after it", CHECK_HOUSING),
+        facility=stay.facility,
+        until=min(feud.changes_at for _, feud in feuds),
+    )
+
+
+def _subject(person: str, stay: Stay, classified: Told[CustodyClassified]) -> Subject:
+    name = stay.booked.event.name if stay.booked else None
+    return Subject(person, classified.fact.key.agency, stay.booking_number, name)
+
+
+def _classified_evidence(classified: Told[CustodyClassified], person: str) -> Evidence:
+    text = f"Classified {classified.event.level.value.lower()}"
+    return Evidence(text, ("level",), classified.fact.provenance, person, "classified")
 
 
 def _infraction_evidence(told: Told[DisciplinaryRecorded], person: str) -> Evidence:
@@ -157,13 +184,23 @@ def _infraction_evidence(told: Told[DisciplinaryRecorded], person: str) -> Evide
         *(["violent"] if event.violent else []),
     ]
     text = f"Infraction recorded: {', '.join(known)}" if known else "Infraction recorded"
-    return Evidence(text, ("infraction", "severity", "violent"), told.fact.provenance, person)
+    grave = event.violent or event.severity is InfractionSeverity.MAJOR
+    return Evidence(
+        text,
+        ("infraction", "severity", "violent"),
+        told.fact.provenance,
+        person,
+        "reason",
+        event.head.event_id,
+        severity=Severity.HIGH if grave else None,
+    )
 
 
 def _affiliation_evidence(told: Told[AffiliationValidated], person: str) -> Evidence:
     status = standing_in_words(told.event.status)
     group = told.event.group or "a security threat group"
-    return Evidence(f"Validated as {status} of {group}", ("group", "status"), told.fact.provenance, person)
+    text, source = f"Validated as {status} of {group}", told.fact.provenance
+    return Evidence(text, ("group", "status"), source, person, "reason", told.event.head.event_id)
 
 
 CORRELATION: Final[PersonCorrelation] = Correlation(

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from schemas.events import AffiliationStatus
-from streams.correlations.situation import Evidence
-from streams.pictures.street import Feud
+from streams.correlations.situation import Evidence, Severity
+from streams.pictures.street import Feud, Violence
+
+FEUD = "feud"
+"""The ground that a feud is. Each violent event is an alternative of it."""
 
 
-def feud_evidence(feud: Feud) -> list[Evidence]:
-    """What is known of a feud: that there was violence, where, and whether more is expected."""
-    evidence = []
-    for violence in feud.violence:
-        source, event = violence.fact.provenance, violence.event
-        evidence.append(Evidence(f"Violence between {feud.names[0]} and {feud.names[1]}", ("groups",), source))
-        if event.place:
-            evidence.append(Evidence(f"It happened at {event.place}", ("place",), source))
-        if event.retaliation_expected:
-            evidence.append(Evidence("Retaliation is expected", ("retaliation_expected",), source))
-    return evidence
+def feud_evidence(feud: Feud, expected: Severity | None = None, since: int | None = None) -> list[Evidence]:
+    """What is known of a feud: that there was violence, where, and whether more is expected.
+
+    `expected` is how severe the situation is where it is. Violence up to `since` (microseconds) only supports.
+    """
+    return [
+        item if since is None or violence.fact.time > since else replace(item, ground="", alternative="")
+        for violence in feud.violence
+        for item in _violence_evidence(feud, violence, expected)
+    ]
+
+
+def _violence_evidence(feud: Feud, violence: Violence, expected: Severity | None) -> list[Evidence]:
+    event, source = violence.event, violence.fact.provenance
+    said = [Evidence(f"Violence between {feud.names[0]} and {feud.names[1]}", ("groups",), source)]
+    if event.place:
+        said.append(Evidence(f"It happened at {event.place}", ("place",), source))
+    if event.retaliation_expected:
+        said.append(Evidence("Retaliation is expected", ("retaliation_expected",), source, severity=expected))
+    return [replace(item, ground=FEUD, alternative=event.head.event_id) for item in said]
 
 
 def standing_in_words(status: AffiliationStatus) -> str:

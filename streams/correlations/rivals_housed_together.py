@@ -58,17 +58,16 @@ def situations(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situati
 
 def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Member]) -> Situation:
     facility, unit_id = unit
-    validated = all(
-        any(standing.status is AffiliationStatus.MEMBER for _, standing in side) for side in (first, second)
-    )
-    members = first + second
+    sides = ("first side", first), ("second side", second)
     return Situation(
         key=(facility, unit_id, *feud.groups),
-        severity=Severity.CRITICAL if feud.retaliation_expected else Severity.HIGH,
-        confidence=Confidence.HIGH if validated else Confidence.MODERATE,
+        least_severity=Severity.HIGH,
         headline=f"Members of feuding groups are housed together in {unit_id}",
-        subjects=_subjects(members),
-        evidence=(*feud_evidence(feud), *(e for member in members for e in _member_evidence(*member))),
+        subjects=_subjects(first + second),
+        evidence=(
+            *feud_evidence(feud, expected=Severity.CRITICAL),
+            *(item for side, members in sides for member in members for item in _member_evidence(side, *member)),
+        ),
         actions=(
             "Keep the two sides apart now: separate movement, meals and recreation for this unit",
             "Move the members of the group that threatens to another unit, not those who are threatened",
@@ -83,21 +82,21 @@ def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Memb
 def _subjects(members: list[Member]) -> tuple[Subject, ...]:
     by_person = {person.person: person for person, _ in members}
     return tuple(
-        Subject(p.person, p.housed.agency if p.housed else "", p.booking_number, p.name, p.linked_by)
+        Subject(p.person, p.housed.agency if p.housed else "", p.booking_number, p.name)
         for _, p in sorted(by_person.items())
     )
 
 
-def _member_evidence(person: InCustody, standing: Standing) -> list[Evidence]:
-    status = standing_in_words(standing.status)
-    who = person.name or (f"Booking {person.booking_number}" if person.booking_number else "A person in the unit")
-    evidence = [
-        Evidence(f"{who}: {status} of {standing.group}", ("persons", "group", "status"), standing.source, person.person)
-    ]
+def _member_evidence(side: str, person: InCustody, standing: Standing) -> list[Evidence]:
+    """That somebody is of a side, and in the unit: both, or this member carries nothing."""
+    carries = f"{person.person}/{standing.source.event_id}"
+    sure = Confidence.HIGH if standing.status is AffiliationStatus.MEMBER else Confidence.MODERATE
+    text = f"{standing_in_words(standing.status)} of {standing.group}"
+    shows = ("persons", "group", "status")
+    evidence = [Evidence(text, shows, standing.source, person.person, side, carries, confidence=sure)]
     if person.housed is not None:
-        evidence.append(
-            Evidence(f"{who}: housed in {person.unit}", ("unit", "booking_number"), person.housed, person.person)
-        )
+        where = f"housed in {person.unit}"
+        evidence.append(Evidence(where, ("unit",), person.housed, person.person, side, carries))
     return evidence
 
 

@@ -42,6 +42,16 @@ class Evidence:
     """Fields of the event that the text shows."""
     source: Provenance
     person: str | None = None
+    """Whom it is about. The text does not name the person: whether it may is decided for each recipient."""
+    ground: str = ""
+    """What of the situation it carries; empty where it only supports. A situation stands while each of its grounds has
+    an alternative: so it is disclosed on what a recipient may know, whatever else there is that it may not."""
+    alternative: str = ""
+    """The pieces of one ground that carry it together; one alternative is enough."""
+    severity: Severity | None = None
+    """How severe it alone makes the situation."""
+    confidence: Confidence | None = None
+    """How sure it makes its ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,6 @@ class Subject:
     """Agency that number and name are known from."""
     booking_number: str | None = None
     name: str | None = None
-    linked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +71,8 @@ class Situation:
 
     key: tuple[str, ...]
     """What tells it from others of the same correlation. It names its focus, so that only one partition raises it."""
-    severity: Severity
-    confidence: Confidence
+    least_severity: Severity
+    """Without the evidence that makes it graver."""
     headline: str
     """One line; shows nothing that needs a grant: no name, no group, no place."""
     subjects: tuple[Subject, ...]
@@ -74,6 +83,31 @@ class Situation:
     unit: str | None = None
     until: int | None = None
     """Microseconds: when its focus is to be evaluated again; that is how clocks and absences fire."""
+
+    @property
+    def severity(self) -> Severity:
+        """As all of its evidence makes it."""
+        return gravest(self.least_severity, (item.severity for item in self.evidence))
+
+    @property
+    def confidence(self) -> Confidence:
+        """As all of its evidence makes it: a ground is as sure as its best evidence, the whole as its least ground."""
+        return surest_of_all((item.ground, item.confidence) for item in self.evidence) or Confidence.HIGH
+
+
+def gravest(least: Severity, more: Iterable[Severity | None]) -> Severity:
+    """The gravest of these."""
+    order = list(Severity)
+    return min((least, *(one for one in more if one is not None)), key=order.index)
+
+
+def surest_of_all(grounds: Iterable[tuple[str, Confidence | None]]) -> Confidence | None:
+    """How sure pieces of evidence make the whole, each given with its ground; None where none of them says so."""
+    order, best = list(Confidence), dict[str, Confidence]()
+    for ground, sure in grounds:
+        if sure is not None:
+            best[ground] = min(best.get(ground, sure), sure, key=order.index)
+    return max(best.values(), key=order.index, default=None)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,6 @@ class InCustody:
     housed: Provenance | None
     """Where the unit is known from."""
     affiliations: tuple[Standing, ...]
-    linked_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +170,9 @@ def _in_custody(value: Mapping[str, Any]) -> InCustody:
         value["booking_number"],
         value["name"],
         value["unit"],
-        provenance_of(housing[0]) if housing else None,
+        Provenance.of(housing[0]) if housing else None,
         tuple(
-            Standing(item["group"], AffiliationStatus(item["status"]), provenance_of(item))
+            Standing(item["group"], AffiliationStatus(item["status"]), Provenance.of(item))
             for item in value["affiliations"]
         ),
-        value["linked_by"],
     )
-
-
-def provenance_of(value: Mapping[str, Any]) -> Provenance:
-    """Provenance from a record of the contract."""
-    return Provenance(value["agency"], value["event_type"], value["event_id"], value["event_time"], value["topic"])

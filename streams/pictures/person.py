@@ -7,7 +7,7 @@ purged, or forwarded to another person counts for nothing, whichever came first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Generic, TypeVar
@@ -301,20 +301,6 @@ class PersonPicture:
                 key = group_key(told.event.group), told.fact.key.agency
                 latest[key] = Affiliation(told.event.group, told.event.status, told.fact)
         return [latest[key] for key in sorted(latest)]
-
-    def linked_by(self, person: str, event_types: Set[str]) -> str:
-        """In words, how the person's records of these types were joined.
-
-        The types are those that the asker looks at: what it says may depend on nothing else.
-        """
-        facts = [
-            fact
-            for fact, *_ in self._facts.get(person, {}).values()
-            if fact.event_type in event_types and _is_about_the_person(fact) and self._stands(fact)
-        ]
-        ways = sorted({fact.via for fact in facts})
-        joined = any(fact.joined_by for fact in facts)
-        return " and ".join(ways) + (", joined by a number verified by fingerprint" if joined else "")
 
 
 def _is_about_the_person(fact: Fact) -> bool:

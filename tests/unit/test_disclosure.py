@@ -21,7 +21,7 @@ WATCH = SITE.recipient_by_id["county-jail-watch"]
 INTEL = SITE.recipient_by_id["city-pd-intel"].model_copy(update={"kinds": ("housing",)})
 
 
-def evidence(agency: str, event_type: str, text: str, *fields: str) -> dict[str, Any]:
+def evidence(agency: str, event_type: str, text: str, *fields: str, **changes: Any) -> dict[str, Any]:
     return {
         "text": text,
         "fields": list(fields),
@@ -31,13 +31,26 @@ def evidence(agency: str, event_type: str, text: str, *fields: str) -> dict[str,
         "event_time": START,
         "topic": f"demo.{agency}.x.v1",
         "person_id": None,
+        "via": "",
+        "joined": False,
+        "marked": False,
+        "ground": "feud",
+        "alternative": "first",
+        "severity": None,
+        "confidence": None,
+        **changes,
     }
 
 
 STREET = evidence("city-pd", "StreetViolenceReported", "Violence between A and B", "groups")
 PLACE = evidence("city-pd", "StreetViolenceReported", "It happened at 5th and Main", "place")
-GRADING = evidence("city-pd", "AffiliationReported", "From a source of reliability B", "reliability")
-HOUSED = evidence("county-jail", "HousingAssigned", "Adams, Ada: housed in 4-B", "unit", "booking_number")
+EXPECTED = evidence(
+    "city-pd", "StreetViolenceReported", "Retaliation is expected", "retaliation_expected", severity="CRITICAL"
+)
+GRADING = evidence("city-pd", "AffiliationReported", "From a source of reliability B", "reliability", ground="member")
+HOUSED = evidence(
+    "county-jail", "HousingAssigned", "housed in 4-B", "unit", ground="side", person_id="p", via="county-jail number"
+)
 HEALTH = evidence("county-jail", "CareObserved", "Under observation", "observation")
 
 
@@ -49,6 +62,7 @@ def alert(*items: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "rule": "rivals_housed_together",
         "kind": "housing",
         "severity": "HIGH",
+        "least_severity": "HIGH",
         "confidence": "HIGH",
         "facility": "county-jail-main",
         "unit": "4-B",
@@ -59,7 +73,6 @@ def alert(*items: dict[str, Any], **changes: Any) -> dict[str, Any]:
                 "booking_number": "B-1",
                 "name": "Adams, Ada",
                 "agency": "county-jail",
-                "linked_by": "county-jail number",
             }
         ],
         "evidence": list(items),
@@ -181,8 +194,92 @@ def test_the_police_see_neither_unit_nor_person_without_a_grant() -> None:
     assert decision.view["why"] == []
 
 
+def view(what: dict[str, Any], *grants: Agreement, recipient: Recipient = WATCH) -> dict[str, Any]:
+    decision = decide(what, recipient, with_agreements(*grants), NOW)
+    assert isinstance(decision, Disclose), decision
+    return {**decision.view, "until": decision.until}
+
+
+STREET_GRANT = agreement("city-pd", "county-jail")
+SECOND = [
+    evidence("sheriff", "StreetViolenceReported", "Violence between A and B", "groups", alternative="second"),
+    evidence("city-pd", "AffiliationReported", "named in a report", "group", alternative="second", person_id="p"),
+    evidence("city-pd", "StreetViolenceReported", "A sealed report", "groups", alternative="second", marked=True),
+]
+
+
+@pytest.mark.parametrize("more", SECOND, ids=["another agency", "another type of event", "marked by its publisher"])
+def test_what_a_recipient_may_not_know_of_leaves_no_trace_in_what_it_is_told(more: dict[str, Any]) -> None:
+    graver = {**more, "severity": "CRITICAL"}
+    known = view(alert(STREET, HOUSED), STREET_GRANT)
+    assert view(alert(STREET, HOUSED, graver, severity="CRITICAL"), STREET_GRANT) == known
+    assert view(alert(STREET, HOUSED, {**graver, "ground": "", "alternative": ""}), STREET_GRANT) == known
+
+
+def test_half_of_what_carries_a_ground_is_not_shown_without_the_other_half() -> None:
+    half = evidence("city-pd", "StreetViolenceReported", "A second affray", "groups", alternative="second")
+    assert view(alert(STREET, half, SECOND[1]), STREET_GRANT) == view(alert(STREET), STREET_GRANT)
+
+
+def test_marked_information_is_its_publishers_alone() -> None:
+    marked = {**STREET, "marked": True}
+    assert decide(alert(marked), WATCH, with_agreements(STREET_GRANT), NOW).reason is Reason.NO_AGREEMENT
+    assert decide(alert(marked), INTEL, with_agreements(), NOW).reason is Reason.OWN_INFORMATION
+
+
+@pytest.mark.parametrize(("granted", "severity"), [((), "HIGH"), (("retaliation_expected",), "CRITICAL")])
+def test_severity_is_what_the_evidence_shown_makes_it(granted: tuple[str, ...], severity: str) -> None:
+    grant = agreement("city-pd", "county-jail", grants={"StreetViolenceReported": ("groups", *granted)})
+    assert view(alert(STREET, EXPECTED, severity="CRITICAL"), grant)["severity"] == severity
+
+
+def test_confidence_is_not_told_where_what_it_rests_on_is_not_shown() -> None:
+    grants = {"StreetViolenceReported": ("groups",), "AffiliationReported": ("group",)}
+    grant = agreement("city-pd", "county-jail", grants=grants)
+    member = evidence("city-pd", "AffiliationReported", "suspect", "status", ground="m", confidence="MODERATE")
+    shown = {**member, "fields": ["group"]}
+    assert view(alert(STREET, member, confidence="MODERATE"), grant)["confidence"] == "UNKNOWN"
+    assert view(alert(STREET, shown, confidence="MODERATE"), grant)["confidence"] == "MODERATE"
+
+
+def test_when_it_ends_by_itself_is_not_told_where_a_time_is_not_granted() -> None:
+    timeless = agreement("city-pd", "county-jail", grants={"StreetViolenceReported": ("groups",)})
+    assert view(alert(STREET, until=NOW + DAY), STREET_GRANT)["until"] == NOW + DAY
+    assert view(alert(STREET, until=NOW + DAY), timeless)["until"] is None
+
+
+def two_persons(*items: dict[str, Any]) -> dict[str, Any]:
+    one = alert()["subjects"][0]
+    return alert(*items, subjects=[one, {**one, "person_id": "q", "booking_number": "B-2", "name": "Bell, Bo"}])
+
+
+def test_a_persons_name_stands_in_the_evidence_only_where_the_name_is_granted() -> None:
+    what = two_persons(HOUSED, {**HOUSED, "person_id": "q", "ground": "other side"})
+    assert [why["text"] for why in view(what)["why"]] == ["Adams, Ada: housed in 4-B", "Bell, Bo: housed in 4-B"]
+    for fields, who in ((("booking_number",), "Booking B-1"), (("time",), "A person")):
+        grants = {"HousingAssigned": ("unit",), "BookingReported": fields}
+        shown = view(what, agreement("county-jail", "city-pd", grants=grants), recipient=INTEL)
+        assert shown["why"][0]["text"] == f"{who}: housed in 4-B"
+        assert "Ada" not in str(shown)
+
+
+def test_how_a_person_was_known_is_told_of_what_is_shown_and_of_nothing_else() -> None:
+    report = evidence(
+        "city-pd", "AffiliationReported", "named", "reliability",
+        ground="", alternative="", person_id="p", via="city-pd number", joined=True,
+    )  # fmt: skip
+    (subject,) = view(
+        alert(HOUSED, report), agreement("city-pd", "county-jail", grants={"AffiliationReported": ("time",)})
+    )["subjects"]
+    assert subject["linked_by"] == "county-jail number"
+    (subject,) = view(
+        alert(HOUSED, report), agreement("city-pd", "county-jail", grants={"AffiliationReported": ("reliability",)})
+    )["subjects"]
+    assert subject["linked_by"] == "city-pd number and county-jail number, joined by a number verified by fingerprint"
+
+
 FIELDS = ("groups", "place", "time", "retaliation_expected")
-some_fields = st.frozensets(st.sampled_from(FIELDS))
+some_fields = st.frozensets(st.sampled_from(FIELDS), min_size=1)
 
 
 @given(some_fields, some_fields, st.booleans())
@@ -266,3 +363,34 @@ def test_every_decision_is_on_the_audit_the_withheld_ones_too() -> None:
     withheld = next(d for d in decisions if d["decision"] == "WITHHELD")
     assert withheld["reason"] == "NO_AGREEMENT"
     assert "county-jail/HousingAssigned" in withheld["fields_withheld"]
+
+
+def test_another_agencys_report_does_not_take_away_what_the_jails_own_information_supports() -> None:
+    bus = InMemoryBus(demo_site(partitions=1, agreements=()))
+    bus.tick(NOW)
+    for what in (
+        event("BookingReported", "ada"),
+        event("CustodyClassified", "ada", day=1),
+        event("AffiliationValidated", "ada", day=0.5, group="Eastside"),
+        event("DisciplinaryRecorded", "ada", day=2),
+    ):
+        bus.publish(what, agency_of(what))
+        bus.run()
+    before = bus.shown_to(WATCH.id)
+    assert len(before) == 1
+    feud = event("StreetViolenceReported", day=2.5, groups=["Eastside", "Harbor"])
+    bus.publish(feud, agency_of(feud))
+    bus.run()
+    assert len(bus.open_alerts()) == 2
+    assert bus.shown_to(WATCH.id) == before
+
+
+def test_no_recipient_is_told_which_event_led_to_an_alert() -> None:
+    bus = told(demo_site(partitions=1))
+    for one in bus.history(topics.alerts_for("demo", WATCH.id, "housing")):
+        assert one["cause"]["event_id"] is None
+
+
+def test_an_agreement_without_a_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="StreetViolenceReported"):
+        agreement("city-pd", "county-jail", grants={"StreetViolenceReported": ()})

@@ -32,6 +32,7 @@ NOT_PERSONAL = {
     *("event_id", "target_event_id", "alert_id", "action_id", "digest", "group"),
     # The bus's own book-keeping.
     *("time", "at", "event_time", "event_type", "topic", "revision", "state", "rule", "rule_version", "confidence"),
+    *("least_severity", "ground", "marked", "joined", "via"),
     *("stage", "partition", "offset", "tick", "lag", "done", "total", "recipient", "decision", "action", "actions"),
     *("fields", "fields_shown", "fields_withheld", "left_out"),
 }

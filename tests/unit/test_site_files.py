@@ -11,10 +11,10 @@ import pytest
 from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
 from deploy.topic_settings import topic_settings
 from schemas import topics
-from schemas.agreements import SiteError, granting
+from schemas.agreements import Agreement, SiteError
 from schemas.events import CARE_EVENTS, EVENT_TYPES
 from schemas.settings import Settings
-from schemas.site import read_site
+from schemas.site import Site, read_site
 
 MAY_2026 = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp()) * 1_000_000
 JAIL_TO_POLICE = "county-jail-to-city-pd-coordination"
@@ -50,9 +50,20 @@ def test_the_demo_site_publishes_every_event_there_is() -> None:
     assert {event for agency in demo.agencies for event in agency.event_types} == set(EVENT_TYPES)
 
 
+def granting(site: Site, source: str, recipient: str, kind: str, event_type: str) -> list[Agreement]:
+    return [
+        one
+        for one in site.agreements
+        if (one.source, one.recipient) == (source, recipient)
+        and kind in one.kinds
+        and event_type in one.grants
+        and one.in_force(MAY_2026)
+    ]
+
+
 def test_the_demo_jail_may_see_of_a_feud_what_housing_needs_and_no_more() -> None:
     demo = read_site(SITES_DIR / "demo")
-    found = granting(demo.agreements, "city-pd", "county-jail", "housing", "StreetViolenceReported", MAY_2026)
+    found = granting(demo, "city-pd", "county-jail", "housing", "StreetViolenceReported")
     assert [agreement.id for agreement in found] == [POLICE_TO_JAIL]
     assert set(found[0].grants["StreetViolenceReported"]) == {"groups", "place", "time", "retaliation_expected"}
     assert set(found[0].grants["AffiliationReported"]) == {"group", "status", "time"}
@@ -66,9 +77,9 @@ def test_no_demo_agreement_grants_care_or_the_jails_own_intelligence() -> None:
 
 def test_no_agreement_is_needed_the_other_way_and_none_is_there() -> None:
     demo = read_site(SITES_DIR / "demo")
-    assert not granting(demo.agreements, "county-jail", "city-pd", "housing", "HousingAssigned", MAY_2026)
-    assert not granting(demo.agreements, "county-jail", "city-pd", "coordination", "HousingAssigned", MAY_2026)
-    assert granting(demo.agreements, "county-jail", "city-pd", "coordination", "CustodyEnded", MAY_2026)
+    assert not granting(demo, "county-jail", "city-pd", "housing", "HousingAssigned")
+    assert not granting(demo, "county-jail", "city-pd", "coordination", "HousingAssigned")
+    assert granting(demo, "county-jail", "city-pd", "coordination", "CustodyEnded")
 
 
 # --- finding ---
