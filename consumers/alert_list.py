@@ -96,7 +96,11 @@ def _notice_text(notice: Notice, opened: bool) -> tuple[Text, Text]:
 
 
 class AlertList(ScrollView, can_focus=True):
-    """The rows with a cursor, which stays on its alert wherever that goes."""
+    """The rows with a cursor, which stays on its alert wherever that goes.
+
+    Where its alert is gone it is on nothing until it is moved: a key pressed at that moment must not reach an alert
+    that nobody has read.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -120,6 +124,8 @@ class AlertList(ScrollView, can_focus=True):
         self._rows: list[Row] = []
         self._now = 0
         self._at = 0
+        self._key: str | None = None
+        """What the cursor is on."""
         self.nothing = ""
         """What is said where there are no rows."""
 
@@ -130,16 +136,22 @@ class AlertList(ScrollView, can_focus=True):
 
     @property
     def selected(self) -> Row | None:
-        """The row under the cursor, as it is shown."""
-        return self._rows[self._at] if self._rows else None
+        """The row under the cursor, as it is shown; None where there is none, or its alert is gone."""
+        return self._rows[self._at] if self._rows and not self.is_astray else None
+
+    @property
+    def is_astray(self) -> bool:
+        """What the cursor was on is gone, and it was not moved since."""
+        return bool(self._rows) and self._rows[self._at].key != self._key
 
     def show(self, rows: list[Row], now: int, nothing: str) -> None:
         """Show these rows; ages are counted from `now`."""
-        key = self._rows[self._at].key if self._rows else None
+        begins = not self._rows
         self._rows, self._now, self.nothing = rows, now, nothing
         places = {row.key: number for number, row in enumerate(rows)}
-        # Where its alert is gone, the cursor is on what took its place.
-        self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
+        self._at = places.get(self._key or "", min(self._at, max(0, len(rows) - 1)))
+        if begins and rows:
+            self._key = rows[self._at].key
         self._measure()
         self.refresh()
 
@@ -160,7 +172,7 @@ class AlertList(ScrollView, can_focus=True):
         else:
             text = Text(f"  {self.nothing}" if not self._rows and y == 1 else "")
         text.no_wrap = True
-        chosen = bool(self._rows) and number == self._at
+        chosen = self.selected is not None and number == self._at
         # A bar besides the colour: it is seen without colours too.
         line = Text.assemble("▌" if chosen else " ", text)
         line.truncate(width, overflow="ellipsis", pad=True)
@@ -173,6 +185,7 @@ class AlertList(ScrollView, can_focus=True):
     def _go(self, number: int) -> None:
         if self._rows:
             self._at = max(0, min(number, len(self._rows) - 1))
+            self._key = self._rows[self._at].key
             self._reveal()
             self.refresh()
             self.post_message(self.Moved())
@@ -181,8 +194,8 @@ class AlertList(ScrollView, can_focus=True):
         self.scroll_to_region(Region(0, self._at * LINES, 1, LINES), animate=False)
 
     def action_move(self, by: int) -> None:
-        """One row up or down."""
-        self._go(self._at + by)
+        """One row up or down; from nothing to what is there."""
+        self._go(self._at if self.is_astray else self._at + by)
 
     def action_page(self, by: int) -> None:
         """As many rows as are seen."""
@@ -200,7 +213,7 @@ class AlertList(ScrollView, can_focus=True):
     def on_click(self, event: Click) -> None:
         """A click selects, on the selected row it opens."""
         number = (self.scroll_offset.y + event.y) // LINES
-        if number == self._at:
+        if number == self._at and not self.is_astray:
             self.action_choose()
         elif number < len(self._rows):
             self._go(number)

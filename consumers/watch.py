@@ -255,7 +255,9 @@ class WatchApp(App[int]):
         now = self._clock()
         text = self.query_one("#text", Static)
         if row is None:
-            text.update("")
+            text.update(
+                "What was shown here is over and gone. Up or down chooses another." if self._list.is_astray else ""
+            )
             self._detail_key = None
             return
         zone = self._zone

@@ -45,6 +45,10 @@ def registry_client(settings: Settings, user: str | None = None) -> SchemaRegist
     return SchemaRegistryClient(config)
 
 
+NO_SUCH_SCHEMA: Final = 40403
+"""What a registry with Confluent's API answers for an id that it does not know."""
+
+
 class SchemaCache(Mapping[int, WriterSchema]):
     """Writers' schemas by id. Looking one up never blocks: `ensure` has fetched it, or it is not there."""
 
@@ -76,7 +80,8 @@ class SchemaCache(Mapping[int, WriterSchema]):
                 found = self._client.get_schema(schema_id).schema_str
                 self._known[schema_id] = writer_schema(found or "")
             except SchemaRegistryError as error:
-                if error.http_status_code != HTTPStatus.NOT_FOUND:
+                # By the registry's own code: a proxy in front of it says "not found" of anything.
+                if error.error_code != NO_SUCH_SCHEMA:
                     raise RegistryAway(f"the registry answered {error.http_status_code}") from error
                 self._unknown[schema_id] = time.monotonic()
             except DecodeError:

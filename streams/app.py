@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import faust
+from aiokafka.errors import IllegalStateError
 from confluent_kafka import Producer
 from faust.types import TP
 
@@ -148,7 +149,10 @@ class StageReporter:
             part = TP(topic, number)
             if part not in app.consumer.assignment():
                 continue
-            end, position = app.consumer.highwater(part), await app.consumer.position(part)
+            try:
+                end, position = app.consumer.highwater(part), await app.consumer.position(part)
+            except IllegalStateError:  # a rebalance took it away just now
+                continue
             if end is not None and position is not None:
                 lag += max(0, end - position)
         running = self._partitions.running.get((stage, number))

@@ -27,6 +27,8 @@ from schemas.site import Site
 
 LOOK_EVERY_S = 0.25
 """Seconds between looks at whether the desk sees everything."""
+NOTICE_S = 5.0
+"""Seconds after which notices are told even if something is always being said."""
 CATCH_UP_S = 60.0
 """Seconds that reading to the end may take with --once."""
 
@@ -125,6 +127,7 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
     board = Board(site, recipient, now_us())
     blind = False
     noticed: dict[str, int] = {}
+    quiet_since = time.monotonic()
     with _reading(settings, site, recipient) as said:
         while not ended.is_set():
             blind = _tell_sight(board, blind)
@@ -132,7 +135,12 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
                 batch = said.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
                 noticed = _tell_notices(board, noticed)
+                quiet_since = time.monotonic()
                 continue
+            # A mass change is told when all of it has come; but the stages' reports alone keep it from being quiet.
+            if time.monotonic() - quiet_since > NOTICE_S:
+                noticed = _tell_notices(board, noticed)
+                quiet_since = time.monotonic()
             was_caught_up = board.caught_up
             for one in batch:
                 change = board.fold(one, now_us())

@@ -81,7 +81,7 @@ def alert(name: str, **changes: Any) -> AlertSaid:
             "facility": "county-jail-main",
             "unit": "4-B",
             "headline": f"Headline of {name}",
-            "subjects": [{"person_id": "p", "booking_number": "B-1", "name": "Adams, Ada", "linked_by": "number"}],
+            "subjects": [{"booking_number": "B-1", "name": "Adams, Ada", "linked_by": "number"}],
             "why": [{"text": "Violence between A and B", "agency": "city-pd", "event_time": now_us()}],
             "left_out": 2,
             "actions": ["Keep the two sides apart now"],
@@ -245,10 +245,30 @@ async def test_a_mass_change_is_one_line_and_enter_shows_what_it_withdrew() -> N
         await until(pilot, app, "classification review: 37 alerts withdrawn")
         listed = app.query_one(AlertList)
         assert len(listed.rows) == 1
-        await pilot.press("enter")
+        await pilot.press("down", "enter")
         assert len(listed.rows) == 38
         await pilot.press("enter")
         assert len(listed.rows) == 1
+
+
+async def test_a_key_pressed_when_the_alert_is_gone_reaches_no_other_alert() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("first", severity="CRITICAL"), alert("second"), CaughtUp()])
+        await until(pilot, app, "Headline of first")
+        feed.deliver([alert("first", revision=2, state="WITHDRAWN")])
+        await until(pilot, app, "over: Headline of first")
+        clock.ahead = 180 * SECOND
+        await until(pilot, app, "What was shown here is over and gone")
+        await pilot.press("a")
+        await pilot.pause()
+        assert desk.acknowledged == []
+        await pilot.press("down")
+        await until(pilot, app, "Keep the two sides apart now")
+        await pilot.press("a")
+        await pilot.pause()
+        assert desk.acknowledged == [("second", 1)]
 
 
 async def test_the_cursor_stays_on_its_alert_when_a_graver_one_comes() -> None:
