@@ -151,7 +151,6 @@ def days(
 
     Raises FileChangedError.
     """
-    summary.already_imported = files.already_imported
     digests = dict(files.digests)
     for listed in files.days:
         snapshot = read_snapshot(Path(listed.file), columns, most_bytes)

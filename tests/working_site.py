@@ -40,6 +40,13 @@ def until(holds: Callable[[], object], what: str, seconds: float = WAIT_S) -> No
         time.sleep(0.1)
 
 
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The environment in which a command has these settings, and nothing else of ours."""
+    given = {f"SALLYPORT_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_none=True).items()}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SALLYPORT_")}
+    return {**others, **given, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", **more}
+
+
 @dataclass
 class WorkingSite:
     """A site, its settings, and the workers that a test started for it."""
@@ -74,16 +81,9 @@ class WorkingSite:
 
     def start_worker(self, program: Sequence[str] = ("-m", "deploy", "worker")) -> subprocess.Popen[bytes]:
         """Start a worker process; `program` runs another one than `sallyport worker`."""
-        environment = {
-            **os.environ,
-            "SALLYPORT_HOME": str(self.settings.home),
-            "SALLYPORT_SITE_FILE": str(self.directory),
-            "SALLYPORT_KAFKA_PORT": str(self.settings.kafka_port),
-            "SALLYPORT_REGISTRY_PORT": str(self.settings.registry_port),
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
         with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
-            worker = subprocess.Popen([sys.executable, *program], env=environment, stdout=log, stderr=log)
+            command, where = [sys.executable, *program], environment(self.settings)
+            worker = subprocess.Popen(command, env=where, stdout=log, stderr=log)
         self.workers.append(worker)
         return worker
 

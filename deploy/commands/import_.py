@@ -108,7 +108,7 @@ def roster(
                 )
                 if judged.set_aside:
                     _put_aside(judged, settings, described, dry_run, console)
-                summary = Summary()
+                summary = Summary(already_imported=judged.already_imported)
                 known = None if again or before is None else before.known
                 all_days = days(judged, known, jail, summary, names, max_megabytes * 2**20)
                 doing = progress.add_task("Comparing" if dry_run else "Importing", total=len(judged.days))

@@ -3,15 +3,22 @@ all, and the next start finds the state."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -19,23 +26,20 @@ import pytest
 from deploy.sites import SITES_DIR
 from schemas.settings import Settings
 from schemas.site import read_site
-from tests.working_site import WorkingSite, until
+from tests.working_site import WorkingSite, environment, until
 
 pytestmark = [pytest.mark.bus, pytest.mark.timeout(300)]
 RECIPIENT = "county-jail-watch"
 
 
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "deploy", "up", "--site", "demo", *options]
+
+
 @contextmanager
 def up(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {
-        **os.environ,
-        "SALLYPORT_HOME": str(settings.home),
-        "SALLYPORT_KAFKA_PORT": str(settings.kafka_port),
-        "SALLYPORT_CONTROLLER_PORT": str(settings.controller_port),
-        "SALLYPORT_REGISTRY_PORT": str(settings.registry_port),
-    }
-    command = [sys.executable, "-m", "deploy", "up", "--site", "demo", *options]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    """Start it and wait until it says that it runs; in the end Ctrl-C, after which nothing may be left."""
+    process = subprocess.Popen(command(*options), env=environment(settings), stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         said = []
@@ -46,14 +50,56 @@ def up(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
         assert "The bus runs" in said[-1], said
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        if process.poll() is None:
+            with nothing_left_of(process):
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 0
 
 
-def of_home(settings: Settings) -> list[int]:
-    """Processes that belong to a bus: of its home, or workers whose parent they are."""
-    home = str(settings.home)
-    return [p.pid for p in psutil.process_iter(["cmdline"]) if any(home in part for part in p.info["cmdline"] or ())]
+@contextmanager
+def nothing_left_of(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """When the block has ended it, nothing that it started is there any more: broker, registry, workers, watchdog."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 4
+    yield
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+
+
+class Terminal:
+    """A command on a terminal of 140 columns and 40 lines."""
+
+    def __init__(self, arguments: list[str], where: dict[str, str]) -> None:
+        self._outer, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+        self.process = subprocess.Popen(
+            arguments, env={**where, "TERM": "xterm-256color"}, stdin=inner, stdout=inner, stderr=inner
+        )
+        os.close(inner)
+        self._written = bytearray()
+        # Somebody has to read all the time: a full terminal stops the command.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # the terminal is gone with its last process
+            while more := os.read(self._outer, 65536):
+                self._written += more
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._outer, keys)
+
+    @property
+    def text(self) -> str:
+        """All that was ever written to it, without what moves and colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode(errors="replace"))
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(5)
+        os.close(self._outer)
 
 
 def worker_of(process: subprocess.Popen[str]) -> int | None:
@@ -75,6 +121,7 @@ def test_up_plays_the_story_replaces_a_killed_worker_ends_clean_and_comes_back(
     settings_of_a_bus_in: Callable[[Path], Settings], tmp_path: Path
 ) -> None:
     settings = settings_of_a_bus_in(tmp_path / "home")
+    ports = (settings.kafka_port, settings.controller_port, settings.registry_port)
     site = WorkingSite(settings, SITES_DIR / "demo", read_site(SITES_DIR / "demo"))
     began = time.monotonic()
     with up(settings, "--story") as process:
@@ -96,14 +143,31 @@ def test_up_plays_the_story_replaces_a_killed_worker_ends_clean_and_comes_back(
             90,
         )
         site.until_settled()
-        shown = site.shown_to(RECIPIENT)
-    assert of_home(settings) == []
-    assert not any(map(listening, (settings.kafka_port, settings.controller_port, settings.registry_port)))
+    assert not any(map(listening, ports))
 
-    with up(settings):
-        site.until_settled()
-        assert site.shown_to(RECIPIENT).keys() >= {known_as for known_as, a in shown.items() if a["unit"] == "5-A"}
-    assert of_home(settings) == []
+    # The second start as `make run` makes it: on a terminal, with the shift commander's screen.
+    terminal = Terminal(command("--watch", RECIPIENT), environment(settings))
+    try:
+        until(lambda: "housed together in 5-A" in terminal.text, "the screen showed what the first run left open", 90)
+        with nothing_left_of(terminal.process):
+            terminal.press(b"\x03")
+            assert terminal.process.wait(60) == 0
+    finally:
+        terminal.close()
+    assert not any(map(listening, ports))
+
+    # The third start loses its broker.
+    with up(settings) as process:
+        (broker,) = [
+            child for child in psutil.Process(process.pid).children(recursive=True) if "kafka.Kafka" in child.cmdline()
+        ]
+        with nothing_left_of(process):
+            broker.kill()
+            assert process.wait(60) == 2
+        assert process.stderr is not None
+        (line,) = process.stderr.read().splitlines()
+        assert line.startswith("sallyport: Kafka ended: ")
+    assert not any(map(listening, ports))
 
 
 def test_a_port_in_use_is_one_line_and_leaves_nothing(
@@ -113,17 +177,10 @@ def test_a_port_in_use_is_one_line_and_leaves_nothing(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", settings.kafka_port))
         taken.listen()
-        environment = {
-            **os.environ,
-            "SALLYPORT_HOME": str(settings.home),
-            "SALLYPORT_KAFKA_PORT": str(settings.kafka_port),
-            "SALLYPORT_CONTROLLER_PORT": str(settings.controller_port),
-            "SALLYPORT_REGISTRY_PORT": str(settings.registry_port),
-        }
-        command = [sys.executable, "-m", "deploy", "up"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command(), env=environment(settings), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("sallyport: ")
     assert str(settings.kafka_port) in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert of_home(settings) == []
+    home = str(settings.home)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if any(home in part for part in p.info["cmdline"] or ())]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.topic_report import topic_report
 from schemas import topics
 from schemas.codec import encode_event, frame
 from schemas.events import Event, type_name
@@ -106,6 +107,24 @@ def test_bad_input_is_set_aside_with_its_reason_and_the_stream_goes_on(site_with
             assert letter.value(), "the bytes are kept as they came"
     assert {topic for topic, _ in inbound} == {topic for topic, found in reasons.items() if "NOT_FRAMED" in found}
     assert sorted(reasons[housing]) == sorted(["NOT_FRAMED", *(reason for reason, _ in expected.values())])
+    counted = {(d.agency, d.reason): d.count for d in topic_report(site.settings, site.site).dead_letters}
+    assert counted[JAIL, "UNKNOWN_UNIT"] == 1
+    assert sum(counted.values()) == len(inbound) + len(expected)
+    logged = site.said(site.workers[0])
+    assert not [secret for secret in ("B-ada", "Eastside", "5th and Main", "ny099013c") if secret in logged]
+
+
+def test_what_a_stage_can_make_nothing_of_on_the_bus_s_own_topics_is_set_aside_too(
+    a_site: Callable[..., WorkingSite],
+) -> None:
+    site = a_site("clock-poison", clock="history")
+    worker = site.start_worker()
+    site.write("clock", topics.clock(site.site.name), b"\xff\x00 no tick at all")
+    site.tick(START + DAY)
+    site.until_settled(START + DAY)
+    assert worker.poll() is None
+    (letters,) = topic_report(site.settings, site.site).dead_letters
+    assert (letters.agency, letters.reason, letters.count) == ("bus", "POISON", 1)
 
 
 def test_another_agency_cannot_withdraw_what_is_not_its_own(a_site: Callable[..., WorkingSite]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from schemas import topics
-from tests.working_site import WorkingSite
+from schemas.settings import Settings
+from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 SAMPLE = tuple(sorted((Path(__file__).parents[1] / "data" / "roster").glob("2026-*.csv*")))
@@ -38,19 +38,20 @@ def run(
     home: Path, files: Iterable[Path], *options: str, site: WorkingSite | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command; without a site nothing listens where it would look for a bus."""
-    environment = {**os.environ, "SALLYPORT_HOME": str(home), "COLUMNS": "200"}
-    if site is None:
-        environment |= {"SALLYPORT_BOOTSTRAP": "127.0.0.1:1", "SALLYPORT_REGISTRY": "https://127.0.0.1:1"}
-    else:
-        environment |= {
-            "SALLYPORT_KAFKA_PORT": str(site.settings.kafka_port),
-            "SALLYPORT_REGISTRY_PORT": str(site.settings.registry_port),
-            "SALLYPORT_CA_FILE": str(site.settings.ca_path),
-            "SALLYPORT_SECRETS": str(site.settings.secrets_path),
-        }
+    command, where = command_and_environment(home, files, options, site)
+    return subprocess.run(command, env=where, capture_output=True, text=True, check=False, timeout=120)
+
+
+def command_and_environment(
+    home: Path, files: Iterable[Path], options: Sequence[str], site: WorkingSite | None
+) -> tuple[list[str], dict[str, str]]:
     where = [] if site is None else ["--site", str(site.directory)]
     command = [sys.executable, "-m", "deploy", "import", "roster", *map(str, files), *where, *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    if site is None:
+        nowhere = {"bootstrap": "127.0.0.1:1", "registry": "https://127.0.0.1:1", "home": home}
+        return command, environment(Settings().model_copy(update=nowhere))
+    of_the_bus = {"home": home, "ca_file": site.settings.ca_path, "secrets": site.settings.secrets_path}
+    return command, environment(site.settings.model_copy(update=of_the_bus))
 
 
 def test_a_dry_run_says_what_would_come_of_it_without_a_bus_and_leaves_nothing(tmp_path: Path) -> None:
@@ -122,3 +123,27 @@ def test_an_import_into_the_running_bus_then_again_adds_nothing(
     assert json.loads(again.stdout)["already_imported"] == len(SAMPLE)
     bookings = site.read(topics.inbound(site.site.name, "city-jail", "BookingReported"))
     assert len(bookings) == published["BookingReported"]
+
+
+def test_an_importer_killed_in_the_middle_of_a_day_leaves_no_tick_of_it_and_is_made_whole_by_running_it_again(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    site = a_site("import-killed", like="nyc-history", partitions=1, clock="history")
+    home = tmp_path / "home"
+    command, where = command_and_environment(home, SAMPLE, (), site)
+    # No worker runs: it publishes the first day and waits for it to be identified.
+    importer = subprocess.Popen(command, env=where, stderr=subprocess.DEVNULL)
+    bookings = topics.inbound(site.site.name, "city-jail", "BookingReported")
+    until(lambda: site.read(bookings), "the first day's events were published")
+    importer.kill()
+    importer.wait()
+    assert site.read(topics.clock(site.site.name)) == []
+    assert not list(home.glob("import/**/*.json")), "no day is done"
+
+    site.start_worker()
+    again = run(home, SAMPLE, "--json", site=site)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["already_imported"] == 0
+    assert len(site.read(topics.clock(site.site.name))) == len(SAMPLE)
+    site.until_settled()
+    assert len(site.open_alerts()) == 3, "the sample's README says whose reviews are open in the end"

@@ -21,9 +21,8 @@ from typing import Any
 import pytest
 
 from schemas import topics
-from schemas.settings import Settings
 from tests.county import JAIL, MAIN, POLICE
-from tests.working_site import WorkingSite, until
+from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 NOWHERE = {"SALLYPORT_BOOTSTRAP": "127.0.0.1:1", "SALLYPORT_REGISTRY": "https://127.0.0.1:1/apis/ccompat/v7"}
@@ -42,21 +41,6 @@ def site(a_site: Callable[..., WorkingSite], tmp_path: Path) -> WorkingSite:
     return made
 
 
-def environment(site: WorkingSite, **more: str) -> dict[str, str]:
-    settings: Settings = site.settings
-    return {
-        **os.environ,
-        "SALLYPORT_HOME": str(settings.home),
-        "SALLYPORT_SITE_FILE": str(site.directory),
-        "SALLYPORT_KAFKA_PORT": str(settings.kafka_port),
-        "SALLYPORT_REGISTRY_PORT": str(settings.registry_port),
-        "SALLYPORT_CA_FILE": str(settings.ca_file),
-        "SALLYPORT_SECRETS": str(settings.secrets),
-        "COLUMNS": "200",
-        **more,
-    }
-
-
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "deploy", "publish", *arguments]
 
@@ -64,7 +48,12 @@ def command(*arguments: str) -> list[str]:
 def run(site: WorkingSite, *arguments: str, text: str | bytes = "", **more: str) -> subprocess.CompletedProcess[str]:
     raw = text.encode() if isinstance(text, str) else text
     done = subprocess.run(
-        command(*arguments), env=environment(site, **more), input=raw, capture_output=True, check=False, timeout=120
+        command(*arguments),
+        env=environment(site.settings, **more),
+        input=raw,
+        capture_output=True,
+        check=False,
+        timeout=120,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -203,7 +192,7 @@ def test_ctrl_c_ends_it_cleanly_and_what_was_accepted_is_kept(site: WorkingSite,
     outer, inner = pty.openpty()
     process = subprocess.Popen(
         command(str(file), "--as", JAIL, "--wait", "600"),
-        env=environment(site, **NOWHERE, TERM="xterm"), stdin=subprocess.DEVNULL, stdout=inner, stderr=inner,
+        env=environment(site.settings, **NOWHERE, TERM="xterm"), stdin=subprocess.DEVNULL, stdout=inner, stderr=inner,
     )  # fmt: skip
     os.close(inner)
     shown: list[bytes] = []

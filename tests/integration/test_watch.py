@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from consumers.board import Board, Said, Standing
 from consumers.desk import Desk
 from schemas.events import Event
 from tests.county import DAY, START, event
-from tests.working_site import WorkingSite, until
+from tests.working_site import WAIT_S, WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 RECIPIENT = "county-jail-watch"
@@ -39,44 +40,66 @@ RIVALS = [
 
 
 def watching(site: WorkingSite, *options: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "SALLYPORT_HOME": str(site.settings.home),
-        "SALLYPORT_SITE_FILE": str(site.directory),
-        "SALLYPORT_KAFKA_PORT": str(site.settings.kafka_port),
-        "SALLYPORT_REGISTRY_PORT": str(site.settings.registry_port),
-    }
     command = [sys.executable, "-m", "deploy", "watch", "--as", RECIPIENT, *options]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment(site.settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
-def test_alerts_stream_as_json_lines_and_what_is_open_is_listed_once(a_site: Callable[..., WorkingSite]) -> None:
+class Stream:
+    """What `watch --json` says, line by line; a line that does not come in time fails the test."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.said: list[dict[str, Any]] = []
+        self._lines: queue.Queue[str] = queue.Queue()
+        assert process.stdout is not None
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._lines.put(line)
+
+    def until(self, *changes: str, seconds: float = WAIT_S) -> dict[str, Any]:
+        """The next of these changes."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.said.append(json.loads(self._lines.get(timeout=max(0.0, deadline - time.monotonic()))))
+            except queue.Empty:
+                raise AssertionError(f"waited {seconds} s in vain for {changes} after {self.said}") from None
+            if self.said[-1]["change"] in changes:
+                return self.said[-1]
+
+
+def test_alerts_stream_as_json_lines_what_is_open_is_listed_once_and_blindness_is_said(
+    a_site: Callable[..., WorkingSite],
+) -> None:
     site = a_site("watched")
-    stream = watching(site, "--json")
-    site.start_worker()
+    process = watching(site, "--json")
+    stream = Stream(process)
+    worker = site.start_worker()
     site.publish(RIVALS)
-    assert stream.stdout is not None
-    changes: list[dict[str, Any]] = []
-    for line in stream.stdout:
-        changes.append(json.loads(line))
-        if changes[-1]["change"] in {"open", "opened"}:
-            break
-    assert changes[-1]["headline"] == "Members of feuding groups are housed together in 4-B"
-    alert_id = changes[-1]["alert_id"]
+    opened = stream.until("open", "opened")
+    assert opened["headline"] == "Members of feuding groups are housed together in 4-B"
 
     once = watching(site, "--once", "--json")
     out, error = once.communicate(timeout=60)
     assert once.returncode == 0, error
     (listed,) = [alert for alert in json.loads(out) if alert["rule"] == "rivals_housed_together"]
-    assert listed["alert_id"] == alert_id
+    assert listed["alert_id"] == opened["alert_id"]
 
     site.publish([today("HousingAssigned", "bo", hours=0.1, unit="5-A")])
-    for line in stream.stdout:
-        changes.append(json.loads(line))
-        if changes[-1]["change"] == "withdrawn" and changes[-1]["alert_id"] == alert_id:
-            break
-    stream.send_signal(signal.SIGINT)
-    assert stream.wait(20) == 0
+    assert stream.until("withdrawn")["alert_id"] == opened["alert_id"]
+
+    # The desk hears of nothing any more, and must not take that for a quiet night.
+    worker.kill()
+    worker.wait()
+    causes = {cause["why"] for cause in stream.until("blind")["causes"]}
+    assert causes & {"NO_REPORT", "NO_TICK"}
+    site.start_worker()
+    assert stream.until("sighted")["tick"] > 0
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
 
 
 def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Callable[..., WorkingSite]) -> None:
