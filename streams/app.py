@@ -50,11 +50,14 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     except (RegistryAway, NotRegisteredError) as error:
         raise WorkerError(str(error)) from error
     partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on)
+    # Faust wants a directory, though nothing is kept in it; where the bus is not ours nobody else has made it.
+    datadir = settings.home / "run" / "faust"
+    datadir.mkdir(mode=0o700, parents=True, exist_ok=True)
     app = faust.App(
         topics.consumer_group(site.name),
         broker=f"kafka://{settings.bootstrap_servers}",
         broker_credentials=_credentials(settings, site),
-        **tuned_app_settings(settings.home / "run" / "faust"),
+        **tuned_app_settings(datadir),
     )
     read_by_the_batch(app)
     for stage in STAGES:

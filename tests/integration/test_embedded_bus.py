@@ -367,6 +367,17 @@ def test_a_home_whose_name_java_would_misread_is_refused(tmp_path: Path, setting
     assert "SALLYPORT_HOME" in message
 
 
+def test_a_directory_of_something_else_is_not_taken_for_a_home(
+    tmp_path: Path, settings_of_a_bus_in: SettingsIn
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "letters").write_text("mine")
+    before = tmp_path.stat().st_mode
+    assert "SALLYPORT_HOME" in error_of_a_start(settings_of_a_bus_in(tmp_path))
+    assert (tmp_path / "tmp").is_dir()
+    assert tmp_path.stat().st_mode == before
+
+
 def test_an_address_of_another_machine_is_refused(tmp_path: Path, settings_of_a_bus_in: SettingsIn) -> None:
     settings = settings_of_a_bus_in(tmp_path).model_copy(update={"bind": "192.0.2.1"})
     assert "can't listen on 192.0.2.1" in error_of_a_start(settings)

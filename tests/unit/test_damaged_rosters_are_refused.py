@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from producers.adapters.roster_file import Snapshot, read_snapshot
+from producers.adapters import roster_file
+from producers.adapters.roster_file import NYC_COLUMNS, Snapshot, read_snapshot
 from producers.roster_import import Allowances, ImportRefusedError, judge
 
 HEAD = (
@@ -84,6 +85,49 @@ def test_a_damaged_file_is_refused_by_name_and_line(
 def test_a_file_that_is_too_large_is_refused_without_being_read_whole(tmp_path: Path) -> None:
     path = write(tmp_path, 1, gzip.compress(GOOD.encode() + b" " * 1_000_000), ".csv.gz")
     assert not isinstance(read_snapshot(path, most_bytes=100_000), Snapshot)
+
+
+def test_a_list_of_more_people_than_any_jail_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_file, "MOST_ROWS", 2)
+    with pytest.raises(ImportRefusedError) as refused:
+        judge([write(tmp_path, 1, GOOD)], None)
+    assert "more than 2 rows" in refused.value.problems[0].why
+
+
+@pytest.mark.parametrize("name", ["1899-12-31.csv", "2099-12-31.csv", "2126-03-01.csv"])
+def test_a_day_that_no_event_can_be_of_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(GOOD)
+    with pytest.raises(ImportRefusedError) as refused:
+        judge([path], None)
+    assert "day" in refused.value.problems[0].why
+
+
+def test_a_list_that_names_admissions_of_the_next_day_was_swapped_with_it(tmp_path: Path) -> None:
+    second, third = listed(row(1), row(5, day=2)), listed(row(1), row(5, day=2), row(6, day=3))
+    files = [write(tmp_path, 1, GOOD), write(tmp_path, 2, third), write(tmp_path, 3, second)]
+    with pytest.raises(ImportRefusedError) as refused:
+        judge(files, None)
+    assert {problem.file for problem in refused.value.problems} == {str(files[1]), str(files[2])}
+
+
+def test_a_list_that_lacks_most_people_is_cut_off_unless_it_is_said_that_they_left(tmp_path: Path) -> None:
+    many, few = listed(*(row(n) for n in range(60))), listed(*(row(n) for n in range(20)))
+    files = [write(tmp_path, 1, many), write(tmp_path, 2, few)]
+    with pytest.raises(ImportRefusedError) as refused:
+        judge(files, None)
+    assert [problem.file for problem in refused.value.problems] == [str(files[1])]
+    assert "--allow-drops" in refused.value.problems[0].why
+    assert len(judge(files, None, allow=Allowances(drops=True)).days) == 2
+
+
+def test_other_names_of_columns_are_given_and_one_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "2026-03-01.csv"
+    path.write_text("BookingNo,In\n7,2026-02-01T10:00:00\n")
+    columns = {**dict.fromkeys(NYC_COLUMNS, ""), "id": "BookingNo", "admitted": "In"}
+    snapshot = read_snapshot(path, columns)
+    assert isinstance(snapshot, Snapshot)
+    assert list(snapshot.rows) == ["7"]
 
 
 def test_two_days_that_are_swapped_are_both_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.changes import Ground, changes
 from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
 from deploy.topic_settings import topic_settings
 from schemas import topics
@@ -185,6 +186,20 @@ def test_an_agreement_counts_from_its_first_moment_to_before_its_last(mine: Path
 
 
 # --- settings of topics ---
+
+
+def test_a_broker_that_is_away_just_now_does_not_lower_what_an_acknowledgement_means() -> None:
+    demo = read_site(SITES_DIR / "demo")
+    specs = topics.all_topics(demo)
+    ground = Ground(
+        brokers=2,
+        partitions={spec.name: spec.partitions for spec in specs},
+        replicas={spec.name: 3 for spec in specs},
+        settings={spec.name: dict(topic_settings(spec, brokers=3)) for spec in specs},
+        users=None,
+        acls=None,
+    )
+    assert changes(demo, ground, frozenset()).changed_settings == {}
 
 
 def test_every_topic_has_its_age_from_the_brokers_clock_and_a_bound_on_size() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.tls import RENEW_BEFORE, VALID, ensure_certificates, reason_to_renew, server_names
+from deploy.tls import RENEW_BEFORE, VALID, CertificateError, ensure_certificates, reason_to_renew, server_names
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = ("127.0.0.1", "localhost")
@@ -52,6 +52,30 @@ def test_what_is_lost_is_made_again_and_fits_together(tmp_path: Path, lost: str)
     ensure_certificates(tmp_path, NAMES, NOW)
     assert reason_to_renew(tmp_path, NAMES, NOW) is None
     assert sorted(contents(tmp_path)) == ["ca.key", "ca.pem", "server.crt", "server.key", "server.pem"]
+
+
+def test_a_host_name_that_no_certificate_can_hold_is_left_out_and_others_are_as_certificates_have_them() -> None:
+    assert server_names("127.0.0.1", "my_host") == ("127.0.0.1", "localhost")
+    assert server_names("127.0.0.1", "x" * 64) == ("127.0.0.1", "localhost")
+    assert server_names("127.0.0.1", "Jail-Bus") == ("127.0.0.1", "localhost", "jail-bus")
+
+
+def test_a_host_name_in_capitals_does_not_make_a_new_certificate_at_every_start(tmp_path: Path) -> None:
+    names = server_names("127.0.0.1", "B\xfcro-Bus")
+    ensure_certificates(tmp_path, names, NOW)
+    assert reason_to_renew(tmp_path, names, NOW) is None
+
+
+def test_an_address_that_no_certificate_can_hold_is_refused() -> None:
+    with pytest.raises(CertificateError, match="SALLYPORT_BIND"):
+        server_names("my_host")
+
+
+def test_a_damaged_ca_is_named_and_not_replaced_behind_the_clients_backs(tmp_path: Path) -> None:
+    ensure_certificates(tmp_path, NAMES, NOW)
+    (tmp_path / "ca.pem").write_bytes(b"")
+    with pytest.raises(CertificateError, match=r"ca\.pem"):
+        ensure_certificates(tmp_path, NAMES, NOW)
 
 
 def test_a_damaged_certificate_is_made_again(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Commands say what is wrong in one line that names it, with an exit code, before they have done anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.commands.publish import _reject
+from deploy.sites import SITES_DIR
+from producers.event_json import Parsed, Problem
+from producers.publisher import MOST_BYTES
+from schemas.settings import SecretUnreadableError, Settings
+
+COMMANDS = [
+    ["up"],
+    ["provision"],
+    ["worker"],
+    ["publish", "-", "--as", "county-jail"],
+    ["import", "roster", "2026-03-01.csv"],
+    ["watch", "--as", "county-jail-watch"],
+    ["topics"],
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No command of a test reaches a bus, or a home, that is not the test's."""
+    monkeypatch.setenv("SALLYPORT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SALLYPORT_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("SALLYPORT_REGISTRY", "https://127.0.0.1:1")
+
+
+def error_of(*arguments: str, code: int = 2) -> str:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sallyport: ")
+    return line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_wrong_setting_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_KAFKA_PORT", "abc")
+    assert "SALLYPORT_KAFKA_PORT: " in error_of(*command)
+
+
+def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_KAFKA_PORT", "")
+    monkeypatch.setenv("SALLYPORT_SITE_FILE", "")
+    assert (Settings().kafka_port, Settings().site_file) == (19092, None)
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=lambda command: command[0])
+def test_a_site_that_is_not_there_is_named(command: list[str]) -> None:
+    assert "'nowhere'" in error_of(*command, "--site", "nowhere")
+
+
+def test_to_look_and_to_remove_are_not_one_thing() -> None:
+    assert "--check" in error_of("provision", "--check", "--remove", "--confirm", "demo")
+
+
+def test_up_finds_the_recipient_before_it_starts_anything(tmp_path: Path) -> None:
+    assert "county-jail-watch" in error_of("up", "--watch", "nobody")
+    assert not (tmp_path / "home").exists()
+
+
+def test_up_works_for_the_site_that_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_SITE_FILE", str(SITES_DIR / "nyc-history"))
+    assert "there are city-jail-watch, city-jail-care" in error_of("up", "--watch", "nobody")
+
+
+def test_the_story_is_of_the_demo_site() -> None:
+    assert "--site demo" in error_of("up", "--story", "--site", "nyc-history")
+
+
+def test_an_event_that_is_too_large_is_a_wrong_event(tmp_path: Path) -> None:
+    person = {"role": "SUBJECT", "ids": [{"kind": "LOCAL", "value": "1", "issuer": "jms", "verified": "SYSTEM"}]}
+    booked = {
+        "type": "BookingReported",
+        "head": {"time": "2026-03-01T14:02:00-05:00", "persons": [person]},
+        "facility": "county-jail-main",
+        "booking_number": "26-1",
+        "admitted": "2026-03-01T14:02:00-05:00",
+        "legal_status": "pretrial",
+        "charges": [],
+    }
+    charged = {**booked, "charges": ["x" * 400] * (MOST_BYTES // 400)}
+    file = tmp_path / "events.jsonl"
+    file.write_text(json.dumps(booked) + "\n" + json.dumps(charged) + "\n")
+    done = CliRunner().invoke(app, ["publish", str(file), "--as", "county-jail", "--dry-run"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("sallyport: line 2: is of ")
+
+
+def test_what_was_rejected_before_is_not_written_over(tmp_path: Path) -> None:
+    bad = [Parsed(1, "no event", None, (Problem(1, "", "no JSON"),))]
+    names = [_reject(tmp_path / "export.jsonl", bad).name for _ in range(3)]
+    assert names == ["export.jsonl.rejected.jsonl", "export.jsonl.rejected-2.jsonl", "export.jsonl.rejected-3.jsonl"]
+
+
+def test_a_file_of_columns_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    columns = tmp_path / "columns.toml"
+    columns.write_text("id = BookingNo\n")
+    listed = tmp_path / "2026-03-01.csv"
+    listed.write_text("x\n")
+    assert str(columns) in error_of("import", "roster", str(listed), "--columns", str(columns), "--dry-run")
+
+
+# -- what a user needs to get in -----------------------------------------------------------------------------------
+
+
+def test_a_ca_certificate_that_is_not_there_or_damaged_is_named_with_what_to_do(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    secret = settings.secrets_path / "demo.county-jail"
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    for damage in (None, b"no certificate"):
+        if damage is not None:
+            settings.ca_path.parent.mkdir()
+            settings.ca_path.write_bytes(damage)
+        with pytest.raises(SecretUnreadableError, match="SALLYPORT_CA_FILE") as error:
+            settings.kafka("demo.county-jail")
+        assert str(settings.ca_path) in str(error.value)
+
+
+def test_an_empty_password_is_none(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    secret = settings.secrets_path / "admin"
+    secret.parent.mkdir()
+    secret.touch(mode=0o600)
+    with pytest.raises(SecretUnreadableError, match="is empty"):
+        settings.password("admin")
