@@ -47,7 +47,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     sure = f"confidence {alert.confidence.lower()}"
     parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
     parts.append(_standing(entry, desk_now, zone))
-    if alert.actions:
+    if alert.actions and not over:
         parts.append(_title("Recommended, the mildest first; you decide"))
         parts += [_item(f"{number}.", Text(action)) for number, action in enumerate(alert.actions, 1)]
     if alert.persons:

@@ -154,9 +154,10 @@ class Entry:
         return self.standing is Standing.OVER
 
     @property
-    def rank(self) -> tuple[int, bool, int, str]:
-        """Severity first, what is acknowledged below the rest of it, then who waits longest."""
+    def rank(self) -> tuple[bool, int, bool, int, str]:
+        """What is over last; else severity first, what is acknowledged below the rest of it, then who waits longest."""
         return (
+            self.is_over,
             SEVERITIES.index(self.alert.severity),
             self.standing is Standing.ACKNOWLEDGED,
             self.alert.opened,

@@ -150,11 +150,14 @@ class EmbeddedBus:
         self._take_lock()
         require_space(home, HOME_BYTES, "the bus's log")
         self._end_orphans(console)
-        for port, setting, address in (
-            (settings.kafka_port, "SALLYPORT_KAFKA_PORT", settings.bind),
-            (settings.controller_port, "SALLYPORT_CONTROLLER_PORT", "127.0.0.1"),
-            (settings.registry_port, "SALLYPORT_REGISTRY_PORT", settings.bind),
-        ):
+        ports = {
+            "SALLYPORT_KAFKA_PORT": (settings.bind, settings.kafka_port),
+            "SALLYPORT_CONTROLLER_PORT": ("127.0.0.1", settings.controller_port),
+            "SALLYPORT_REGISTRY_PORT": (settings.bind, settings.registry_port),
+        }
+        if len({port for _, port in ports.values()}) < len(ports):
+            raise BusError(f"{', '.join(ports)} must be three ports: two of them are the same.")
+        for setting, (address, port) in ports.items():
             require_port(address, port, setting)
         programs = ensure_programs(settings, console)
 

@@ -26,6 +26,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from consumers.board import REPORTING
 from deploy.acls import BUS
 from schemas import codec, topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
@@ -98,7 +99,10 @@ def topic_report(settings: Settings, site: Site) -> TopicReport:
         refused, reported = _read(settings, site)
         return TopicReport(site.name, counted, refused, _stages(reported, settings))
     except KafkaException as error:
-        raise ReportError(f"{_reason(error)}: is the bus up, and the site provisioned?") from error
+        raise ReportError(
+            f"the bus at {settings.bootstrap_servers} does not answer as asked ({_reason(error)}): "
+            "is it up (`sallyport up`), and the site provisioned?"
+        ) from error
     except (RegistryAway, codec.DecodeError) as error:
         raise ReportError(str(error)) from error
 
@@ -265,6 +269,18 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
         tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(refused.items())),
         [value for value in latest.values() if isinstance(value, bytes)],
     )
+
+
+def all_live(settings: Settings, site: Site, since: int) -> bool:
+    """Whether every stage of every partition has reported itself live since a time (microseconds)."""
+    place = (topics.stage_reports(site.name), 0)
+    try:
+        reported = {m.key(): m.value() for m in _whole(settings.kafka(site.user(BUS)), [place])}
+        stages = _stages([value for value in reported.values() if isinstance(value, bytes)], settings)
+    except (KafkaException, RegistryAway, codec.DecodeError):
+        return False
+    live = {(one.stage, one.partition) for one in stages if one.state == "LIVE" and one.at >= since}
+    return all((stage, number) in live for stage in REPORTING for number in range(site.partitions))
 
 
 def _header(message: Message, name: str) -> str | None:

@@ -120,8 +120,10 @@ def schema_ids(client: SchemaRegistryClient, site: Site, topics: Iterable[str]) 
                 raise NotRegisteredError(
                     f"{subject.name} is not in the registry with our schema: run `sallyport provision`"
                 ) from error
-            raise RegistryAway(f"the registry answered {error.http_status_code}") from error
+            raise RegistryAway(
+                f"the registry answered {error.http_status_code}: is it up? See SALLYPORT_REGISTRY"
+            ) from error
         except (httpx.HTTPError, OSError) as error:
-            raise RegistryAway("the registry does not answer") from error
+            raise RegistryAway("the registry does not answer: is the bus up? See SALLYPORT_REGISTRY") from error
         ids[subject.topic, subject.record] = int(found.schema_id or 0)
     return ids

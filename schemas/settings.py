@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import stat
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
 from pydantic import Field
@@ -20,6 +21,9 @@ class SecretUnreadableError(Exception):
 
     The message says which and what to do.
     """
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -46,9 +50,9 @@ class Settings(BaseSettings):
     site: str = Field(default="demo", description="The site a command works on: the prefix of its topics.")
     embedded: bool = Field(default=True, description="Run our own Kafka and registry; false: use an existing bus.")
     bind: str = Field(default="127.0.0.1", description="Address that the embedded bus listens on.")
-    kafka_port: int = Field(default=19092, description="Port of the embedded broker (SASL_SSL).")
-    controller_port: int = Field(default=19093, description="Port of the embedded broker's controller.")
-    registry_port: int = Field(default=18081, description="Port of the embedded registry (HTTPS).")
+    kafka_port: Port = Field(default=19092, description="Port of the embedded broker (SASL_SSL).")
+    controller_port: Port = Field(default=19093, description="Port of the embedded broker's controller.")
+    registry_port: Port = Field(default=18081, description="Port of the embedded registry (HTTPS).")
     kafka_heap: str = Field(default="512m", description="Heap of the embedded broker (Java -Xmx).")
     bootstrap: str | None = Field(default=None, description="host:port of an existing Kafka. Empty: the embedded one.")
     registry: str | None = Field(

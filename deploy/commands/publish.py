@@ -87,20 +87,24 @@ def publish(
         outcome = (
             Outcome(len(good), 0, False) if dry_run else _publish(good, settings, described, agency, wait, as_json)
         )
-    except (SiteError, PublishError, SpoolFullError, SecretUnreadableError, OSError) as error:
+    except (SiteError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or file}: {error.strerror or error}")
     _tell(good[: outcome.accepted], outcome, len(bad), dry_run, as_json)
     if bad:
         where = f": see {rejected}" if rejected else ""
         typer.echo(f"sallyport: {len(bad)} {_events(len(bad))} wrong{where}", err=True)
     if outcome.waiting:
-        typer.echo(
-            f"sallyport: the bus is away: {outcome.waiting} events wait in the spool and are sent next time", err=True
-        )
+        typer.echo(f"sallyport: the bus is away: {_count(outcome.waiting)} in the spool, sent the next time", err=True)
     if outcome.interrupted:
-        typer.echo(f"sallyport: interrupted: {len(good) - outcome.accepted} events were not accepted", err=True)
+        typer.echo(f"sallyport: interrupted: not accepted: {len(good) - outcome.accepted}", err=True)
         raise typer.Exit(130)
     raise typer.Exit(1 if bad else 3 if outcome.waiting else 0)
+
+
+def _count(waiting: int) -> str:
+    return "1 event waits" if waiting == 1 else f"{waiting} events wait"
 
 
 def _events(count: int) -> str:

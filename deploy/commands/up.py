@@ -23,6 +23,7 @@ from deploy.embedded import BusError, EmbeddedBus
 from deploy.provision import provision
 from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
 from deploy.supervisor import Supervised, Supervisor
+from deploy.topic_report import all_live
 from producers.publisher import Publisher, PublishError
 from producers.spool import SpoolFullError
 from producers.story import play, read_story
@@ -33,6 +34,8 @@ from schemas.site import Site
 
 log = logging.getLogger(__name__)
 
+LIVE_S: Final = 60.0
+"""Seconds that are waited for the workers to be live."""
 LOOK_EVERY_S: Final = 1.0
 """Seconds between looks at whether broker and registry still run."""
 
@@ -61,6 +64,8 @@ def up(
             raise SiteError("--story is played on the site demo: give --site demo as well")
         trouble: Callable[[], str | None] = lambda: None  # noqa: E731  # of a bus that is not ours
         with ExitStack() as stack:
+            # Called last: when everything has ended.
+            stack.callback(lambda: console.print("The bus has ended; its state is kept."))
             if settings.embedded:
                 bus = EmbeddedBus(settings)
                 bus.start(console)
@@ -72,6 +77,7 @@ def up(
             supervisor = Supervisor([_worker(settings, name, n) for name in names for n in range(workers)])
             supervisor.start()
             stack.callback(supervisor.stop)
+            _until_live(settings, described, console)
             if story:
                 stack.enter_context(_playing(settings, next(site for site in described if site.name == "demo")))
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
@@ -80,6 +86,18 @@ def up(
     except OSError as error:
         fail(f"{error.filename or 'the bus'}: {error.strerror or error}. See SALLYPORT_HOME")
     raise typer.Exit(code)
+
+
+def _until_live(settings: Settings, sites: list[Site], console: Console) -> None:
+    """Wait until the workers know what is on the logs; a screen that begins sooner begins blind. Not for ever: it would
+    say why."""
+    began = time.monotonic()
+    waiting = list(sites)
+    with console.status("The workers read back what is on the logs ..."):
+        while waiting and time.monotonic() - began < LIVE_S:
+            since = int((time.time() - (time.monotonic() - began)) * 1_000_000)
+            waiting = [site for site in waiting if not all_live(settings, site, since)]
+            time.sleep(LOOK_EVERY_S / 4)
 
 
 def _worker(settings: Settings, site: str, number: int) -> Supervised:

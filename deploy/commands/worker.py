@@ -37,6 +37,8 @@ def worker(
 
     line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level="INFO" if verbose else "WARNING", format=line)
+    # Under load a commit takes longer than the time between two: the next does it all. That is no news.
+    logging.getLogger("mode.timers").setLevel("ERROR")
     try:
         settings = settings_given(site)
         code = run_worker(settings, load_site(settings))

@@ -170,6 +170,8 @@ def read_snapshot(
     `columns` are our names to the file's. Never holds more of the file than `most_bytes` unpacked.
     """
     day = day_of(path)
+    if day is None and not path.exists():
+        return Damaged(str(path), None, (Problem(str(path), None, "there is no such file"),))
     if day is None:
         why = "its name has no day, such as 2026-03-01.csv: name it after the day it lists"
         return Damaged(str(path), None, (Problem(str(path), None, why),))
