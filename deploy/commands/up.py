@@ -64,11 +64,11 @@ def up(
             raise SiteError("--story is played on the site demo: give --site demo as well")
         trouble: Callable[[], str | None] = lambda: None  # noqa: E731  # of a bus that is not ours
         with ExitStack() as stack:
-            # Called last: when everything has ended.
-            stack.callback(lambda: console.print("The bus has ended; its state is kept."))
             if settings.embedded:
                 bus = EmbeddedBus(settings)
                 bus.start(console)
+                # Called last: when everything else has ended.
+                stack.callback(lambda: console.print("The bus has ended; its state is kept."))
                 stack.callback(bus.stop)
                 trouble = bus.trouble
             for site in described:
@@ -91,11 +91,10 @@ def up(
 def _until_live(settings: Settings, sites: list[Site], console: Console) -> None:
     """Wait until the workers know what is on the logs; a screen that begins sooner begins blind. Not for ever: it would
     say why."""
-    began = time.monotonic()
+    began, since = time.monotonic(), time.time_ns() // 1000
     waiting = list(sites)
     with console.status("The workers read back what is on the logs ..."):
         while waiting and time.monotonic() - began < LIVE_S:
-            since = int((time.time() - (time.monotonic() - began)) * 1_000_000)
             waiting = [site for site in waiting if not all_live(settings, site, since)]
             time.sleep(LOOK_EVERY_S / 4)
 

@@ -165,7 +165,7 @@ def test_up_plays_the_story_replaces_a_killed_worker_ends_clean_and_comes_back(
             broker.kill()
             assert process.wait(60) == 2
         assert process.stderr is not None
-        (line,) = process.stderr.read().splitlines()
+        *_, line = process.stderr.read().splitlines()
         assert line.startswith("sallyport: Kafka ended: ")
     assert not any(map(listening, ports))
 

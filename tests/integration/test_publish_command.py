@@ -160,7 +160,7 @@ def test_a_dry_run_needs_no_bus_and_writes_nothing(site: WorkingSite, tmp_path: 
 def test_while_the_bus_is_away_events_are_accepted_and_the_next_call_sends_them(site: WorkingSite) -> None:
     done = run(site, "-", "--as", JAIL, "--wait", "0.5", text=lines([housing(0), housing(1)]), **NOWHERE)
     assert (done.returncode, done.stdout) == (3, "2 accepted: 2 HousingAssigned\n")
-    assert done.stderr == "sallyport: the bus is away: 2 events wait in the spool and are sent next time\n"
+    assert done.stderr == "sallyport: the bus is away: 2 events wait in the spool, sent the next time\n"
     nothing_new = run(site, os.devnull, "--as", JAIL)
     assert (nothing_new.returncode, nothing_new.stdout) == (0, "0 published\n"), nothing_new.stderr
     assert arrived(site) == ["0", "1"]
@@ -172,7 +172,7 @@ def test_a_person_gets_one_line_and_no_traceback(site: WorkingSite, tmp_path: Pa
     for arguments, text, more, code, said in (
         (["-", "--as", "nobody"], b"", {}, 2, "no agency 'nobody' on site"),
         (["-", "--as", JAIL, "--type", "Housing"], b"", {}, 2, "--type: no event type 'Housing'; there are"),
-        (["/no/such/file", "--as", JAIL], b"", {}, 2, "No such file or directory: '/no/such/file'"),
+        (["/no/such/file", "--as", JAIL], b"", {}, 2, "/no/such/file: No such file or directory"),
         (["-", "--as", JAIL], latin, {}, 1, "not UTF-8 at byte"),
         (["-", "--as", JAIL], b"", {"SALLYPORT_SECRETS": str(tmp_path / "no-secrets")}, 2, "no password for user"),
         (["-", "--as", JAIL], b"", {"SALLYPORT_CA_FILE": str(tmp_path / "none.pem")}, 2, "none.pem"),

@@ -28,7 +28,7 @@ from producers.publisher import MOST_BYTES, Publisher, PublishError
 from schemas import topics
 from schemas.codec import schema_id_of
 from schemas.events import Event, WithdrawalReason
-from schemas.settings import Settings
+from schemas.settings import SecretUnreadableError, Settings
 from tests.county import DAY, JAIL, POLICE, START, demo_site, event, event_id
 from tests.working_site import WorkingSite, until
 
@@ -199,7 +199,7 @@ def test_a_broker_that_nobody_vouches_for_is_not_waited_for(a_site: MakeSite, bu
         with pytest.raises(PublishError, match=r"not vouched for by \S*other\.pem"):
             publisher.flush(30)
     absent = wary.model_copy(update={"ca_file": tmp_path / "absent.pem"})
-    with pytest.raises(PublishError, match=r"absent\.pem"):
+    with pytest.raises(SecretUnreadableError, match=r"absent\.pem"):
         Publisher(absent, site, JAIL)
 
 
@@ -237,7 +237,7 @@ def publishing(site: WorkingSite, settings: Settings, spool: Path, begin: int) -
     program = f"""
 from pathlib import Path
 from producers.publisher import Publisher
-from schemas.settings import Settings
+from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import read_site
 from tests.county import event
 site = read_site(Path({str(site.directory)!r}))

@@ -169,15 +169,15 @@ def test_a_severity_of_a_later_version_stands_above_all() -> None:
     assert shown(desk) == ["newer", "known"]
 
 
-def test_what_is_over_stays_in_its_place_for_two_minutes_and_is_gone() -> None:
+def test_what_is_over_stays_below_what_is_open_for_two_minutes_and_is_gone() -> None:
     desk = board()
     desk.fold(alert("a", severity="CRITICAL"), NOW)
     desk.fold(alert("b", severity="LOW"), NOW)
     assert told(desk.fold(over("a", 2), NOW)) is ChangeKind.WITHDRAWN
     first, second = desk.lines(NOW + OVER_SHOWN - 1)
-    assert isinstance(first, Entry)
-    assert (first.standing, first.alert.headline) == (Standing.OVER, "headline of a")
-    assert second.key == "b"
+    assert first.key == "b"
+    assert isinstance(second, Entry)
+    assert (second.standing, second.alert.headline) == (Standing.OVER, "headline of a")
     assert shown(desk, NOW + OVER_SHOWN) == ["b"]
 
 
