@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,14 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 @dataclass
+class _Log:
+    """What was read of a topic, and the next offset of each partition."""
+
+    messages: list[Any] = field(default_factory=list)
+    next: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
 class WorkingSite:
     """A site, its settings, and the workers that a test started for it."""
 
@@ -55,6 +64,10 @@ class WorkingSite:
     directory: Path
     site: Site
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _consumers: dict[tuple[str, int], Consumer] = field(default_factory=dict)
+    _logs: dict[tuple[str, str], _Log] = field(default_factory=dict)
+    _partitions: dict[str, int] = field(default_factory=dict)
+    _schemas: SchemaCache | None = None
 
     @classmethod
     def make(
@@ -98,6 +111,9 @@ class WorkingSite:
                 worker.send_signal(signal.SIGCONT)
                 worker.kill()
             worker.wait()
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
 
     # -- the way in ----------------------------------------------------------------------------------------------
 
@@ -130,55 +146,69 @@ class WorkingSite:
     # -- what came of it -----------------------------------------------------------------------------------------
 
     def read(self, topic: str, user: str = "bus") -> list[Any]:
-        """All committed messages of a topic to the end that it has now, in order of partition and offset."""
+        """All committed messages of a topic to the end that it has now, in order of partition and offset.
+
+        What was read before is not read again: tests look often.
+        """
         consumer = self._consumer(user)
         ends = self._ends(consumer, topic)
-        unread = {partition for partition, end in ends.items() if end > 0}
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
-        found, deadline = [], time.monotonic() + WAIT_S
+        log = self._logs.setdefault((user, topic), _Log())
+        unread = {partition for partition, end in ends.items() if end > log.next.get(partition, 0)}
+        consumer.assign([TopicPartition(topic, partition, log.next.get(partition, 0)) for partition in unread])
+        deadline = time.monotonic() + WAIT_S
         while unread:
             assert time.monotonic() < deadline, f"{topic} was not read to its end"
             for message in consumer.consume(1_000, 0.02):
-                error = message.error()
+                error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
                 if error is None:
-                    found.append(message)
-                elif error.code() != KafkaError._PARTITION_EOF:
+                    log.messages.append(message)
+                    log.next[partition] = offset + 1
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    # The end itself may be a transaction's marker: then this tells that it was reached.
+                    log.next[partition] = offset
+                elif error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                    continue  # a test stopped the bus, and started it again
+                else:
                     raise AssertionError(error.str())
-                # The end itself may be a transaction's marker: then the end of the partition tells.
-                partition, offset = message.partition() or 0, message.offset() or 0
-                if error is not None or offset >= ends[partition] - 1:
+                if error is not None or log.next[partition] >= ends[partition]:
                     unread.discard(partition)
-        consumer.close()
-        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+        consumer.unassign()
+        return sorted(log.messages, key=lambda m: (m.partition(), m.offset()))
 
     def end_of(self, topic: str) -> int:
         """The end offsets of a topic's partitions, added up: it grows when something is written."""
-        consumer = self._consumer("bus")
-        ends = self._ends(consumer, topic)
-        consumer.close()
-        return sum(ends.values())
+        return sum(self._ends(self._consumer("bus"), topic).values())
 
     def _consumer(self, user: str) -> Consumer:
-        who = self.site.user(user)
-        return Consumer(
-            {
-                **self.settings.kafka(who),
-                "group.id": who if user != "bus" else topics.consumer_group(self.site.name),
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-            }
-        )
+        """One consumer for each user and thread: to connect costs more than to read."""
+        where = user, threading.get_ident()
+        if where not in self._consumers:
+            who = self.site.user(user)
+            self._consumers[where] = Consumer(
+                {
+                    **self.settings.kafka(who),
+                    "group.id": who if user != "bus" else topics.consumer_group(self.site.name),
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "isolation.level": "read_committed",
+                    "auto.offset.reset": "earliest",
+                    # What it is to read next waits until the last fetch has returned.
+                    "fetch.wait.max.ms": 10,
+                }
+            )
+        return self._consumers[where]
 
-    @staticmethod
-    def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
-        partitions = consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions
-        return {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=WAIT_S)[1] for n in partitions}
+    def _ends(self, consumer: Consumer, topic: str) -> dict[int, int]:
+        if topic not in self._partitions:
+            self._partitions[topic] = len(consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions)
+        return {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=WAIT_S)[1]
+            for number in range(self._partitions[topic])
+        }
 
     def records(self, topic: str, user: str = "bus") -> list[dict[str, Any]]:
         """All records of a topic, decoded, ticks left out."""
-        cache = SchemaCache(registry_client(self.settings))
+        self._schemas = cache = self._schemas or SchemaCache(registry_client(self.settings))
         messages = [m for m in self.read(topic, user) if m.value() is not None and m.key() != TICK_KEY]
         cache.ensure([m.value() for m in messages])
         return [decode(m.value(), cache)[1] for m in messages]
@@ -215,5 +245,4 @@ class WorkingSite:
             ends = self._ends(consumer, name)
             committed = consumer.committed([TopicPartition(name, n) for n in ends], timeout=WAIT_S)
             done = done and all(part.offset >= ends[part.partition] or not ends[part.partition] for part in committed)
-        consumer.close()
         return done
