@@ -33,7 +33,7 @@ from schemas.settings import Settings
 from schemas.site import Site
 
 TICK_KEY: Final = b"~tick"
-LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.05
 NOTICE_S: Final = 30.0
 """Seconds without progress after which the importer says what it waits for."""
 PATIENCE_S: Final = 30.0
