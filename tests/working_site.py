@@ -29,7 +29,7 @@ from streams.agents import input_topics
 from streams.facts import TICK_KEY
 from tests.county import agency_of
 
-WAIT_S = 60.0
+WAIT_S = 150.0
 """Seconds that anything may take before a test fails."""
 
 

@@ -28,7 +28,7 @@ from schemas.settings import Settings
 from schemas.site import read_site
 from tests.working_site import WorkingSite, environment, until
 
-pytestmark = [pytest.mark.bus, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
 RECIPIENT = "county-jail-watch"
 
 

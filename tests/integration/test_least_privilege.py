@@ -92,7 +92,7 @@ REFUSED = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 
 pytestmark = pytest.mark.bus
-SECONDS = 20
+SECONDS = 60
 NAMES = iter(range(100))
 
 

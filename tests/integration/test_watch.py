@@ -99,7 +99,7 @@ def test_alerts_stream_as_json_lines_what_is_open_is_listed_once_and_blindness_i
     site.start_worker()
     assert stream.until("sighted")["tick"] > 0
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Callable[..., WorkingSite]) -> None:
@@ -122,7 +122,7 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
         assert entry.standing is Standing.OPEN
         taken: list[bool] = []
         desk.acknowledge(entry.alert.alert_id, entry.alert.revision, taken.append)
-        desk._producer.flush(20)
+        desk._producer.flush(60)
         assert taken == [True]
         until(
             lambda: board.entry(entry.alert.alert_id).standing is Standing.ACKNOWLEDGED,  # type: ignore[union-attr]

@@ -153,7 +153,7 @@ def test_a_fact_that_went_while_no_worker_ran_takes_its_alert_with_it(a_site: Ca
     until(site.open_alerts, "the review was raised")
     site.until_settled(START + 3 * DAY)
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
 
     facts = topics.person_facts(site.site.name)
     (infraction,) = [
@@ -166,7 +166,7 @@ def test_a_fact_that_went_while_no_worker_ran_takes_its_alert_with_it(a_site: Ca
     # What purging and compaction leave: the fact is gone, only its tombstone is there.
     producer = Producer(site.settings.kafka(site.site.user("bus")))
     producer.produce(facts, None, infraction.key(), infraction.partition())
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
     site.start_worker()
     until(lambda: not site.open_alerts(), "the alert was withdrawn at the next start")
@@ -208,7 +208,7 @@ def test_a_new_rule_version_withdraws_what_it_no_longer_derives_as_one_notice(
     site.tick(START + 3 * DAY)
     until(lambda: len(site.open_alerts()) == len(few), "every review was raised")
     worker.terminate()
-    worker.wait(20)
+    worker.wait(60)
 
     upgraded = tmp_path / "upgraded.py"
     upgraded.write_text(textwrap.dedent(NEW_VERSION))

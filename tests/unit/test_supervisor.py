@@ -15,7 +15,7 @@ from deploy.supervisor import Supervised, Supervisor
 
 
 def until(holds: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

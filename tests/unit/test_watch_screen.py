@@ -136,7 +136,7 @@ def text_of(app: WatchApp) -> str:
 
 
 async def until(pilot: Any, app: WatchApp, words: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while words not in text_of(app):
         assert time.monotonic() < deadline, text_of(app)
         await pilot.pause(0.02)
