@@ -296,7 +296,7 @@ def test_a_user_without_an_acl_sees_and_writes_nothing(bus: Settings) -> None:
     refusals: list[str] = []
     producer = Producer(config | {"message.timeout.ms": 5_000})
     producer.produce("closed.count-reported.v1", b"x", on_delivery=lambda error, _: refusals.append(str(error)))
-    producer.flush(60)
+    producer.flush(20)
     assert len(refusals) == 1
     assert "TOPIC_AUTHORIZATION_FAILED" in refusals[0]
 

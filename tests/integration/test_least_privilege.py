@@ -92,7 +92,7 @@ REFUSED = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
-SECONDS = 60
+SECONDS = 20
 
 
 @pytest.fixture(scope="module")

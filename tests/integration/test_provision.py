@@ -43,7 +43,7 @@ from schemas.site import Site, read_site
 from schemas.subjects import subjects
 
 pytestmark = pytest.mark.bus
-SECONDS = 60
+SECONDS = 20
 
 NewSite = Callable[[str], Site]
 

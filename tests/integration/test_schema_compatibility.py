@@ -28,7 +28,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 
 pytestmark = pytest.mark.bus
-SECONDS = 60
+SECONDS = 20
 Json = dict[str, Any]
 
 

@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 
 pytestmark = pytest.mark.bus
-SECONDS = 60
+SECONDS = 20
 NAMES = iter(range(100))
 
 
