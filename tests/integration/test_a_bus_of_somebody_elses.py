@@ -36,7 +36,7 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 def test_provisioning_publishing_working_and_reading_need_nothing_but_settings(
     foreign: Settings, tmp_path: Path
 ) -> None:
-    site = WorkingSite.make(foreign, tmp_path, "foreign", partitions=1, clock="history")
+    site = WorkingSite.make(foreign, tmp_path, "somebody-elses", partitions=1, clock="history")
     assert provision(foreign, site.site, check=True).differences == ()
     site.start_worker()
     try:
