@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
+from deploy.commands.worker import GIVE_WAY
 from deploy.provision import provision
 from deploy.sites import load_site
 from producers.adapters.roster import Jail, Summary
@@ -91,6 +93,8 @@ def roster(
         settings = settings_given(site)
         described = load_site(settings)
         jail = _jail(described, agency, facility)
+        if not dry_run:
+            os.nice(GIVE_WAY)
         names = _columns(columns)
         file = StateFile(settings.home, described.name, jail.facility.id)
         with file.alone() if not dry_run else nullcontext():
