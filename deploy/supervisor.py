@@ -82,8 +82,7 @@ def _look_after(supervised: Supervised, now: float) -> None:
         if process.poll() is None:
             return
         steady = now - supervised.started > STEADY_S
-        supervised.ended_in_a_row = 1 if steady else supervised.ended_in_a_row + 1
-        supervised.again_at = now + BACKOFF_S[min(supervised.ended_in_a_row, len(BACKOFF_S)) - 1]
+        _put_off(supervised, now, 1 if steady else supervised.ended_in_a_row + 1)
         supervised.process = None
         supervised.restarts += 1
     elif now >= supervised.again_at:
@@ -91,8 +90,12 @@ def _look_after(supervised: Supervised, now: float) -> None:
             _start(supervised)
         except OSError as error:  # no memory, no descriptor, no space for its log: later there may be
             log.error("%s can't be started (%s): it is tried again", supervised.name, error.strerror)
-            supervised.ended_in_a_row += 1
-            supervised.again_at = now + BACKOFF_S[min(supervised.ended_in_a_row, len(BACKOFF_S)) - 1]
+            _put_off(supervised, now, supervised.ended_in_a_row + 1)
+
+
+def _put_off(supervised: Supervised, now: float, ended_in_a_row: int) -> None:
+    supervised.ended_in_a_row = ended_in_a_row
+    supervised.again_at = now + BACKOFF_S[min(ended_in_a_row, len(BACKOFF_S)) - 1]
 
 
 def _start(supervised: Supervised) -> None:

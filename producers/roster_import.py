@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,7 +25,7 @@ from producers.adapters.roster import Jail, Known, Summary, day_events
 from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Problem, Row, read_snapshot
 from producers.adapters.roster_sequence import Imported, Listed, judge_sequence
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import digest, encode
 from schemas.events import CustodyLevel, Event
 from schemas.registry_client import registry_client, schema_ids
 from schemas.settings import Settings
@@ -293,12 +292,12 @@ class StateFile:
             return None
         try:
             whole: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-            if whole.get("format") != STATE_FORMAT or whole["sha256"] != _digest(whole["state"]):
+            if whole.get("format") != STATE_FORMAT or whole["sha256"] != digest(whole["state"]):
                 raise ValueError("not as it was written, or written by another version")
             kept = whole["state"]
             rows = {row.id: row for row in map(_row, kept["rows"])}
             ended = {row.booking_number: row for row in map(_row, kept["ended"])}
-            digests = {date.fromisoformat(day): digest for day, digest in kept["digests"].items()}
+            digests = {date.fromisoformat(day): listed for day, listed in kept["digests"].items()}
             known = Known(date.fromisoformat(kept["day"]), rows, ended)
             digests[known.day]  # what is not there is damage
             return State(known, kept["file"], digests)
@@ -313,11 +312,11 @@ class StateFile:
         kept = {
             "day": state.known.day.isoformat(),
             "file": state.file,
-            "digests": {day.isoformat(): digest for day, digest in state.digests.items()},
+            "digests": {day.isoformat(): listed for day, listed in state.digests.items()},
             "rows": [_kept(row) for row in state.known.rows.values()],
             "ended": [_kept(row) for row in state.known.ended.values()],
         }
-        text = json.dumps({"format": STATE_FORMAT, "sha256": _digest(kept), "state": kept})
+        text = json.dumps({"format": STATE_FORMAT, "sha256": digest(kept), "state": kept})
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.path.with_suffix(".new")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
@@ -325,10 +324,6 @@ class StateFile:
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(self.path)
-
-
-def _digest(kept: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(row: Row) -> dict[str, Any]:

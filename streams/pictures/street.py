@@ -70,11 +70,11 @@ class Street:
 
     def add(self, fact: Fact) -> tuple[bool, Conflict | None]:
         """Fold a fact: (whether anything changed, the conflict where one key came with two contents)."""
-        event = self._decode(fact)
-        if not isinstance(event, StreetViolenceReported):
-            return False, None
         known = self._facts.get(fact.event_key, ())
         if any(one.key.variant == fact.key.variant for one in known):
+            return False, None
+        event = self._decode(fact)
+        if not isinstance(event, StreetViolenceReported):
             return False, None
         variants, conflict = with_variant(known, fact, self._decode)
         if variants[0] is fact:
