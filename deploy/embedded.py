@@ -233,7 +233,12 @@ class EmbeddedBus:
         write_private(config, server_properties(settings, _data(home), password))
         write_private(logging, log4j_properties(home / "logs" / "kafka.log"))
         arguments = java.command(
-            home, f"-Xmx{settings.kafka_heap}", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{program}/*"
+            home,
+            f"-Xmx{settings.kafka_heap}",
+            *settings.kafka_java.split(),
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            f"{program}/*",
         )
         return java.JavaProcess.start("Kafka", [*arguments, "kafka.Kafka", str(config)], home / "kafka", home / "logs")
 

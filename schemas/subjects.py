@@ -37,7 +37,7 @@ def _mixed_records(site: str) -> dict[str, tuple[str, ...]]:
         topics.person_facts(site): ("Tick",),
         topics.facility_facts(site): ("PersonInCustody", "Tick"),
         topics.region_facts(site): ("Tick",),
-        topics.alerts_raised(site): ("AlertRaised", "Tick"),
+        topics.alerts_raised(site): ("AlertRaised",),
     }
 
 

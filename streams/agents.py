@@ -1,7 +1,7 @@
-"""The agents: thin shells, topic -> pure function -> topic. One a stage; a loop for each partition they own.
+"""The agents: thin shells, topic -> pure function -> topic. One a stage; a loop for each partition number they own.
 
 An agent only hands each batch to its partition's loop; the loop acknowledges when the batch's transaction has
-committed. A partition's loops of all stages live and die together, with the number that `assignor.py` gives out.
+committed. What a number's stages know lives and dies together, with the number that `assignor.py` gives out.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from schemas.settings import Settings
 from schemas.site import Site
 from streams.batching import Batch
 from streams.clock import CLOCK, TICK_EVERY_S, Clock, wall_clock
-from streams.disclose import DISCLOSE, DiscloseStage
+from streams.disclose import DISCLOSE
 from streams.fencing import PartitionWriter
-from streams.fold import BrokerQuietError, Progress, Recovered, last_tick, plain_consumer, recover
+from streams.fold import BrokerQuietError, Progress, last_tick, plain_consumer, recover
 from streams.identify import DeadLetter, Source, identify
+from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery, PartitionLoop, set_aside
 from streams.records import Out, Record
-from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage, Stage
+from streams.stage import FACILITY, PERSON
 
 log = logging.getLogger(__name__)
 
 IDENTIFY: Final = "identify"
-FOLDING: Final = (PERSON, FACILITY, DISCLOSE)
-"""The stages that fold what they read."""
-STAGES: Final = (IDENTIFY, CLOCK, *FOLDING)
+STAGES: Final = (FACILITY, PERSON, CLOCK, IDENTIFY)
+"""The stages that read topics, the nearest to an alert first."""
+REPORTED: Final = (*STAGES, DISCLOSE)
+"""The stages that a worker reports of."""
+CLOCK_NUMBER: Final = 0
+"""The partition of the clock topic that ticks are on: its owner runs a live site's clock."""
 T = TypeVar("T")
 RETRY_S: Final = 2.0
 """Seconds before a recovery that the broker or the registry broke off begins again."""
@@ -57,25 +61,39 @@ def input_topics(stage: str, site: Site) -> list[str]:
         CLOCK: [topics.clock(site.name)],
         PERSON: [topics.person_facts(site.name)],
         FACILITY: [topics.facility_facts(site.name)],
-        DISCLOSE: [topics.alerts_raised(site.name)],
     }[stage]
 
 
 @dataclass(slots=True)
 class Running:
-    """A loop, what it folds into, and the task that drives both."""
+    """The loop of a partition number, what its stages fold into, and the task that drives both."""
 
-    loop: PartitionLoop
-    stage: Stage | None
+    partition: Partition
+    loop: PartitionLoop = field(init=False)
+    positions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDING, 0))
+    """By folding stage: the first offset that it has not folded."""
     progress: Progress = field(default_factory=Progress)
     live: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
+    def fold(self, stage: str, record: Record) -> Sequence[Out]:
+        """What a record leads to in a folding stage; nothing where it was folded on recovery."""
+        if record.offset < self.positions[stage]:
+            return ()
+        self.positions[stage] = record.offset + 1
+        return self.partition.process(stage, record)
+
+    def tick(self, stage: str) -> int:
+        """The last tick that a stage has seen, microseconds; 0 for stages in which time does not pass."""
+        if stage in FOLDING:
+            return self.partition.stage(stage).tick
+        return self.partition.disclose.tick if stage == DISCLOSE else 0
+
 
 class Partitions:
-    """The loops of the partitions that this worker owns.
+    """The loops of the partition numbers that this worker owns.
 
-    `on_broken` is called with the error after which the worker must exit: a stage was fenced, or is broken.
+    `on_broken` is called with the error after which the worker must exit: a partition was fenced, or is broken.
     """
 
     def __init__(
@@ -94,7 +112,7 @@ class Partitions:
         self._sources = sources(site)
         self._clock = Clock(site)
         self._generation = -1
-        self.running: dict[tuple[str, int], Running] = {}
+        self.running: dict[int, Running] = {}
 
     # -- owning --------------------------------------------------------------------------------------------------
 
@@ -106,72 +124,49 @@ class Partitions:
         """
         keeps = numbers if generation == self._generation + 1 else frozenset()
         self._generation = generation
-        gone = [where for where in self.running if where[1] not in keeps]
-        await asyncio.gather(*(self._stop(where) for where in gone))
-        for number in sorted(numbers):
-            for stage in STAGES:
-                # Only partition 0 of the clock is ever written.
-                if (stage, number) not in self.running and (stage != CLOCK or number == 0):
-                    self._start(stage, number)
+        await asyncio.gather(*(self._stop(number) for number in [*self.running] if number not in keeps))
+        for number in sorted(numbers - self.running.keys()):
+            self._start(number)
 
     async def close(self) -> None:
         """Stop every loop; nothing more is written."""
         await self.own(frozenset(), self._generation)
 
-    def _start(self, stage: str, number: int) -> None:
-        writer = PartitionWriter(self._settings, self.site, stage, number)
-        folded = self._folding(stage, number)
-        running = Running(self._loop(stage, number, writer, folded), folded)
-        self.running[stage, number] = running
-        running.task = asyncio.create_task(self._drive(stage, number, running), name=f"{stage}-{number}")
+    def _start(self, number: int) -> None:
+        running = Running(Partition.of(self.site, number, self._schemas))
+        decide, writer = partial(self._decide, running), PartitionWriter(self._settings, self.site, number)
+        running.loop = PartitionLoop(number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison)
+        self.running[number] = running
+        running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
 
-    async def _stop(self, where: tuple[str, int]) -> None:
-        running = self.running.pop(where)
+    async def _stop(self, number: int) -> None:
+        running = self.running.pop(number)
         if running.task is not None:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
         await running.loop.writer.close()
 
-    def _folding(self, stage: str, number: int) -> Stage | None:
-        if stage == PERSON:
-            return PersonStage(self.site, number, self._schemas)
-        if stage == FACILITY:
-            return FacilityStage(self.site, number, self._schemas)
-        if stage == DISCLOSE:
-            return DiscloseStage(self.site, number, self._schemas)
-        return None
-
-    def _loop(self, stage: str, number: int, writer: PartitionWriter, folding: Stage | None) -> PartitionLoop:
-        decide: Callable[[Batch, Record], Sequence[Out]]
-        if folding is not None:
-            decide = _Fold(folding)
-        elif stage == CLOCK:
-            decide = lambda _, record: self._clock.copy(record, self._schemas)  # noqa: E731
-        else:
-            decide = self._identify
-        poison = partial(self._poison, stage)
-        return PartitionLoop(stage, number, writer, self._schemas, self._schema_ids, decide, poison)
-
     # -- driving -------------------------------------------------------------------------------------------------
 
-    async def _drive(self, stage: str, number: int, running: Running) -> None:
+    async def _drive(self, number: int, running: Running) -> None:
         try:
             await running.loop.writer.open()
-            if running.stage is not None:
-                await self._recover(stage, number, running)
-            elif stage == CLOCK:
-                await self._recall_the_last_tick()
-            running.live.set()
-            if stage == CLOCK and number == 0 and self.site.clock == "live":
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._tick(running.loop))
-                    tasks.create_task(running.loop.run())
-            else:
-                await running.loop.run()
+            async with asyncio.TaskGroup() as tasks:
+                if number == CLOCK_NUMBER:
+                    await self._recall_the_last_tick()
+                    if self.site.clock == "live":
+                        # While it recovers, too: other partitions' time goes on.
+                        tasks.create_task(self._tick(running.loop))
+                tasks.create_task(self._recover_and_run(number, running))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # whatever it is, a loop that ended must end the worker
             self._on_broken(error)
+
+    async def _recover_and_run(self, number: int, running: Running) -> None:
+        await self._recover(number, running)
+        running.live.set()
+        await running.loop.run()
 
     async def _recall_the_last_tick(self) -> None:
         while True:
@@ -191,29 +186,20 @@ class Partitions:
         finally:
             consumer.close()
 
-    async def _recover(self, stage: str, number: int, running: Running) -> None:
+    async def _recover(self, number: int, running: Running) -> None:
         """Recall, refold, reconcile; again from the beginning where broker or registry went away meanwhile."""
         while True:
             try:
-                recovered = await asyncio.to_thread(self._read_back, stage, number, running)
+                read_back = partial(recover, running.partition, running.progress)
+                recovered = await asyncio.to_thread(self._with_consumer, read_back)
             except (BrokerQuietError, KafkaException, RegistryAway) as error:
-                log.warning("%s-%s begins its recovery again: %s", stage, number, type(error).__name__)
+                log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)
                 await asyncio.sleep(RETRY_S)
-                fresh = self._folding(stage, number)
-                running.stage = fresh
-                assert fresh is not None  # noqa: S101  # only folding stages recover
-                running.loop.decide = _Fold(fresh)
-                running.progress = Progress()
+                running.partition, running.progress = Partition.of(self.site, number, self._schemas), Progress()
             else:
                 break
         await running.loop.write(recovered.outs)
-        running.loop.position = recovered.position
-        assert isinstance(running.loop.decide, _Fold)  # noqa: S101
-        running.loop.decide.position = recovered.position
-
-    def _read_back(self, stage: str, number: int, running: Running) -> Recovered:
-        assert running.stage is not None  # noqa: S101
-        return self._with_consumer(partial(recover, running.stage, stage, number, running.progress))
+        running.positions = recovered.positions
 
     async def _tick(self, loop: PartitionLoop) -> None:
         while True:
@@ -221,6 +207,13 @@ class Partitions:
             await asyncio.sleep(TICK_EVERY_S)
 
     # -- deciding ------------------------------------------------------------------------------------------------
+
+    def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
+        if stage == IDENTIFY:
+            return self._identify(batch, record)
+        if stage == CLOCK:
+            return self._clock.copy(record, self._schemas)
+        return running.fold(stage, record)
 
     def _identify(self, batch: Batch, record: Record) -> Sequence[Out]:
         source = self._sources[batch.topic]
@@ -242,29 +235,13 @@ class Partitions:
         """The body of a stage's Faust agent: hand each batch to its partition's loop."""
         async for event in stream.noack().events():
             batch: Batch = event.value
-            running = self.running.get((stage, batch.partition))
+            running = self.running.get(batch.partition)
             if running is None:
                 # The partition was just taken away: its new owner gets the batch.
                 continue
-            await running.loop.hand_over(Delivery(batch, partial(stream.ack, event)))
+            await running.loop.hand_over(stage, Delivery(batch, partial(stream.ack, event)))
 
     @property
     def ready(self) -> bool:
-        """Whether every loop is live."""
+        """Whether every partition is live."""
         return bool(self.running) and all(running.live.is_set() for running in self.running.values())
-
-
-class _Fold:
-    """A folding stage as a loop's `decide`: what was folded already, on recovery or before a rebalance, is passed
-    over."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.position = 0
-
-    def __call__(self, batch: Batch, record: Record) -> Sequence[Out]:
-        del batch
-        if record.offset < self.position:
-            return ()
-        self.position = record.offset + 1
-        return self._stage.process(record)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from itertools import product
 from typing import Any, Final
 
 import faust
@@ -19,9 +20,9 @@ from schemas.codec import encode
 from schemas.registry_client import NotRegisteredError, RegistryAway, SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.agents import STAGES, Partitions, input_topics
+from streams.agents import CLOCK_NUMBER, REPORTED, STAGES, Partitions, input_topics
 from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
-from streams.clock import wall_clock
+from streams.clock import CLOCK, wall_clock
 from streams.fencing import Fenced
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,15 @@ class StageReporter:
         """The timer's task."""
 
         async def task() -> None:
-            for (stage, number), running in sorted(self._partitions.running.items()):
+            for number, stage in product(sorted(self._partitions.running), REPORTED):
+                running = self._partitions.running.get(number)
+                if running is None or (stage == CLOCK and number != CLOCK_NUMBER):
+                    continue  # a rebalance took it away just now; or nobody ever writes there
                 record = {
                     "stage": stage,
                     "partition": number,
                     "state": "LIVE" if running.live.is_set() else "REFOLDING",
-                    "tick": running.stage.tick if running.stage else 0,
+                    "tick": running.tick(stage),
                     "lag": await self._lag(app, stage, number),
                     "done": running.progress.done,
                     "total": running.progress.total,
@@ -148,7 +152,7 @@ class StageReporter:
         The consumer's own position passes over transaction markers, which the end offset counts.
         """
         lag = 0
-        for topic in input_topics(stage, self._site):
+        for topic in input_topics(stage, self._site) if stage in STAGES else ():
             part = TP(topic, number)
             if part not in app.consumer.assignment():
                 continue
@@ -158,8 +162,8 @@ class StageReporter:
                 continue
             if end is not None and position is not None:
                 lag += max(0, end - position)
-        running = self._partitions.running.get((stage, number))
-        return lag + (running.loop.waiting if running else 0)
+        running = self._partitions.running.get(number)
+        return lag + (running.loop.waiting.get(stage, 0) if running else 0)
 
 
 def run_worker(settings: Settings, site: Site) -> int:

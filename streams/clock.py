@@ -36,7 +36,6 @@ def tick(site: Site, now: int) -> list[Out]:
             for topic in (
                 topics.person_facts(site.name),
                 topics.facility_facts(site.name),
-                topics.alerts_raised(site.name),
             )
             for partition in range(site.partitions)
         ),

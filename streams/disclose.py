@@ -24,11 +24,12 @@ from schemas.events import CARE_EVENTS
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
 from streams.correlations.situation import Confidence, Severity, gravest, surest_of_all
-from streams.facts import TICK_KEY
 from streams.records import Out, Record
 
 DISCLOSE: Final = "disclose"
 """The stage's name."""
+NO_OFFSET: Final = -1
+"""Where a cause's offset is not told."""
 
 
 class Reason(StrEnum):
@@ -234,15 +235,17 @@ class _Told:
 
 
 class DiscloseStage:
-    """Alerts to what each recipient may see of them, and to the audit. Satisfies `stage.Stage`."""
+    """Alerts to what each recipient may see of them, and to the audit.
+
+    It reads no topic while it is live: `tell` is given each alert in the moment it is raised, `advance` the time.
+    """
 
     def __init__(self, site: Site, partition: int, schemas: Mapping[int, WriterSchema]) -> None:
         self._site = site
         self._partition = partition
         self._schemas = schemas
-        self._alerts: dict[str, dict[str, Any]] = {}
+        self._alerts: dict[str, Mapping[str, Any]] = {}
         self._told: dict[tuple[str, str], _Told] = {}
-        self._last_cause = -1
         self._now = 0
         self._boundaries = sorted(
             {time for a in site.agreements for time in (a.valid_from, a.valid_until) if time is not None}
@@ -250,69 +253,58 @@ class DiscloseStage:
 
     @property
     def tick(self) -> int:
-        """The last tick, microseconds."""
+        """The time up to which everything is told, microseconds."""
         return self._now
 
     def recall(self, topic: str, record: Record) -> None:
-        """Take in a record of a recipient's topic or of the audit, of its own partition."""
+        """Take in a record of `alerts.raised` or of a recipient's topic, of its own partition. Raises DecodeError."""
+        del topic
         if record.value is None:
             return
         name, value = decode(record.value, self._schemas)
-        self._last_cause = max(self._last_cause, value["cause"]["offset"])
         if name == "AlertDisclosed":
             self._told[value["recipient"], value["alert_id"]] = _Told(
                 value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
             )
-        del topic
+        elif name == "AlertRaised":
+            self._alerts[value["alert_id"]] = value
 
-    def last_cause(self) -> int:
-        """The last disclosure's or decision's cause."""
-        return self._last_cause
+    def recall_tick(self, now: int) -> None:
+        """Let it be `now` (microseconds), silently: `reconcile` comes after."""
+        self._now = now
 
-    def refold(self, record: Record) -> None:
-        """Fold one alert, or a tick, silently."""
-        self._fold(record)
-
-    def _fold(self, record: Record) -> tuple[dict[str, Any] | None, bool]:
-        """(The alert that is new or changed, whether agreements began or ended)."""
-        if record.value is None:
-            return None, False
-        name, value = decode(record.value, self._schemas)
-        if record.key == TICK_KEY:
-            before, self._now = self._now, max(self._now, int(value["time"]))
-            return None, any(before < time <= self._now for time in self._boundaries)
-        if name != "AlertRaised":
-            return None, False
-        known = self._alerts.get(value["alert_id"])
-        if known is not None and value["revision"] <= known["revision"]:
-            return None, False
-        self._alerts[value["alert_id"]] = value
-        return value, False
-
-    def reconcile(self, position: int) -> list[Out]:
+    def reconcile(self) -> list[Out]:
         """Tell whoever lacks an alert, and withdraw what may not, or need not, be known any more."""
-        cause = Cause(CauseKind.RECONCILED, DISCLOSE, self._partition, position - 1)
-        outs = [out for known_as in sorted(self._alerts) for out in self._tell(self._alerts[known_as], cause, None)]
+        cause = self._cause(CauseKind.RECONCILED)
+        outs = [
+            out for known_as in sorted(self._alerts) for out in self._tell(self._alerts[known_as], cause, news=False)
+        ]
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
                 outs += self._withdraw(recipient, {**lost, "group": None}, cause)
         return outs
 
-    def process(self, record: Record) -> list[Out]:
-        """Fold one alert, or a tick: what its recipients are told, and the audit of each decision."""
-        alert, agreements_changed = self._fold(record)
-        if alert is not None:
-            cause = Cause(CauseKind.FACT, DISCLOSE, self._partition, record.offset, alert["cause"]["event_id"])
-            return self._tell(alert, cause, record.offset)
-        if agreements_changed:
-            cause = Cause(CauseKind.TICK, DISCLOSE, self._partition, record.offset)
-            return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, None)]
-        return []
+    def tell(self, alert: Mapping[str, Any]) -> list[Out]:
+        """What the recipients of a record of `alerts.raised` are told, and the audit of each decision."""
+        self._alerts[alert["alert_id"]] = alert
+        return self._tell(alert, self._cause(CauseKind(alert["cause"]["kind"]), alert["cause"]["event_id"]), news=True)
 
-    def _tell(self, alert: Mapping[str, Any], cause: Cause, offset: int | None) -> list[Out]:
-        """Records for every recipient of this kind of alert. Without an offset (nothing new was said), only for
-        those for whom something changed."""
+    def advance(self, now: int) -> list[Out]:
+        """Let it be `now` (microseconds): what changes for recipients whose agreements began or ended by then."""
+        before, self._now = self._now, max(self._now, now)
+        if not any(before < time <= self._now for time in self._boundaries):
+            return []
+        cause = self._cause(CauseKind.TICK)
+        return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
+
+    def _cause(self, kind: CauseKind, event_id: str | None = None) -> Cause:
+        # No offset: a recipient could count by it what others publish. The alert's own record has it.
+        return Cause(kind, DISCLOSE, self._partition, NO_OFFSET, event_id)
+
+    def _tell(self, alert: Mapping[str, Any], cause: Cause, *, news: bool) -> list[Out]:
+        """Records for every recipient of this kind of alert. Where the alert says nothing new, only for those for
+        whom something changed."""
         outs = []
         for recipient in self._site.recipients:
             told = self._told.get((recipient.id, alert["alert_id"]))
@@ -322,11 +314,11 @@ class DiscloseStage:
             decision = decide(alert, recipient, self._site, self._now)
             if isinstance(decision, Disclose):
                 records = self._disclosed(alert, recipient, decision, told, cause)
-                if records or offset is not None:
+                if records or news:
                     outs += [*records, self._audit(alert, recipient.id, "DISCLOSED", decision, cause)]
             elif told is not None and told.is_open:
                 outs += self._withdraw(recipient.id, alert, cause)
-            elif offset is not None and decision.reason is not Reason.NOTHING_HOLDS:
+            elif news and decision.reason is not Reason.NOTHING_HOLDS:
                 outs.append(self._audit(alert, recipient.id, "WITHHELD", decision, cause))
         return outs
 

@@ -1,9 +1,10 @@
 """One writer: the only way in which a stage writes.
 
-A `PartitionWriter` is a transactional producer for one stage of one partition. Opening it makes the broker fence every
-predecessor of the same name: a worker that was stopped past its session and wakes finds that what it had under way is
-aborted and what it writes is refused, and exits. What one batch led to is on the logs whole or not at all, and readers
-(`read_committed`) never see what was aborted. See docs/decisions/0002-one-writer-a-partition.md.
+A `PartitionWriter` is the transactional producer of one partition number: identify, person, facility and disclose of
+that number write through it, so that what one batch leads to is one transaction. Opening it makes the broker fence
+every predecessor of the same number: a worker that was stopped past its session and wakes finds that what it had under
+way is aborted and what it writes is refused, and exits. What one batch led to is on the logs whole or not at all, and
+readers (`read_committed`) never see what was aborted. See docs/decisions/0002-one-writer-a-partition.md.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class BrokenWriterError(Exception):
 
 
 class PartitionWriter:
-    """The writer of one stage of one partition. Its calls come one at a time, whoever makes them."""
+    """The writer of one partition number. Its calls come one at a time, whoever makes them."""
 
-    def __init__(self, settings: Settings, site: Site, stage: str, partition: int) -> None:
-        self.transactional_id = f"{site.name}.{stage}.{partition}"
+    def __init__(self, settings: Settings, site: Site, number: int) -> None:
+        self.transactional_id = f"{site.name}.partition.{number}"
         self._config = {
             **settings.kafka(site.user("bus")),
             "transactional.id": self.transactional_id,

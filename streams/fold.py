@@ -1,4 +1,4 @@
-"""Recovery: recall what is recorded, refold the facts, reconcile; then the stage is live.
+"""Recovery: recall what is recorded, refold the facts, reconcile; then the stages of a partition are live.
 
 It reads with a plain consumer that only assigns itself partitions: Faust's positions are never moved (after a seek
 inside Faust a committed offset within the first batch is never passed again, and it seeks after every rebalance).
@@ -20,9 +20,10 @@ from schemas.codec import DecodeError, decode
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.facts import TICK_KEY, partition_of
+from streams.facts import TICK_KEY
+from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
-from streams.stage import FACILITY, PERSON, Stage
+from streams.stage import PERSON
 
 CONSUME: Final = 2_000
 """Records taken from the consumer at a time."""
@@ -40,7 +41,7 @@ class BrokerQuietError(Exception):
 
 @dataclass(slots=True)
 class Progress:
-    """How far the refold has come, in records of the stage's input."""
+    """How far the refold has come, in records of the stages' inputs."""
 
     done: int = 0
     total: int = 0
@@ -48,10 +49,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A stage that is ready to be live."""
+    """A partition whose stages are ready to be live."""
 
-    position: int
-    """The first offset of its input that it has not folded."""
+    positions: dict[str, int]
+    """By folding stage: the first offset of its input that it has not folded."""
     outs: list[Out]
     """What reconciling wants written before anything else."""
 
@@ -88,7 +89,7 @@ def read_back(
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > QUIET_S:
-            raise BrokerQuietError("the broker sent nothing for half a minute while a stage was read back")
+            raise BrokerQuietError("the broker sent nothing for half a minute while a partition was read back")
         for message in messages:
             topic, partition, error = message.topic(), message.partition(), message.error()
             if topic is None or partition is None or (topic, partition) not in open_parts:
@@ -128,29 +129,37 @@ def last_tick(site: Site, consumer: Consumer, schemas: SchemaCache) -> int:
 
 
 def recover(
-    stage: Stage, name: str, partition: int, progress: Progress, site: Site, consumer: Consumer, schemas: SchemaCache
+    partition: Partition, progress: Progress, site: Site, consumer: Consumer, schemas: SchemaCache
 ) -> Recovered:
-    """Recover one stage of one partition from the logs. Blocks; to be run off the event loop.
+    """Recover the stages of one partition number from the logs. Blocks; to be run off the event loop.
 
     A record that no schema or key explains is passed over, as it was when it first came: it is a dead letter already.
     """
-    for topic, record in read_back(consumer, outputs_of(name, partition, site)):
+    for topic, record in read_back(consumer, partition.outputs()):
         if record.value is not None:
             schemas.ensure([record.value])
-        _unless_poison(partial(stage.recall, topic, record))
-    source = TopicPartition(input_of(name, site), partition)
-    committed = consumer.committed([source], timeout=QUIET_S)[0].offset
-    first, end = consumer.get_watermark_offsets(source, timeout=QUIET_S)
-    # Never past the end: a log that lost its tail (power failed before it was on disk) must not make new facts, which
-    # get the lost offsets again, look like old ones.
-    position = min(max(committed, stage.last_cause() + 1, 0), end)
-    progress.total = max(0, position - first)
-    for _, record in read_back(consumer, [(source.topic, partition)], stop_at=position):
-        if record.value is not None:
-            schemas.ensure([record.value])
-        _unless_poison(partial(stage.refold, record))
-        progress.done = record.offset - first + 1
-    return Recovered(position, stage.reconcile(position))
+        _unless_poison(partial(partition.recall, topic, record))
+    starts: dict[str, int] = {}
+    positions: dict[str, int] = {}
+    for name in FOLDING:
+        source = TopicPartition(input_of(name, site), partition.number)
+        committed = consumer.committed([source], timeout=QUIET_S)[0].offset
+        starts[name], end = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+        # Never past the end: a log that lost its tail (power failed before it was on disk) must not make new facts,
+        # which get the lost offsets again, look like old ones.
+        positions[name] = min(max(committed, partition.last_cause(name) + 1, 0), end)
+    progress.total = sum(max(0, positions[name] - starts[name]) for name in FOLDING)
+    before = 0
+    for name in FOLDING:
+        source_part = (input_of(name, site), partition.number)
+        for _, record in read_back(consumer, [source_part], stop_at=positions[name]):
+            if record.value is not None:
+                schemas.ensure([record.value])
+            _unless_poison(partial(partition.refold, name, record))
+            progress.done = before + record.offset - starts[name] + 1
+        before += max(0, positions[name] - starts[name])
+        progress.done = before
+    return Recovered(positions, partition.reconcile(positions))
 
 
 def _pairs(headers: Any) -> list[tuple[str, Any]]:
@@ -166,26 +175,5 @@ def _unless_poison(take_in: Callable[[], None]) -> None:
 
 
 def input_of(name: str, site: Site) -> str:
-    """The topic that a stage reads."""
-    if name == PERSON:
-        return topics.person_facts(site.name)
-    if name == FACILITY:
-        return topics.facility_facts(site.name)
-    return topics.alerts_raised(site.name)
-
-
-def outputs_of(name: str, partition: int, site: Site) -> list[tuple[str, int]]:
-    """The partitions on which a stage's records are, as topic and partition."""
-    raised = [(topics.alerts_raised(site.name), partition)]
-    if name == PERSON:
-        # A person's facility may be in any partition; only the partitions of known facilities hold any.
-        everywhere = sorted({partition_of(facility.id, site.partitions) for facility in site.facilities})
-        return raised + [(topics.facility_facts(site.name), n) for n in everywhere]
-    if name == FACILITY:
-        return raised
-    told = [
-        (topics.alerts_for(site.name, recipient.id, kind), partition)
-        for recipient in site.recipients
-        for kind in recipient.kinds
-    ]
-    return [*told, (topics.disclosures(site.name), partition)]
+    """The topic that a folding stage reads."""
+    return topics.person_facts(site.name) if name == PERSON else topics.facility_facts(site.name)

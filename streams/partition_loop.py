@@ -1,15 +1,15 @@
-"""The loop of one stage of one partition: batches in, one transaction out, then the acknowledgement.
+"""The loop of one partition number: batches of all its stages in, one transaction out, then the acknowledgements.
 
 Everything that waits while a transaction is under way goes into the next one: at a low rate a record does not wait, at
-a high rate the commit's price is shared.
+a high rate the commit's price is shared by all that came, whatever stage it is for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from schemas.codec import encode
@@ -21,9 +21,9 @@ from streams.records import Out, Record
 log = logging.getLogger(__name__)
 
 WAITING_BATCHES: Final = 16
-"""Batches that may wait for one loop; beyond, reading waits too (backpressure)."""
+"""Batches that may wait for one stage; beyond, reading waits too (backpressure)."""
 MOST_RECORDS: Final = 5_000
-"""Records in one transaction, about: a transaction must end well within its timeout."""
+"""Records of one stage in one transaction, about: a transaction must end well within its timeout."""
 REGISTRY_RETRY_S: Final = 1.0
 
 
@@ -42,98 +42,111 @@ class Delivery:
     acknowledge: Acknowledge
 
 
-Decide = Callable[[Batch, Record], Sequence[Out]]
-"""What one record leads to. Pure, and raising only for a record that nothing can be made of."""
-Poison = Callable[[Batch, Record, Exception], Out]
+Decide = Callable[[str, Batch, Record], Sequence[Out]]
+"""What one record leads to in a stage. Pure, and raising only for a record that nothing can be made of."""
+Poison = Callable[[str, Batch, Record, Exception], Out]
 """The dead letter of a record that made `Decide` raise."""
 
 
-@dataclass(slots=True)
 class PartitionLoop:
-    """One stage of one partition."""
+    """The stages of one partition number. `stages` is the order in which what waits for them is taken.
 
-    stage: str
-    partition: int
-    writer: PartitionWriter
-    schemas: SchemaCache
-    schema_ids: Mapping[tuple[str, str], int]
-    """(topic, record) to the schema id that we frame with."""
-    decide: Decide
-    poison: Poison
-    position: int = 0
-    """First offset not processed; only of stages that read one topic."""
-    queue: asyncio.Queue[Delivery] = field(default_factory=lambda: asyncio.Queue(WAITING_BATCHES))
-    waiting: int = 0
-    """Records handed over and not yet processed."""
-    processed: int = 0
-    poisoned: int = 0
+    `schema_ids`: (topic, record) to the schema id that we frame with.
+    """
 
-    async def hand_over(self, delivery: Delivery) -> None:
-        """Give the loop a batch; waits while too many wait."""
-        self.waiting += len(delivery.batch.records)
-        await self.queue.put(delivery)
+    def __init__(
+        self,
+        number: int,
+        stages: Sequence[str],
+        writer: PartitionWriter,
+        schemas: SchemaCache,
+        schema_ids: Mapping[tuple[str, str], int],
+        decide: Decide,
+        poison: Poison,
+    ) -> None:
+        self.number = number
+        self.writer = writer
+        self._schemas = schemas
+        self._schema_ids = schema_ids
+        self._decide = decide
+        self._poison = poison
+        self._queues: dict[str, asyncio.Queue[Delivery]] = {stage: asyncio.Queue(WAITING_BATCHES) for stage in stages}
+        self._more = asyncio.Event()
+        self.waiting = dict.fromkeys(stages, 0)
+        """By stage: records handed over and not yet processed."""
+
+    async def hand_over(self, stage: str, delivery: Delivery) -> None:
+        """Give the loop a batch for a stage; waits while too many wait."""
+        self.waiting[stage] += len(delivery.batch.records)
+        await self._queues[stage].put(delivery)
+        self._more.set()
 
     async def run(self) -> None:
         """Process for ever. Ends by cancellation, or by an error after which the worker must exit."""
         while True:
-            deliveries = [await self.queue.get()]
-            size = len(deliveries[0].batch.records)
-            while size < MOST_RECORDS and not self.queue.empty():
-                deliveries.append(self.queue.get_nowait())
-                size += len(deliveries[-1].batch.records)
-            await self._process(deliveries)
+            await self._more.wait()
+            self._more.clear()
+            while deliveries := list(self._taken()):
+                await self._process(deliveries)
 
-    async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        await self._learn_schemas([r.value for d in deliveries for r in d.batch.records if r.value is not None])
+    def _taken(self) -> Iterator[tuple[str, Delivery]]:
+        """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""
+        for stage, queue in self._queues.items():
+            size = 0
+            while size < MOST_RECORDS and not queue.empty():
+                delivery = queue.get_nowait()
+                size += len(delivery.batch.records)
+                yield stage, delivery
+
+    async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
+        await self._learn_schemas([r.value for _, d in deliveries for r in d.batch.records if r.value is not None])
         outs: list[Out] = []
-        for delivery in deliveries:
+        for stage, delivery in deliveries:
             for record in delivery.batch.records:
-                outs += self._decide(delivery.batch, record)
-        if outs:
-            await self.writer.write([self.encoded(out) for out in outs])
-        for delivery in deliveries:
-            self.position = max(self.position, delivery.batch.last_offset + 1)
-            self.processed += len(delivery.batch.records)
-            self.waiting -= len(delivery.batch.records)
+                outs += self._decided(stage, delivery.batch, record)
+            # Other partitions have their turn: a batch may take a while.
+            await asyncio.sleep(0)
+        await self.write(outs)
+        for stage, delivery in deliveries:
+            self.waiting[stage] -= len(delivery.batch.records)
             await delivery.acknowledge()
 
     async def _learn_schemas(self, values: Sequence[bytes]) -> None:
         """Wait for the registry rather than set good records aside while it is away."""
-        while not self.schemas.knows(values):
+        while not self._schemas.knows(values):
             try:
-                await asyncio.to_thread(self.schemas.ensure, values)
+                await asyncio.to_thread(self._schemas.ensure, values)
             except RegistryAway:
-                log.warning("%s-%s waits for the schema registry", self.stage, self.partition)
+                log.warning("partition %s waits for the schema registry", self.number)
                 await asyncio.sleep(REGISTRY_RETRY_S)
             else:
                 return
 
-    def _decide(self, batch: Batch, record: Record) -> Sequence[Out]:
+    def _decided(self, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
         try:
-            return self.decide(batch, record)
+            return self._decide(stage, batch, record)
         except Exception as error:
             # Whatever it is: a record that nothing can be made of costs only itself. The error's text may quote the
             # record: only its kind is logged.
-            self.poisoned += 1
             log.error(
                 "%s-%s: the record at offset %s is set aside: %s",
-                self.stage,
-                self.partition,
+                stage,
+                self.number,
                 record.offset,
                 type(error).__name__,
             )
-            return [self.poison(batch, record, error)]
+            return [self._poison(stage, batch, record, error)]
 
-    def encoded(self, out: Out) -> Out:
+    def _encoded(self, out: Out) -> Out:
         """The same record as bytes."""
         if out.name is None or out.value is None or isinstance(out.value, bytes):
             return out
-        return replace(out, value=encode(out.name, out.value, self.schema_ids[out.topic, out.name]))
+        return replace(out, value=encode(out.name, out.value, self._schema_ids[out.topic, out.name]))
 
     async def write(self, outs: Sequence[Out]) -> None:
-        """Write records that no input record led to: what reconciling found, or a tick."""
+        """Write records, all or none of them; returns when they are on the log."""
         if outs:
-            await self.writer.write([self.encoded(out) for out in outs])
+            await self.writer.write([self._encoded(out) for out in outs])
 
 
 def set_aside(topic: str, batch: Batch, record: Record, reason: str, detail: str) -> Out:

@@ -271,7 +271,7 @@ class FacilityStage:
     def recall(self, topic: str, record: Record) -> None:
         """Take in a record of `alerts.raised`, of its own partition."""
         del topic
-        if record.value is not None and record.key != TICK_KEY:
+        if record.value is not None:
             self.book.recall(decode(record.value, self._schemas, "AlertRaised")[1])
 
     def last_cause(self) -> int:

@@ -56,6 +56,8 @@ def settings_in(home: Path) -> Settings:
             controller_port=controller,
             registry_port=registry,
             kafka_heap="384m",
+            # Most of them live for seconds: what the second compiler makes faster it has cost before.
+            kafka_java="-XX:TieredStopAtLevel=1",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,25 +18,23 @@ from schemas.codec import WriterSchema, decode, encode, encode_event, writer_sch
 from schemas.events import Event, type_name
 from schemas.site import Site
 from streams.clock import Clock
-from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
+from streams.fold import input_of
 from streams.identify import DeadLetter, Source, identify
+from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
-from streams.stage import FacilityStage, PersonStage, Stage
 
 SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
 SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
 
-MakeStage = Callable[[int], Stage]
-
 
 @dataclass
 class Running:
-    """A stage of one partition, how far it has come, and how far that is committed."""
+    """The stages of one partition number, and by stage how far they have come and how far that is committed."""
 
-    stage: Stage
-    position: int = 0
-    committed: int = 0
+    partition: Partition
+    position: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDING, 0))
+    committed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDING, 0))
 
 
 @dataclass
@@ -44,33 +42,19 @@ class InMemoryBus:
     """A site's logs and stages. `step` moves one stage of one partition by some records."""
 
     site: Site
-    person_stage: Callable[[Site, int], Stage] = lambda site, n: PersonStage(site, n, SCHEMAS)
-    facility_stage: Callable[[Site, int], Stage] = lambda site, n: FacilityStage(site, n, SCHEMAS)
     logs: dict[tuple[str, int], list[LoggedRecord]] = field(default_factory=lambda: defaultdict(list))
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    running: dict[tuple[str, int], Running] = field(default_factory=dict)
+    running: dict[int, Running] = field(default_factory=dict)
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.site)
-        for topic, partition in self._inputs():
-            self.running[topic, partition] = Running(self._make(topic, partition))
+        for number in range(self.site.partitions):
+            self.running[number] = Running(Partition.of(self.site, number, SCHEMAS))
 
-    def _inputs(self) -> list[tuple[str, int]]:
-        name = self.site.name
-        return [
-            (topic, partition)
-            for topic in (topics.person_facts(name), topics.facility_facts(name), topics.alerts_raised(name))
-            for partition in range(self.site.partitions)
-        ]
-
-    def _make(self, topic: str, partition: int) -> Stage:
-        name = self.site.name
-        if topic == topics.person_facts(name):
-            return self.person_stage(self.site, partition)
-        if topic == topics.facility_facts(name):
-            return self.facility_stage(self.site, partition)
-        return DiscloseStage(self.site, partition, SCHEMAS)
+    def input_of(self, stage: str, number: int) -> list[LoggedRecord]:
+        """The log that a folding stage of a partition reads."""
+        return self.logs[input_of(stage, self.site), number]
 
     # -- the way in ----------------------------------------------------------------------------------------------
 
@@ -109,21 +93,23 @@ class InMemoryBus:
     # -- the stages ----------------------------------------------------------------------------------------------
 
     def pending(self) -> list[tuple[str, int]]:
-        """The stages that have something to read."""
+        """The stages that have something to read, as stage and partition number."""
         return [
-            where
-            for where, running in self.running.items()
-            if (log := self.logs[where]) and log[-1].offset >= running.position
+            (stage, number)
+            for stage in FOLDING
+            for number, running in self.running.items()
+            if (log := self.input_of(stage, number)) and log[-1].offset >= running.position[stage]
         ]
 
     def step(self, where: tuple[str, int], records: int, commit: bool = True) -> None:
         """Let one stage process up to so many records; what it writes is on the logs before it commits."""
-        running = self.running[where]
-        for record in [r for r in self.logs[where] if r.offset >= running.position][:records]:
-            self.write(running.stage.process(record))
-            running.position = record.offset + 1
+        stage, number = where
+        running = self.running[number]
+        for record in [r for r in self.input_of(stage, number) if r.offset >= running.position[stage]][:records]:
+            self.write(running.partition.process(stage, record))
+            running.position[stage] = record.offset + 1
         if commit:
-            running.committed = running.position
+            running.committed[stage] = running.position[stage]
 
     def run(self, choose: random.Random | None = None, crash: float = 0.0) -> None:
         """Run until nothing is left to read; with `choose`, in a random order with random batches and crashes."""
@@ -134,40 +120,26 @@ class InMemoryBus:
             if choose and choose.random() < crash:
                 self.restart(choose.choice(list(self.running)))
 
-    def restart(self, where: tuple[str, int]) -> None:
-        """Kill a stage and recover it from the logs alone, as `streams/fold.py` does."""
-        topic, partition = where
-        stage = self._make(topic, partition)
-        for recorded_topic, log in self._records_of(topic, partition):
-            for record in log:
-                stage.recall(recorded_topic, record)
-        position = max(self.running[where].committed, stage.last_cause() + 1)
-        for record in self.logs[where]:
-            if record.offset < position:
-                stage.refold(record)
-        self.write(stage.reconcile(position))
-        self.running[where] = Running(stage, position, position)
+    def restart(self, number: int) -> None:
+        """Kill the stages of a partition number and recover them from the logs alone, as `streams/fold.py` does."""
+        partition = Partition.of(self.site, number, SCHEMAS)
+        for where in partition.outputs():
+            for record in self.logs[where]:
+                partition.recall(where[0], record)
+        positions = {
+            stage: max(self.running[number].committed[stage], partition.last_cause(stage) + 1) for stage in FOLDING
+        }
+        for stage in FOLDING:
+            for record in self.input_of(stage, number):
+                if record.offset < positions[stage]:
+                    partition.refold(stage, record)
+        self.write(partition.reconcile(positions))
+        self.running[number] = Running(partition, dict(positions), dict(positions))
 
     def restart_all(self) -> None:
-        """Restart every stage."""
-        for where in list(self.running):
-            self.restart(where)
-
-    def _records_of(self, topic: str, partition: int) -> list[tuple[str, list[LoggedRecord]]]:
-        name = self.site.name
-        raised = topics.alerts_raised(name)
-        if topic == topics.person_facts(name):
-            facts = topics.facility_facts(name)
-            everywhere = [(facts, self.logs[facts, n]) for n in range(self.site.partitions)]
-            return [(raised, self.logs[raised, partition]), *everywhere]
-        if topic == topics.facility_facts(name):
-            return [(raised, self.logs[raised, partition])]
-        told = [
-            topics.alerts_for(name, recipient.id, kind)
-            for recipient in self.site.recipients
-            for kind in recipient.kinds
-        ]
-        return [(t, self.logs[t, partition]) for t in (*told, topics.disclosures(name))]
+        """Restart every partition."""
+        for number in list(self.running):
+            self.restart(number)
 
     def compact(self, topic: str) -> None:
         """What Kafka's cleaner does in the end: of each key only the last record, and no tombstones."""

@@ -75,7 +75,7 @@ def hop(settings: Settings, site: Site, transactional: bool) -> None:
     async def write(number: int, outs: Sequence[Out]) -> None:
         if transactional:
             if number not in writers:
-                writers[number] = PartitionWriter(settings, site, "hop", number)
+                writers[number] = PartitionWriter(settings, site, number)
                 await writers[number].open()
             await writers[number].write(outs)
         else:

@@ -92,7 +92,7 @@ def registry(settings: Settings) -> SchemaRegistryClient:
 @contextmanager
 def run_of_its_own(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs the bus, and says "up" when it does."""
-    fields = ("home", "cache", "kafka_port", "controller_port", "registry_port", "kafka_heap")
+    fields = ("home", "cache", "kafka_port", "controller_port", "registry_port", "kafka_heap", "kafka_java")
     environment = {f"SALLYPORT_{name.upper()}": str(getattr(settings, name)) for name in fields}
     with subprocess.Popen(
         [sys.executable, "-c", A_RUN],

@@ -32,7 +32,7 @@ def visible(site: WorkingSite) -> list[bytes]:
 
 
 async def test_a_batch_is_there_when_the_write_returns(site: WorkingSite) -> None:
-    writer = PartitionWriter(site.settings, site.site, "person", 0)
+    writer = PartitionWriter(site.settings, site.site, 0)
     await writer.open()
     await writer.write([out(site, "a"), out(site, "b")])
     assert visible(site) == [b"a", b"b"]
@@ -40,10 +40,10 @@ async def test_a_batch_is_there_when_the_write_returns(site: WorkingSite) -> Non
 
 
 async def test_a_writer_that_was_overtaken_is_refused_and_none_of_its_records_is_seen(site: WorkingSite) -> None:
-    first = PartitionWriter(site.settings, site.site, "person", 0)
+    first = PartitionWriter(site.settings, site.site, 0)
     await first.open()
     await first.write([out(site, "by the first")])
-    second = PartitionWriter(site.settings, site.site, "person", 0)
+    second = PartitionWriter(site.settings, site.site, 0)
     await second.open()
     with pytest.raises(Fenced):
         await first.write([out(site, "too late"), out(site, "this, too")])
@@ -51,10 +51,8 @@ async def test_a_writer_that_was_overtaken_is_refused_and_none_of_its_records_is
     assert visible(site) == [b"by the first", b"by the second"]
 
 
-async def test_writers_of_other_partitions_and_stages_are_left_alone(site: WorkingSite) -> None:
-    writers = [
-        PartitionWriter(site.settings, site.site, *which) for which in (("person", 0), ("person", 1), ("facility", 0))
-    ]
+async def test_writers_of_other_partitions_are_left_alone(site: WorkingSite) -> None:
+    writers = [PartitionWriter(site.settings, site.site, number) for number in range(3)]
     for writer in writers:
         await writer.open()
     for number, writer in enumerate(writers):
@@ -63,7 +61,7 @@ async def test_writers_of_other_partitions_and_stages_are_left_alone(site: Worki
 
 
 async def test_what_the_broker_refuses_for_good_is_no_endless_retry(site: WorkingSite) -> None:
-    writer = PartitionWriter(site.settings, site.site, "person", 0)
+    writer = PartitionWriter(site.settings, site.site, 0)
     await writer.open()
     with pytest.raises(BrokenWriterError, match="sallyport provision"):
         await writer.write([out(site, "a", topic=f"{site.site.name}.county-jail.booking-reported.v1")])
@@ -80,7 +78,7 @@ from streams.records import Out
 async def main():
     settings = Settings()
     site = load_site(settings)
-    writer = PartitionWriter(settings, site, "person", 0)
+    writer = PartitionWriter(settings, site, 0)
     await writer.open()
     number = 0
     while True:
@@ -102,7 +100,7 @@ async def test_a_writer_stopped_in_the_middle_wakes_to_find_itself_fenced(site: 
     sleeper: subprocess.Popen[bytes] = site.start_worker([str(program)])
     until(lambda: len(visible(site)) > 400, "the sleeper wrote")
     sleeper.send_signal(signal.SIGSTOP)
-    successor = PartitionWriter(site.settings, site.site, "person", 0)
+    successor = PartitionWriter(site.settings, site.site, 0)
     await successor.open()
     await successor.write([out(site, "the successor")])
     sleeper.send_signal(signal.SIGCONT)

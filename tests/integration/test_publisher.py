@@ -180,24 +180,28 @@ def test_a_right_that_is_missing_is_no_outage_and_nothing_is_lost(a_site: MakeSi
     assert arrived(site) == ids(range(1, 2))
 
 
+def one_published(publisher: Publisher) -> None:
+    """Publish one event and wait for it: a refusal may come with either, as soon as it is known."""
+    publisher.publish(housing(1))
+    publisher.flush(30)
+
+
 def test_a_wrong_password_is_said(a_site: MakeSite, bus: Settings, tmp_path: Path) -> None:
     site = a_site("password").site
     secrets = a_secret(tmp_path, "password")
     wrong = bus.model_copy(update={"secrets": secrets, "home": tmp_path, "ca_file": bus.ca_path})
-    with Publisher(wrong, site, JAIL) as publisher:
-        publisher.publish(housing(1))
-        with pytest.raises(PublishError, match=r"does not accept the password of password\.county-jail"):
-            publisher.flush(30)
+    refusal = r"does not accept the password of password\.county-jail"
+    with Publisher(wrong, site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
+        one_published(publisher)
 
 
 def test_a_broker_that_nobody_vouches_for_is_not_waited_for(a_site: MakeSite, bus: Settings, tmp_path: Path) -> None:
     site = a_site("stranger").site
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
     wary = bus.model_copy(update={"ca_file": tmp_path / "other.pem", "home": tmp_path, "secrets": bus.secrets_path})
-    with Publisher(wary, site, JAIL) as publisher:
-        publisher.publish(housing(1))
-        with pytest.raises(PublishError, match=r"not vouched for by \S*other\.pem"):
-            publisher.flush(30)
+    refusal = r"not vouched for by \S*other\.pem"
+    with Publisher(wary, site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
+        one_published(publisher)
     absent = wary.model_copy(update={"ca_file": tmp_path / "absent.pem"})
     with pytest.raises(SecretUnreadableError, match=r"absent\.pem"):
         Publisher(absent, site, JAIL)
@@ -281,8 +285,9 @@ def test_a_publisher_killed_in_an_outage_has_lost_nothing(a_site: MakeSite, nowh
     with Publisher(site.settings, site.site, JAIL, spool=tmp_path / "spool") as publisher:
         assert publisher.flush(60) == 0
     got = arrived(site)
-    assert got[: accepted + 1] == ids(range(accepted + 1)), "all that was accepted, in order"
-    assert len(got) <= accepted + 2, "one more may have been written when the kill came"
+    # One more may have been written when a kill came: the second process publishes it again, under the same id.
+    assert list(dict.fromkeys(got))[: accepted + 1] == ids(range(accepted + 1)), "all that was accepted, in order"
+    assert len(got) <= accepted + 3
 
 
 def test_a_publisher_killed_while_it_sends_loses_nothing_and_repeats_only_itself(

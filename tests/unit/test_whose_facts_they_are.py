@@ -129,4 +129,4 @@ def test_a_clock_that_is_set_back_waits_and_what_recovers_does_not_live_in_the_p
     for topic in (topics.person_facts("demo"), topics.facility_facts("demo")):
         bus.compact(topic)
     bus.restart_all()
-    assert {running.stage.tick for running in bus.running.values()} == {LAST}
+    assert {running.partition.tick for running in bus.running.values()} == {LAST}

@@ -1,0 +1,109 @@
+"""The stages of one partition number, together: what they decide goes into one transaction.
+
+Partition n of every topic belongs to one owner, and only that owner writes partition n of `alerts.raised`. So who is
+told of an alert is decided in the moment it is raised, from the record itself: an alert and its disclosures are on the
+logs together or not at all, and nobody waits for the alert to come back from the broker. Pure, as the stages are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas import topics
+from schemas.codec import WriterSchema
+from schemas.site import Site
+from streams.disclose import DiscloseStage
+from streams.facts import partition_of
+from streams.records import Out, Record
+from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
+
+FOLDING = (PERSON, FACILITY)
+"""The stages that fold a topic of facts; disclose folds what these raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Person, facility and disclose stage of one partition number."""
+
+    site: Site
+    number: int
+    person: PersonStage
+    facility: FacilityStage
+    disclose: DiscloseStage
+
+    @classmethod
+    def of(cls, site: Site, number: int, schemas: Mapping[int, WriterSchema]) -> Partition:
+        """The stages with the shipped correlations, before anything was folded."""
+        return cls(
+            site,
+            number,
+            PersonStage(site, number, schemas),
+            FacilityStage(site, number, schemas),
+            DiscloseStage(site, number, schemas),
+        )
+
+    def stage(self, name: str) -> PersonStage | FacilityStage:
+        """The folding stage of that name."""
+        return self.person if name == PERSON else self.facility
+
+    # -- recovery ------------------------------------------------------------------------------------------------
+
+    def outputs(self) -> list[tuple[str, int]]:
+        """The partitions on which the stages' own records are, as topic and partition: all that `recall` needs."""
+        name, partitions = self.site.name, self.site.partitions
+        # A person's facility may be in any partition; only the partitions of known facilities hold any.
+        placed = sorted({partition_of(facility.id, partitions) for facility in self.site.facilities})
+        return [
+            (topics.alerts_raised(name), self.number),
+            *((topics.facility_facts(name), number) for number in placed),
+            *(
+                (topics.alerts_for(name, recipient.id, kind), self.number)
+                for recipient in self.site.recipients
+                for kind in recipient.kinds
+            ),
+        ]
+
+    def recall(self, topic: str, record: Record) -> None:
+        """Take in one record that these stages may have written. Raises DecodeError."""
+        if topic == topics.facility_facts(self.site.name):
+            self.person.recall(topic, record)
+        elif topic == topics.alerts_raised(self.site.name):
+            for stage in (self.person, self.facility, self.disclose):
+                stage.recall(topic, record)
+        else:
+            self.disclose.recall(topic, record)
+
+    def last_cause(self, name: str) -> int:
+        """Offset of the last record of a folding stage's input that led to anything; -1 for none."""
+        return self.stage(name).last_cause()
+
+    def refold(self, name: str, record: Record) -> None:
+        """Fold one record of a folding stage's input silently."""
+        self.stage(name).refold(record)
+
+    def reconcile(self, positions: Mapping[str, int]) -> list[Out]:
+        """What is to be written so that what is recorded and told is what is derived at these positions."""
+        outs = [out for name in FOLDING for out in self.stage(name).reconcile(positions[name])]
+        self.disclose.recall_tick(self.tick)
+        return [*outs, *self._told(outs), *self.disclose.reconcile()]
+
+    # -- live ----------------------------------------------------------------------------------------------------
+
+    @property
+    def tick(self) -> int:
+        """The last tick that both folding stages have seen, microseconds: all that was to be told by then is told."""
+        return min(self.person.tick, self.facility.tick)
+
+    def process(self, name: str, record: Record) -> list[Out]:
+        """Fold one record of a folding stage's input: what follows from it, to the last recipient."""
+        outs = self.stage(name).process(record)
+        return [*outs, *self._told(outs), *self.disclose.advance(self.tick)]
+
+    def _told(self, outs: Sequence[Out]) -> list[Out]:
+        return [
+            told
+            for out in outs
+            if out.name == "AlertRaised" and isinstance(out.value, Mapping)
+            for told in self.disclose.tell(out.value)
+        ]
