@@ -3,9 +3,10 @@
     python tests/bench/publish_to_alert.py --help
 
 It starts a bus of its own with `sallyport up` (both shipped sites, their workers) in a temporary home, imports rosters
-into the history site, and meanwhile publishes, as the police, violence between two groups whose members the jail has
-in one unit: each report changes the open alert. Measured is the time until the feed of the shift commander's screen
-has the revision that this report made: publisher's disk, broker, identify, person, facility, disclose, desk.
+into the history site, and meanwhile publishes, as the police, violence in one of twenty feuds between groups whose
+members the jail has in one unit: each report changes the open alert of its feud. Measured is the time until the
+feed of the shift commander's screen has the revision that this report made: publisher's disk, broker, identify, person
+or facility with disclose, desk.
 """
 
 from __future__ import annotations
@@ -39,12 +40,33 @@ ROOT = Path(__file__).parents[2]
 REAL = sorted((ROOT.parent / "shared" / "data" / "nyc-custody").glob("*.csv.gz"))
 SAMPLE = sorted((ROOT / "tests" / "data" / "roster").glob("2026-*.csv*"))
 RECIPIENT = "county-jail-watch"
+UNITS = [unit.id for unit in read_site(SITES_DIR / "demo").facilities[0].units]
+FEUDS = 20
+"""An alert shows all the reports that bear it out: with one feud alone it would grow to hundreds of them."""
 
 
 def today(kind: str, person: str | None = None, **fields: object) -> Event:
     """An event of an hour ago."""
     day = (time.time_ns() // 1000 - START) / DAY - 1 / 24
     return event(kind, person, day=day, **fields)  # type: ignore[arg-type]
+
+
+def enemies_in_one_unit(feud: int) -> list[Event]:
+    """A member of each side in custody, and both in one unit."""
+    events = []
+    for side in ("east", "west"):
+        person = f"{side}-{feud}"
+        events += [
+            today("BookingReported", person),
+            today("HousingAssigned", person, unit=UNITS[feud % len(UNITS)]),
+            today("AffiliationValidated", person, group=f"{side} {feud}"),
+        ]
+    return events
+
+
+def violence(feud: int, name: str) -> Event:
+    """A report of violence between the two sides."""
+    return today("StreetViolenceReported", groups=[f"east {feud}", f"west {feud}"], name=name)
 
 
 def free_ports(count: int) -> list[int]:
@@ -86,22 +108,15 @@ def measure(settings: Settings, count: int, pause_s: float, goes_on: Callable[[]
     site = read_site(SITES_DIR / "demo")
     desk = Desk(settings)
     with Publisher(settings, site, "county-jail") as jail, Publisher(settings, site, "city-pd") as police:
-        jail.publish_many(
-            [
-                *(today("BookingReported", person) for person in ("ada", "bo")),
-                *(today("HousingAssigned", person, unit="4-B") for person in ("ada", "bo")),
-                today("AffiliationValidated", "ada", group="Eastside"),
-                today("AffiliationValidated", "bo", group="Harbor"),
-            ]
-        )
-        police.publish(today("StreetViolenceReported", groups=["Eastside", "Harbor"], name=f"first {time.time_ns()}"))
+        jail.publish_many([housed for feud in range(FEUDS) for housed in enemies_in_one_unit(feud)])
+        police.publish_many([violence(feud, f"first {time.time_ns()}") for feud in range(FEUDS)])
         if not desk.hears(60):
             raise RuntimeError("no alert came in a minute")
         while desk.hears(2):
             pass
         found: list[float] = []
         for number in range(count):
-            report = today("StreetViolenceReported", groups=["Eastside", "Harbor"], name=f"{number} {time.time_ns()}")
+            report = violence(number % FEUDS, f"{number} {time.time_ns()}")
             began = time.perf_counter()
             police.publish(report)
             if not desk.hears(30):
