@@ -176,6 +176,8 @@ class EmbeddedBus:
         with console.status("Starting Kafka and the schema registry ..."):
             self._wait("Kafka", lambda: _broker_answers(settings), deadline)
             self._wait("the registry", _registry_question(settings), deadline)
+        for process in self._processes:
+            process.compile_when_idle()
 
     def _take_lock(self) -> None:
         try:

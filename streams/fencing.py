@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -85,15 +86,16 @@ class PartitionWriter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _open(self) -> None:
+        self._producer = None  # closes the one before
         producer = Producer(self._config)
         self._retrying(lambda: producer.init_transactions(CALL_TIMEOUT_S))
         self._producer = producer
 
     def _write(self, records: Sequence[Out]) -> None:
-        producer = self._producer
-        if producer is None:
-            raise BrokenWriterError(f"{self.transactional_id} is not open")
         while True:
+            producer = self._producer
+            if producer is None:
+                raise BrokenWriterError(f"{self.transactional_id} is not open")
             try:
                 producer.begin_transaction()
                 for number, out in enumerate(records, start=1):
@@ -105,12 +107,14 @@ class PartitionWriter:
                     )
                     if number % POLL_EVERY == 0:
                         producer.poll(0)
-                self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
+                self._retrying(partial(producer.commit_transaction, CALL_TIMEOUT_S))
             except KafkaException as error:
                 self._raise_if_final(error)
-                log.warning("%s aborts and tries again: %s", self.transactional_id, error.args[0].name())
-                self._retrying(lambda: producer.abort_transaction(CALL_TIMEOUT_S))
+                log.warning("%s begins the transaction again: %s", self.transactional_id, error.args[0].name())
                 time.sleep(RETRY_S)
+                # As its own successor, not by an abort: what may still be on its way is then of an older epoch, and
+                # refused. After an abort it would open a transaction that nobody ends, before which no reader gets.
+                self._open()
             else:
                 return
 
