@@ -71,6 +71,8 @@ class PartitionWriter:
     async def write(self, records: Sequence[Out]) -> None:
         """Write all of these records (values as bytes), in one transaction; returns when it has committed.
 
+        Readers see it a moment later, when the broker has marked every partition.
+
         Raises Fenced, BrokenWriterError.
         """
         async with self._turn:

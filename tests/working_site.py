@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from deploy.provision import provision
 from deploy.sites import SITES_DIR
@@ -235,7 +236,27 @@ class WorkingSite:
         folding = [r for (stage, _), r in reports.items() if stage in {"person", "facility", "disclose"}]
         alive = all(r["state"] == "LIVE" and r["lag"] == 0 for r in reports.values())
         ticked = tick is None or all(r["tick"] >= tick for r in folding)
-        return len(folding) == 3 * self.site.partitions and alive and ticked and self._nothing_left()
+        return (
+            len(folding) == 3 * self.site.partitions
+            and alive
+            and ticked
+            and self._nothing_left()
+            and self._all_can_be_seen()
+        )
+
+    def _all_can_be_seen(self) -> bool:
+        """Whether the broker has marked what was committed last: readers see it a moment after the writer."""
+        admin = AdminClient(self.settings.kafka(self.site.user("bus")))
+        raised = topics.alerts_raised(self.site.name)
+        wanted = {
+            TopicPartition(raised, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            for number in range(self.site.partitions)
+        }
+        written, seen = (
+            [future.result().offset for future in admin.list_offsets(wanted, isolation_level=level).values()]
+            for level in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
+        )
+        return bool(written == seen)
 
     def _nothing_left(self) -> bool:
         """Whether the workers' group has committed the last record of every inbound topic."""

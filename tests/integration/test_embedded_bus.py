@@ -135,14 +135,27 @@ def test_a_run_that_is_killed_takes_its_processes_along(tmp_path: Path, settings
     assert not running(settings)
 
 
+def priorities(process: psutil.Process, named: str) -> set[int]:
+    """The priorities (Unix: 0 is ordinary, 19 the least) of a process's threads of that name."""
+    return {
+        os.getpriority(os.PRIO_PROCESS, int(thread.name))
+        for thread in Path(f"/proc/{process.pid}/task").iterdir()
+        if named in (thread / "comm").read_text()
+    }
+
+
 def test_a_start_repairs_what_a_killed_run_left_and_finds_its_state(
     tmp_path: Path, settings_of_a_bus_in: SettingsIn
 ) -> None:
     settings = settings_of_a_bus_in(tmp_path / "a home with spaces")
 
-    with run_of_its_own(settings) as run:
+    # This one with Java as it is shipped.
+    with run_of_its_own(settings.model_copy(update={"kafka_java": ""})) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "up\n"
+        (kafka,) = [process for process in javas(settings) if "kafka.Kafka" in process.cmdline()]
+        assert priorities(kafka, "C2 Compiler") == {19}, "whoever waits for a record goes first"
+        assert priorities(kafka, "data-plane") == {0}
         create_topic(settings, "kept.count-reported.v1")
         schema_id = registry(settings).register_schema("kept-value", Schema(SCHEMA, "AVRO"))
         assert running(settings)
