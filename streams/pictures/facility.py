@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.codec import WriterSchema, decode, decode_event
-from schemas.events import AffiliationStatus, Event
-from streams.facts import TICK_KEY, Conflict, EventKey, Fact, KeyKind, Provenance, parse_key, read_fact
+from schemas.codec import WriterSchema, decode
+from schemas.events import AffiliationStatus
+from streams.facts import TICK_KEY, Conflict, EventKey, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
+from streams.pictures.decoding import decoder
 from streams.pictures.street import Street
 from streams.records import Record
 
@@ -75,15 +76,12 @@ class FacilityPicture:
         self._schemas = schemas
         self.now = 0
         """Microseconds: the last tick."""
-        self.street = Street(self._decode)
+        self.street = Street(decoder(schemas))
         self._withdrawn: set[EventKey] = set()
         self._custody: dict[tuple[str, str], InCustody] = {}
         self._left: dict[tuple[str, str], int] = {}
         self._units: defaultdict[UnitKey, set[str]] = defaultdict(set)
         self._units_of_group: defaultdict[str, set[UnitKey]] = defaultdict(set)
-
-    def _decode(self, fact: Fact) -> Event:
-        return decode_event(fact.raw, self._schemas)
 
     def fold(self, record: Record) -> FacilityChange:
         """Fold one record of the facility facts. An older revision, or a duplicate, changes nothing."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Generic, TypeVar
 
-from schemas.codec import WriterSchema, decode, decode_event
+from schemas.codec import WriterSchema, decode
 from schemas.events import (
     AffiliationReported,
     AffiliationStatus,
@@ -27,6 +27,7 @@ from schemas.events import (
 )
 from streams.facts import SUBJECT, Conflict, EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
 from streams.identify import group_key
+from streams.pictures.decoding import decoder
 from streams.pictures.street import Street
 from streams.pictures.variants import Variants, with_variant, without_variant
 from streams.records import Record, header
@@ -96,7 +97,8 @@ class PersonPicture:
         self._schemas = schemas
         self.now = 0
         """Microseconds: the last tick."""
-        self.street = Street(self.decode)
+        self._decode = decoder(schemas)
+        self.street = Street(self._decode)
         self._facts: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
         self._joins: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
         self._persons_of: defaultdict[EventKey, set[str]] = defaultdict(set)
@@ -187,14 +189,14 @@ class PersonPicture:
         known = facts.get(fact_id, ())
         if any(one.key.variant == fact.key.variant and one.joined_by == fact.joined_by for one in known):
             return NOTHING
-        facts[fact_id], conflict = with_variant(known, fact, self.decode)
+        facts[fact_id], conflict = with_variant(known, fact, self._decode)
         # Not taken back when the fact goes: whom it names is asked again when it matters.
         self._persons_of[fact.event_key].add(fact.key.person)
         for joining in fact.joined_by:
             self._persons_of[joining.event_key].add(fact.key.person)
             self._holders[joining.of].add(fact.key.person)
         if fact.event_type in AFFILIATION_TYPES and _is_about_the_person(fact):
-            group = getattr(self.decode(fact), "group", None)
+            group = getattr(self._decode(fact), "group", None)
             if group is not None:
                 self._by_group[group_key(group)].add(fact.key.person)
         if fact.event_key in self._withdrawn:
@@ -239,10 +241,6 @@ class PersonPicture:
         """Everyone whom an event ever affiliated with a group (by key); the caller asks whether it still holds."""
         return self._by_group.get(group, ())
 
-    def decode(self, fact: Fact) -> Event:
-        """The event of a fact."""
-        return decode_event(fact.raw, self._schemas)
-
     def _stands(self, fact: Fact) -> bool:
         return (
             fact.event_key not in self._withdrawn
@@ -278,7 +276,7 @@ class PersonPicture:
             (f for f, *_ in facts.values() if f.event_type in names and _is_about_the_person(f) and self._stands(f)),
             key=lambda fact: fact.order,
         )
-        return [Told(fact, event) for fact in wanted if isinstance(event := self.decode(fact), types)]
+        return [Told(fact, event) for fact in wanted if isinstance(event := self._decode(fact), types)]
 
     def stay(self, person: str) -> Stay | None:
         """The stay that the person is in now: the latest that has begun and not ended."""
