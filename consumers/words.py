@@ -128,8 +128,8 @@ def severity(name: str) -> str:
 def over_because(cause: str | None) -> str:
     """Why an alert is over, from the kind of cause on its last record."""
     return {
-        "FACT": "What was reported since does not bear it out any more.",
-        "TICK": "Its time has passed, or that of the agreement under which this desk was told.",
+        "FACT": "What is known by now does not bear it out any more.",
+        "TICK": "An agreement under which this desk was told began or ended.",
         "RECONCILED": "Found when the bus started again: it does not hold any more.",
         "RULE_CHANGED": "The rule that raised it was changed.",
     }.get(cause or "", "It does not hold any more.")

@@ -288,7 +288,10 @@ class DiscloseStage:
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
         """What the recipients of a record of `alerts.raised` are told, and the audit of each decision."""
         self._alerts[alert["alert_id"]] = alert
-        return self._tell(alert, self._cause(CauseKind(alert["cause"]["kind"]), alert["cause"]["event_id"]), news=True)
+        kind = CauseKind(alert["cause"]["kind"])
+        # That its time has passed would tell when its evidence happened, which may not be granted.
+        told_kind = CauseKind.FACT if kind is CauseKind.TICK else kind
+        return self._tell(alert, self._cause(told_kind, alert["cause"]["event_id"]), news=True)
 
     def advance(self, now: int) -> list[Out]:
         """Let it be `now` (microseconds): what changes for recipients whose agreements began or ended by then."""

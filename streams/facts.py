@@ -24,6 +24,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from streams.records import Record
@@ -267,6 +268,7 @@ def variant_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:12]
 
 
+@lru_cache(16_384)
 def person_id(kind: str, issuer: str, value: str) -> str:
     """The id of the person that one identifier names, as long as nothing joins it to another.
 

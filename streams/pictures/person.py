@@ -249,7 +249,7 @@ class PersonPicture:
         )
 
     def _joinings_stand(self, fact: Fact) -> bool:
-        return all(
+        return not fact.joined_by or all(
             hop.event_key not in self._withdrawn
             and (hop.purge_by is None or self.now < hop.purge_by)
             and self.announced.get(hop.of, to) == to

@@ -130,13 +130,20 @@ def test_the_sample_imported_twice_and_shuffled_gives_what_a_from_scratch_evalua
 @needs_the_real_data
 @pytest.mark.real_data
 @pytest.mark.timeout(600)
-def test_the_whole_real_import_on_one_partition(a_site: Callable[..., WorkingSite]) -> None:
+def test_the_whole_real_import_twice_on_one_partition(a_site: Callable[..., WorkingSite]) -> None:
     site = a_site("whole-1", like="nyc-history", partitions=1, clock="history")
     site.start_worker()
-    site.until_settled(imported(site, REAL))
+    last_tick = imported(site, REAL)
+    site.until_settled(last_tick)
     expected = from_scratch(REAL)
     assert len(expected) > 100
     assert recorded(site) == expected
+    history = len(site.records(topics.alerts_raised(site.site.name)))
+
+    imported(site, REAL)
+    site.until_settled(last_tick)
+    assert recorded(site) == expected
+    assert len(site.records(topics.alerts_raised(site.site.name))) == history, "importing twice changes nothing"
 
 
 @needs_the_real_data

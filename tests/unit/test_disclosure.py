@@ -385,10 +385,30 @@ def test_another_agencys_report_does_not_take_away_what_the_jails_own_informatio
     assert bus.shown_to(WATCH.id) == before
 
 
-def test_no_recipient_is_told_which_event_led_to_an_alert() -> None:
+def test_no_recipient_is_told_what_led_to_an_alert_nor_that_its_time_has_passed() -> None:
     bus = told(demo_site(partitions=1))
-    for one in bus.history(topics.alerts_for("demo", WATCH.id, "housing")):
-        assert one["cause"]["event_id"] is None
+    bus.tick(NOW + 60 * DAY)
+    bus.run()
+    assert [alert["cause"]["kind"] for alert in bus.history(topics.alerts_raised("demo"))][-1] == "TICK"
+    shown = bus.history(topics.alerts_for("demo", WATCH.id, "housing"))
+    assert shown[-1]["state"] == "WITHDRAWN"
+    for one in shown:
+        assert one["cause"] == {"kind": "FACT", "stage": "disclose", "partition": 0, "offset": -1, "event_id": None}
+
+
+def test_who_is_told_of_an_alert_is_written_together_with_it() -> None:
+    bus = InMemoryBus(demo_site(partitions=1))
+    bus.tick(NOW)
+    for what in RIVALS:
+        bus.publish(what, agency_of(what))
+    bus.step(("person", 0), 1_000)
+    partition, together = bus.running[0].partition, []
+    for record in bus.input_of("facility", 0):
+        outs = [out.name for out in partition.process("facility", record)]
+        together += [outs] if "AlertRaised" in outs else []
+    assert together
+    for outs in together:
+        assert outs.count("AlertDisclosed") == outs.count("DisclosureDecided") == 2 * outs.count("AlertRaised")
 
 
 def test_an_agreement_without_a_field_is_refused() -> None:
