@@ -20,7 +20,7 @@ run: $(STAMP)  ## the whole bus on this machine, a played story, and the shift c
 	@$(BIN)/sallyport up --story --watch county-jail-watch
 
 test: $(STAMP)  ## every test, on a real broker and registry
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## ruff, strict mypy, import contracts
 	@$(BIN)/ruff check .

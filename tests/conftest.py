@@ -115,6 +115,13 @@ def _until_it_answers(url: str, seconds: float = 60) -> None:
             return
 
 
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that all processes of this run share: what a from-scratch evaluation of the real lists gave."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "evaluated.json"
+
+
 @pytest.fixture
 def a_site(bus: Settings, tmp_path: Path) -> Iterator[Callable[..., WorkingSite]]:
     """Makes sites with names of their own on the bus; their workers end with the test."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import subprocess
 import textwrap
@@ -11,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import EmbeddedBus
 from schemas import topics
-from schemas.settings import Settings
 from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
 from streams.records import Out
 from tests.working_site import WorkingSite, until
@@ -117,27 +114,6 @@ async def test_a_writer_stopped_in_the_middle_wakes_to_find_itself_fenced(site: 
     until(lambda: visible(site)[-1] == b"the successor", "the successor's record was seen")
     # Whole batches only: what was under way when it was stopped was aborted.
     assert (len(visible(site)) - 1) % 200 == 0
-
-
-async def test_a_writer_goes_on_by_itself_when_the_broker_is_back_and_each_batch_is_there_once(
-    settings_of_a_bus_in: Callable[[Path], Settings], tmp_path: Path
-) -> None:
-    settings = settings_of_a_bus_in(tmp_path / "bus")
-    with EmbeddedBus(settings) as bus:
-        site = WorkingSite.make(settings, tmp_path, "comes-back")
-        writer = PartitionWriter(settings, site.site, 0)
-        await writer.open()
-        await writer.write([out(site, "before")])
-        bus.stop()
-        writing = asyncio.create_task(writer.write([out(site, "one"), out(site, "two")]))
-        await asyncio.sleep(1)
-        assert not writing.done(), "there is no broker"
-        await asyncio.to_thread(bus.start)
-        await asyncio.wait_for(writing, 90)
-        await writer.write([out(site, "after")])
-        assert seen(site, 4) == [b"before", b"one", b"two", b"after"]
-        await writer.close()
-        site.end()
 
 
 async def test_an_error_in_a_transaction_begins_it_again_under_a_new_epoch(site: WorkingSite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from schemas import topics
 from schemas.codec import schema_id_of
 from schemas.events import Event, WithdrawalReason
 from schemas.settings import SecretUnreadableError, Settings
+from streams.fencing import PartitionWriter
+from streams.records import Out
 from tests.county import DAY, JAIL, POLICE, START, demo_site, event, event_id
 from tests.working_site import WorkingSite, until
 
@@ -339,11 +342,15 @@ def broker_of(settings: Settings) -> psutil.Process:
     )
 
 
-def test_a_living_publisher_goes_on_by_itself_when_the_bus_is_back(
+async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_the_bus_is_back(
     own_bus: tuple[EmbeddedBus, Settings], tmp_path: Path
 ) -> None:
     bus, settings = own_bus
     site = WorkingSite.make(settings, tmp_path, "living")
+    raised = topics.alerts_raised(site.site.name)
+    writer = PartitionWriter(settings, site.site, 0)
+    await writer.open()
+    await writer.write([Out(raised, 0, b"k", None, b"before")])
     with Publisher(settings, site.site, JAIL) as publisher:
         publisher.publish_many(housing(number) for number in range(100))
         assert publisher.flush(30) == 0
@@ -360,6 +367,8 @@ def test_a_living_publisher_goes_on_by_itself_when_the_bus_is_back(
 
         # Broker and registry go away, and come back.
         bus.stop()
+        writing = asyncio.create_task(writer.write([Out(raised, 0, b"k", None, word) for word in (b"one", b"two")]))
+        await asyncio.sleep(0)  # it begins
         for number in range(200, 300):
             publisher.publish(housing(number))
         assert publisher.pending == 100
@@ -367,7 +376,13 @@ def test_a_living_publisher_goes_on_by_itself_when_the_bus_is_back(
         assert publisher.flush(3) == 100
         after = psutil.Process().cpu_times()
         assert after.user + after.system - before.user - before.system < 1.0, "waiting costs next to nothing"
+        assert not writing.done(), "there is no broker"
         bus.start()
         until(lambda: publisher.pending == 0, "the spool was drained")
         assert publisher.delivered == 300
     assert arrived(site) == ids(range(300)), "in order, each once"
+    await asyncio.wait_for(writing, 90)
+    await writer.write([Out(raised, 0, b"k", None, b"after")])
+    until(lambda: len(site.read(raised)) == 4, "four records were seen")
+    assert [message.value() for message in site.read(raised)] == [b"before", b"one", b"two", b"after"]
+    await writer.close()
