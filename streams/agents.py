@@ -144,6 +144,8 @@ class Partitions:
         if running.task is not None:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
+        # An agent that waits for room here would wait for ever, and with it the stage's other partitions.
+        running.loop.abandon()
         await running.loop.writer.close()
 
     # -- driving -------------------------------------------------------------------------------------------------

@@ -187,9 +187,8 @@ class _Worker(faust.Worker):
 
     async def _stop_on_signal(self, signal: Any) -> None:
         # What is in work is finished or aborted by closing its loop. What waits will be read again by whoever owns the
-        # partition next: nothing will acknowledge it here, so Faust must not wait for that.
+        # partition next.
         await self.partitions.close()
-        self.app.conf.stream_wait_empty = False
         await super()._stop_on_signal(signal)
 
 

@@ -259,8 +259,9 @@ def tuned_app_settings(datadir: Path) -> Mapping[str, Any]:
         "consumer_auto_offset_reset": "earliest",
         # Counts batches. One in work and one ready; more would only be thrown away at a rebalance.
         "stream_buffer_maxsize": 2,
-        # At a rebalance wait for the batch in work, so that it is committed before the partition goes.
-        "stream_wait_empty": True,
+        # At a rebalance do not wait for what is in work: a partition that recovers takes no batches, and waiting for it
+        # would make the group take this worker for dead. What is not committed is read again by the next owner.
+        "stream_wait_empty": False,
         # Provisioning alone creates topics: none for leader election, for replies, or by declaration.
         "topic_allow_declare": False,
         "topic_disable_leader": True,

@@ -89,6 +89,12 @@ class PartitionLoop:
             while deliveries := list(self._taken()):
                 await self._process(deliveries)
 
+    def abandon(self) -> None:
+        """Let go of what waits, and of whoever waits to hand more over: the partition's next owner reads it again."""
+        for queue in self._queues.values():
+            while not queue.empty():
+                queue.get_nowait()
+
     def _taken(self) -> Iterator[tuple[str, Delivery]]:
         """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""
         for stage, queue in self._queues.items():
