@@ -52,7 +52,7 @@ def test_the_whole_real_import_twice_on_one_partition(a_site: Callable[..., Work
     assert recorded(site) == expected
     history = len(site.records(topics.alerts_raised(site.site.name)))
 
-    imported(site, REAL)
+    imported(site, REAL, shuffle=1)
     site.until_settled(last_tick)
     assert recorded(site) == expected
     assert len(site.records(topics.alerts_raised(site.site.name))) == history, "importing twice changes nothing"

@@ -53,3 +53,7 @@ def test_the_whole_real_import_shuffled_on_eight_partitions_with_the_worker_kill
     site.until_settled(last_tick)
     expected = from_scratch(REAL, evaluated)
     assert recorded(site) == expected
+
+    imported(site, REAL)
+    site.until_settled(last_tick)
+    assert recorded(site) == expected, "importing twice changes nothing"
