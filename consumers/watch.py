@@ -211,6 +211,9 @@ class WatchApp(App[int]):
             self.bell()
 
     def _show(self) -> None:
+        if not self.is_running:
+            # It ends: what was heard last is folded, but the widgets to show it on may be gone already.
+            return
         now = self._clock()
         sight = self._board.sight(now)
         self._show_banner(sight, now)

@@ -306,6 +306,27 @@ async def test_the_bell_rings_for_a_new_grave_alert_only_and_can_be_muted() -> N
         assert app.rung == 1
 
 
+class ScreenThatHearsToTheLast(WatchApp):
+    """The feed and the second's timer go on between the removal of the widgets and the end of the loop."""
+
+    heard_while_ending = 0
+
+    async def _close_messages(self, wait: bool = True) -> None:
+        self.on_watch_app_heard(self.Heard([alert("late", severity="CRITICAL")]))
+        self._show()
+        self.heard_while_ending += 1
+        await super()._close_messages(wait)
+
+
+async def test_what_is_heard_while_the_screen_ends_does_no_harm() -> None:
+    feed = Feed()
+    app = ScreenThatHearsToTheLast(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one"), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+    assert app.heard_while_ending == 1
+
+
 async def test_the_detail_is_below_at_80_columns_and_beside_at_140() -> None:
     for size, beside in (((80, 24), False), ((140, 40), True)):
         feed = Feed()
