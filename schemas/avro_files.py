@@ -41,3 +41,14 @@ def whole_schema(name: str) -> str:
 def parsed_schema(name: str) -> Any:
     """The record's schema as fastavro wants it."""
     return fastavro.parse_schema(json.loads(whole_schema(name)))
+
+
+@cache
+def parsed_parts(name: str) -> tuple[Any, Any]:
+    """An event's head and body as schemas of their own: Avro writes a record as its fields one after the other, and the
+    head is the first. Raises KeyError for a record that is no event."""
+    schema = json.loads(whole_schema(name))
+    head, *rest = schema["fields"]
+    if head["name"] != "head":
+        raise KeyError(f"{name} begins with no head")
+    return fastavro.parse_schema(head["type"]), fastavro.parse_schema({**schema, "fields": rest})

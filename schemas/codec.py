@@ -10,19 +10,22 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import fastavro
 from pydantic import ValidationError
 
-from schemas.avro_files import parsed_schema, whole_schema
-from schemas.events import EVENT_TYPES, Event
+from schemas.avro_files import parsed_parts, parsed_schema, whole_schema
+from schemas.events import BODY_TYPES, EVENT_TYPES, Body, Event
 
 MAGIC: Final = 0
 _FRAME: Final = struct.Struct(">bI")
+FRAMED: Final = _FRAME.size
+"""Where the Avro begins, bytes."""
+B = TypeVar("B", bound=Body)
 
 
 class Undecodable(StrEnum):
@@ -122,17 +125,29 @@ def decode(
     `schemas` are the writers' schemas by id; `expected` is the record that the topic carries.
     Raises DecodeError with the reason.
     """
+    schema = _schema_of(value, schemas, expected)
+    return schema.name, _read(value, schema, _whole)
+
+
+def _schema_of(value: bytes, schemas: Mapping[int, WriterSchema], expected: str | None) -> WriterSchema:
     schema_id = schema_id_of(value)
     schema = schemas.get(schema_id)
     if schema is None:
         raise DecodeError(Undecodable.UNKNOWN_SCHEMA, f"schema id {schema_id} is not in the registry")
     if expected is not None and schema.name != expected:
         raise DecodeError(Undecodable.WRONG_TYPE, f"a {schema.name} on a topic of {expected}")
+    return schema
+
+
+T = TypeVar("T")
+
+
+def _read(value: bytes, schema: WriterSchema, read: Callable[[io.BytesIO, WriterSchema], T], at: int = FRAMED) -> T:
+    """What `read` finds from a position to the end."""
+    buffer = io.BytesIO(value)
+    buffer.seek(at)
     try:
-        reader = None if schema.is_ours else parsed_schema(schema.name)
-        buffer = io.BytesIO(value)
-        buffer.seek(_FRAME.size)
-        record = fastavro.schemaless_reader(buffer, schema.parsed, reader)
+        found = read(buffer, schema)
     except KeyError as error:
         raise DecodeError(Undecodable.WRONG_TYPE, f"{schema.name} is no record of the contract") from error
     except Exception as error:
@@ -140,14 +155,44 @@ def decode(
         raise DecodeError(Undecodable.BROKEN_AVRO, f"the bytes do not fit the schema of {schema.name}") from error
     if buffer.read(1):
         raise DecodeError(Undecodable.BROKEN_AVRO, f"bytes are left over after the {schema.name}")
-    if not isinstance(record, dict):
-        raise DecodeError(Undecodable.WRONG_TYPE, f"{schema.name} is no record")
-    return schema.name, record
+    return found
+
+
+def _whole(buffer: io.BytesIO, schema: WriterSchema) -> dict[str, Any]:
+    return _record(fastavro.schemaless_reader(buffer, schema.parsed, None if schema.is_ours else _ours(schema)))
+
+
+def _ours(schema: WriterSchema) -> Any:
+    return parsed_schema(schema.name)
+
+
+def _record(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise TypeError("no record")
+    return found
+
+
+def _head_and_body(buffer: io.BytesIO, schema: WriterSchema) -> tuple[dict[str, Any], int]:
+    """An event, and where its body begins; 0 where the writer's schema is not ours: its fields may lie elsewhere."""
+    if not schema.is_ours or schema.name not in EVENT_TYPES:
+        return _whole(buffer, schema), 0
+    head, body = parsed_parts(schema.name)
+    read = _record(fastavro.schemaless_reader(buffer, head, None))
+    at = buffer.tell()
+    return {"head": read, **_record(fastavro.schemaless_reader(buffer, body, None))}, at
+
+
+def _body(buffer: io.BytesIO, schema: WriterSchema) -> dict[str, Any]:
+    return _record(fastavro.schemaless_reader(buffer, parsed_parts(schema.name)[1], None))
 
 
 def event_of(name: str, record: Mapping[str, Any]) -> Event:
     """A decoded record as a typed event. Raises DecodeError SENSELESS_VALUE naming the fields, never their values."""
-    model = EVENT_TYPES.get(name)
+    return _typed(EVENT_TYPES, name, record)
+
+
+def _typed(models: Mapping[str, type[B]], name: str, record: Mapping[str, Any]) -> B:
+    model = models.get(name)
     if model is None:
         raise DecodeError(Undecodable.WRONG_TYPE, f"{name} is no event that agencies publish")
     try:
@@ -166,7 +211,24 @@ def _without_value(message: str) -> str:
 
 def decode_event(value: bytes, schemas: Mapping[int, WriterSchema], expected: str | None = None) -> Event:
     """Framed Avro as a typed event. Raises DecodeError with the reason."""
-    return event_of(*decode(value, schemas, expected))
+    return decode_parts(value, schemas, expected)[0]
+
+
+def decode_parts(value: bytes, schemas: Mapping[int, WriterSchema], expected: str | None = None) -> tuple[Event, int]:
+    """An event, and where in `value` its body begins: what `decode_body` wants. Raises DecodeError."""
+    schema = _schema_of(value, schemas, expected)
+    record, at = _read(value, schema, _head_and_body)
+    return event_of(schema.name, record), at
+
+
+def decode_body(value: bytes, at: int, schemas: Mapping[int, WriterSchema]) -> Body:
+    """The body of an event that begins at `at`; 0 where that is not known. Raises DecodeError."""
+    schema = _schema_of(value, schemas, None)
+    if at and schema.is_ours:
+        return _typed(BODY_TYPES, schema.name, _read(value, schema, _body, at))
+    record = _read(value, schema, _whole)
+    record.pop("head", None)
+    return _typed(BODY_TYPES, schema.name, record)
 
 
 def digest(content: Any) -> str:

@@ -178,21 +178,19 @@ class Head(Contract):
     handling: Handling
 
 
-class Event(Contract):
-    """An event: its head, and what happened."""
-
-    head: Head
+class Body(Contract):
+    """What an event says, without its head: what the pictures decode, since the head is most of the bytes."""
 
 
-class CustodyEvent(Event):
-    """An event about one stay in custody."""
+class InStay(Body):
+    """Said of one stay in custody."""
 
     facility: Text
     booking_number: Text
 
 
-class BookingReported(CustodyEvent):
-    """A stay in custody begins."""
+class Booking(InStay):
+    """The body of BookingReported."""
 
     admitted: Micros
     legal_status: Code
@@ -200,53 +198,53 @@ class BookingReported(CustodyEvent):
     name: Text | None = None
 
 
-class HousingAssigned(CustodyEvent):
-    """A person in custody was given a housing unit."""
+class Housing(InStay):
+    """The body of HousingAssigned."""
 
     unit: Text
     cell: Text | None = None
     reason: Text | None = None
 
 
-class CustodyClassified(CustodyEvent):
-    """The facility classified a person in custody."""
+class Classification(InStay):
+    """The body of CustodyClassified."""
 
     level: CustodyLevel
     initial: bool
     instrument: Text | None = None
 
 
-class DisciplinaryRecorded(CustodyEvent):
-    """An infraction was recorded against a person in custody."""
+class Infraction(InStay):
+    """The body of DisciplinaryRecorded."""
 
     infraction: Code
     severity: InfractionSeverity
     violent: bool
 
 
-class AffiliationValidated(CustodyEvent):
-    """The facility's STG staff validated, changed or ended an affiliation."""
+class Validation(InStay):
+    """The body of AffiliationValidated."""
 
     group: Text | None = None
     status: AffiliationStatus
     criteria: tuple[Text, ...]
 
 
-class NoLongerListed(CustodyEvent):
-    """A person is not on the facility's list any more; the source does not say why."""
+class Delisting(InStay):
+    """The body of NoLongerListed."""
 
     last_listed: Micros
 
 
-class CustodyEnded(CustodyEvent):
-    """A stay in custody ended."""
+class CustodyEnd(InStay):
+    """The body of CustodyEnded."""
 
     reason: EndReason
     receiving_agency: Ori | None = None
 
 
-class AffiliationReported(Event):
-    """A police unit reports a person's standing with a street group (28 CFR Part 23)."""
+class AffiliationReport(Body):
+    """The body of AffiliationReported."""
 
     group: Text
     status: AffiliationStatus
@@ -255,8 +253,8 @@ class AffiliationReported(Event):
     criteria: tuple[Text, ...]
 
 
-class StreetViolenceReported(Event):
-    """Violence between groups happened in the community."""
+class StreetViolence(Body):
+    """The body of StreetViolenceReported."""
 
     incident_number: Text
     groups: Annotated[tuple[Text, ...], Field(max_length=16)]
@@ -264,18 +262,72 @@ class StreetViolenceReported(Event):
     retaliation_expected: bool
 
 
-class CareObserved(CustodyEvent):
-    """A person in custody came under, or left, medical observation; for care recipients only."""
+class CareObservation(InStay):
+    """The body of CareObserved."""
 
     observation: Observation
     active: bool
 
 
-class EventWithdrawn(Event):
-    """The publisher takes back one of its own events."""
+class Withdrawal(Body):
+    """The body of EventWithdrawn."""
 
     target_event_id: Uuid
     reason: WithdrawalReason
+
+
+class Event(Body):
+    """An event: its head, and what it says."""
+
+    head: Head
+
+
+class CustodyEvent(InStay, Event):
+    """An event about one stay in custody."""
+
+
+class BookingReported(Booking, CustodyEvent):
+    """A stay in custody begins."""
+
+
+class HousingAssigned(Housing, CustodyEvent):
+    """A person in custody was given a housing unit."""
+
+
+class CustodyClassified(Classification, CustodyEvent):
+    """The facility classified a person in custody."""
+
+
+class DisciplinaryRecorded(Infraction, CustodyEvent):
+    """An infraction was recorded against a person in custody."""
+
+
+class AffiliationValidated(Validation, CustodyEvent):
+    """The facility's STG staff validated, changed or ended an affiliation."""
+
+
+class NoLongerListed(Delisting, CustodyEvent):
+    """A person is not on the facility's list any more; the source does not say why."""
+
+
+class CustodyEnded(CustodyEnd, CustodyEvent):
+    """A stay in custody ended."""
+
+
+class AffiliationReported(AffiliationReport, Event):
+    """A police unit reports a person's standing with a street group (28 CFR Part 23)."""
+
+
+class StreetViolenceReported(StreetViolence, Event):
+    """Violence between groups happened in the community."""
+
+
+class CareObserved(CareObservation, CustodyEvent):
+    """A person in custody came under, or left, medical observation; for care recipients only."""
+
+
+class EventWithdrawn(Withdrawal, Event):
+    """The publisher takes back one of its own events."""
 
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
@@ -295,6 +347,11 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
     )
 }
 """Every event an agency can publish, by type name."""
+
+BODY_TYPES: Final[dict[str, type[Body]]] = {name: model.__bases__[0] for name, model in EVENT_TYPES.items()}
+"""What each event says, by the event's type name."""
+TYPE_OF_BODY: Final[dict[type[Body], str]] = {body: name for name, body in BODY_TYPES.items()}
+"""The event's type name of each body."""
 
 CARE_EVENTS: Final = frozenset({"CareObserved"})
 """Events of health: they reach care topics and nothing else (42 CFR Part 2, HIPAA)."""

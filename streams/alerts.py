@@ -11,7 +11,7 @@ import heapq
 import uuid
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -51,7 +51,13 @@ class Cause:
 
     def record(self) -> dict[str, Any]:
         """As the contract's record."""
-        return {**asdict(self), "kind": self.kind.value}
+        return {
+            "kind": self.kind.value,
+            "stage": self.stage,
+            "partition": self.partition,
+            "offset": self.offset,
+            "event_id": self.event_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ class AlertBook(Generic[P, F]):
         self._partition = partition
         self._correlations = tuple(correlations)
         self._recorded: dict[str, Recorded] = {}
-        self._firing: defaultdict[tuple[str, F], set[str]] = defaultdict(set)
+        self._firing: defaultdict[tuple[str, F], dict[str, Situation]] = defaultdict(dict)
+        """By rule and focus: what holds there, by alert id."""
         self._timers: list[tuple[int, int, F]] = []
         self._scheduled: dict[F, int] = {}
         self._timer_number = 0
@@ -154,7 +161,7 @@ class AlertBook(Generic[P, F]):
                 for situation in correlation.situations(picture, focus, now):
                     known_as = alert_id(correlation.name, situation.key)
                     derived[known_as] = correlation, situation
-                    self._firing[correlation.name, focus].add(known_as)
+                    self._firing[correlation.name, focus][known_as] = situation
                     self._schedule(situation.until, focus, now)
         outs = []
         for known_as, (correlation, situation) in sorted(derived.items()):
@@ -191,15 +198,22 @@ class AlertBook(Generic[P, F]):
     def _diff(
         self, correlation: Correlation[P, F], focus: F, situations: set[Situation], cause: Cause, now: int
     ) -> list[Out]:
+        where = correlation.name, focus
+        firing = self._firing.get(where)
+        if not situations and not firing:
+            return []
         derived = {alert_id(correlation.name, s.key): s for s in situations}
-        firing = self._firing.pop((correlation.name, focus), set())
+        firing = firing or {}
         if derived:
-            self._firing[correlation.name, focus] = set(derived)
+            self._firing[where] = derived
+        else:
+            del self._firing[where]
         outs = []
-        for known_as, situation in sorted(derived.items()):
+        for known_as, situation in sorted(derived.items(), key=lambda item: item[0]):
             self._schedule(situation.until, focus, now)
-            outs += self._raise(known_as, correlation, situation, cause, now, None)
-        for known_as in sorted(firing - derived.keys()):
+            if firing.get(known_as) != situation:
+                outs += self._raise(known_as, correlation, situation, cause, now, None)
+        for known_as in sorted(firing.keys() - derived.keys()):
             outs.append(self._withdraw(known_as, self._recorded[known_as], cause, now, None))
         return outs
 

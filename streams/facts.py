@@ -7,22 +7,23 @@ The key of a record on a facts topic says what it is:
 - `~everyone/<agency>/<event>/<variant>`: a fact about no one person, such as street violence; on every partition;
 - `~withdrawn/<agency>/<event>`: the agency takes its event back; on every partition, so that no order of arrival
   matters, and no one need know whom the event was about;
-- `~joined/<person>`: the person is joined to another one than before, named in the header `to`; on every partition,
-  since that person's facts may be on any;
+- `~joined/<person>`: to whom a person is joined, in the header `to`, where what is known once said otherwise; on every
+  partition, since that person's facts may be on any;
 - `~tick`: time.
 
 A variant is a digest of the event's bytes: compaction must not choose between two contents of one event id.
 
-What the pictures need without decoding is in the headers: type, time, where it came from, how the person was known.
+What the pictures need without decoding is in the headers: `sort` holds what many facts share (type, topic, how the
+person was known), `fact` what is its own (time, where the body begins, purge date).
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 import zlib
+from binascii import unhexlify
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -32,16 +33,23 @@ from streams.records import Record
 TICK_KEY: Final = b"~tick"
 SAME_AS: Final = "same-as"
 _EVERYONE: Final = "~everyone"
+_EVERYONE_KEY: Final = _EVERYONE.encode()
 _WITHDRAWN: Final = "~withdrawn"
 _JOINED: Final = "~joined"
 SUBJECT: Final = "subject"
 """Role of the person whom an event is about. Others in it are named there; nothing is known *of them* by it."""
 
-PERSON_NAMESPACE: Final = uuid.UUID("6f1f5f0e-6f0f-5a55-9a11-5a11790a7000")
+PERSON_NAMESPACE: Final = bytes.fromhex("6f1f5f0e6f0f5a559a115a11790a7000")
 """Namespace of person ids (UUIDv5)."""
 
-EventKey = tuple[str, str]
-"""Agency and event id: what a withdrawal names."""
+EventKey = bytes
+"""Event id (16 bytes) and agency: what a withdrawal names."""
+_ID_SIZE: Final = 16
+
+
+def event_key(agency: str, event_id: str) -> EventKey:
+    """The key of an agency's event. Raises ValueError for an id that is no UUID."""
+    return unhexlify(event_id.replace("-", "")) + agency.encode()
 
 
 class KeyKind(StrEnum):
@@ -65,6 +73,11 @@ class FactKey:
     event_id: str = ""
     role: str = ""
     variant: str = ""
+
+    @property
+    def event_key(self) -> EventKey:
+        """The key of the event it speaks of."""
+        return event_key(self.agency, self.event_id)
 
     def encoded(self) -> bytes:
         """As bytes on the topic."""
@@ -119,7 +132,7 @@ class Provenance:
 
     def record(self) -> dict[str, Any]:
         """As the fields of the contract's records."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Provenance:
@@ -140,83 +153,149 @@ class Joining:
     @property
     def event_key(self) -> EventKey:
         """What a withdrawal of it would name."""
-        return self.agency, self.event_id
+        return event_key(self.agency, self.event_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """One event in one person's (or everyone's) picture, undecoded."""
+class Sort:
+    """What many facts share; each is in memory once."""
 
-    key: FactKey
     event_type: str
-    time: int
-    """Event time, microseconds."""
     topic: str
     """Inbound topic that carried it."""
-    via: str
-    """How the person was known: the identifier that led to this person."""
-    same_as: str | None
-    """For SAME_AS: the node that this person is joined to, as `rank/person`; the smallest is the strongest."""
-    joined_by: tuple[Joining, ...]
-    """The events that joined another person's facts to this one's: the way this fact was forwarded here."""
-    origin: str
-    """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
-    purge_by: int | None
-    """Microseconds; from then on nothing may be derived from it."""
     marked: bool
     """The publisher put handling markings on it."""
+    via: str
+    """How the person was known: the identifier that led to this person."""
+    header: bytes = field(init=False, repr=False)
+    """As the header `sort`."""
+
+    def __post_init__(self) -> None:
+        text = f"{self.event_type};{self.topic};{'marked' if self.marked else ''};{self.via}"
+        object.__setattr__(self, "header", text.encode())
+
+
+@lru_cache(65_536)
+def sort_of(event_type: str, topic: str, marked: bool, via: str) -> Sort:  # as the header has it
+    """The one object of that sort."""
+    return Sort(event_type, topic, marked, via)
+
+
+@lru_cache(65_536)
+def _sort(header: bytes) -> Sort:
+    event_type, topic, marked, via = header.decode().split(";", 3)
+    return sort_of(event_type, topic, bool(marked), via)
+
+
+@dataclass(frozen=True, slots=True)
+class Rarity:
+    """What few facts have."""
+
+    same_as: str | None = None
+    """Of a fact that says so: the node that this person is joined to, as `rank/person`; the smallest is the
+    strongest."""
+    joined_by: tuple[Joining, ...] = ()
+    """The events that joined another person's facts to this one's: the way this fact was forwarded here."""
+    origin: str | None = None
+    """Of a forwarded fact: the person that it was first addressed to."""
+    purge_by: int | None = None
+    """Microseconds; from then on nothing may be derived from it."""
+
+
+COMMON: Final = Rarity()
+"""What nearly every fact has."""
+
+
+@dataclass(slots=True, eq=False)
+class Fact:
+    """One event in one person's (or everyone's) picture, undecoded. Never changed, and small: there are millions."""
+
+    person: str
+    """Empty for a fact about everyone."""
+    event_key: EventKey
+    """What a withdrawal of it would name."""
+    role: str
+    sort: Sort
+    time: int
+    """Event time, microseconds."""
+    body_at: int
+    """Where in `raw` the event's body begins; 0 where that is not known."""
     raw: bytes
     """The event as it was published, framed Avro."""
+    rarity: Rarity = COMMON
+    stay: tuple[str, str] | None = None
+    """Facility and booking number, kept from the first time somebody decoded it."""
 
     @property
-    def event_key(self) -> EventKey:
-        """What a withdrawal of it would name."""
-        return self.key.agency, self.key.event_id
+    def agency(self) -> str:
+        """Whose event it is."""
+        return self.event_key[_ID_SIZE:].decode()
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        """Facts are ordered by event time, never by arrival; ties by agency and event id."""
-        return self.time, self.key.agency, self.key.event_id
+    def event_id(self) -> str:
+        """The event's id."""
+        return as_uuid(self.event_key[:_ID_SIZE])
+
+    @property
+    def key(self) -> FactKey:
+        """The key of its record."""
+        kind = KeyKind.SAME_AS if self.role == SAME_AS else KeyKind.PERSON if self.person else KeyKind.EVERYONE
+        return FactKey(kind, self.person, self.agency, self.event_id, self.role, variant_of(self.raw))
+
+    @property
+    def event_type(self) -> str:
+        """The event's type name."""
+        return self.sort.event_type
+
+    @property
+    def purge_by(self) -> int | None:
+        """Microseconds; from then on nothing may be derived from it."""
+        return self.rarity.purge_by
+
+    @property
+    def origin(self) -> str:
+        """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
+        return self.rarity.origin or self.person
+
+    @property
+    def order(self) -> tuple[int, EventKey]:
+        """Facts are ordered by event time, never by arrival; ties by event."""
+        return self.time, self.event_key
+
+    def __lt__(self, other: Fact) -> bool:
+        return self.order < other.order
 
     @property
     def provenance(self) -> Provenance:
         """Where it came from."""
+        sort, joined = self.sort, bool(self.rarity.joined_by)
         return Provenance(
-            self.key.agency,
-            self.event_type,
-            self.key.event_id,
-            self.time,
-            self.topic,
-            self.via,
-            bool(self.joined_by),
-            self.marked,
+            self.agency, sort.event_type, self.event_id, self.time, sort.topic, sort.via, joined, sort.marked
         )
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Headers of its record on a facts topic."""
-        pairs = [
-            ("type", self.event_type),
-            ("time", str(self.time)),
-            ("topic", self.topic),
-            ("via", self.via),
-        ]
-        if self.same_as is not None:
-            pairs.append((SAME_AS, self.same_as))
-        if self.joined_by:
-            ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in self.joined_by)
-            pairs.append(("joined-by", ";".join(ways)))
-            pairs.append(("origin", self.origin))
-        if self.purge_by is not None:
-            pairs.append(("purge-by", str(self.purge_by)))
-        if self.marked:
-            pairs.append(("marked", "yes"))
-        return tuple((name, value.encode()) for name, value in pairs)
+        rare = self.rarity
+        purge_by = "" if rare.purge_by is None else rare.purge_by
+        common = ("sort", self.sort.header), ("fact", f"{self.time};{self.body_at};{purge_by}".encode())
+        if rare.same_as is not None:
+            return *common, (SAME_AS, rare.same_as.encode())
+        if rare.joined_by:
+            ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in rare.joined_by)
+            return *common, ("joined-by", ";".join(ways).encode()), ("origin", self.origin.encode())
+        return common
 
     @property
     def hops(self) -> Iterator[tuple[Joining, str]]:
         """Each step of the way that the fact was forwarded here, and to whom it led."""
-        reached = (*(joining.of for joining in self.joined_by[1:]), self.key.person)
-        return zip(self.joined_by, reached, strict=False)
+        ways = self.rarity.joined_by
+        reached = (*(joining.of for joining in ways[1:]), self.person)
+        return zip(ways, reached, strict=False)
+
+    def moved_to(self, person: str, joined_by: tuple[Joining, ...]) -> Fact:
+        """The same fact as another person's, and how it came there."""
+        rare = Rarity(None, joined_by, self.origin if joined_by else None, self.purge_by)
+        return Fact(person, self.event_key, self.role, self.sort, self.time, self.body_at, self.raw, rare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,26 +307,42 @@ class Conflict:
     """Becomes a dead letter."""
 
 
-def read_fact(key: FactKey, record: Record) -> Fact:
-    """A fact from its record. Raises ValueError where headers that `Fact.headers` writes are missing."""
-    headers = {name: value.decode() for name, value in record.headers}
+def read_fact(record: Record) -> Fact:
+    """A fact from its record. Raises ValueError where key or headers are not as a stage writes them."""
+    parts = (record.key or b"").split(b"/")
+    headers = dict(record.headers)
     try:
-        purge_by = headers.get("purge-by")
+        if parts[0] == _EVERYONE_KEY:
+            (_, agency, event_id, _), person, role = parts, b"", b""
+        else:
+            person, agency, event_id, role, _ = parts
+        time, body_at, purge_by = headers["fact"].split(b";")
+        rare = len(headers) > len(_USUAL) or purge_by
         return Fact(
-            key,
-            _known(headers["type"]),
-            int(headers["time"]),
-            _known(headers["topic"]),
-            _known(headers["via"]),
-            headers.get(SAME_AS),
-            _joinings(headers.get("joined-by", "")),
-            headers.get("origin", key.person),
-            int(purge_by) if purge_by is not None else None,
-            "marked" in headers,
+            person.decode(),
+            unhexlify(event_id.replace(b"-", b"")) + agency,
+            _known(role),
+            _sort(headers["sort"]),
+            int(time),
+            int(body_at),
             record.value or b"",
+            _rarity(headers, purge_by) if rare else COMMON,
         )
-    except KeyError as error:
-        raise ValueError(f"a fact without the header {error}") from error
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError("a fact with another key or other headers than stages write") from error
+
+
+_USUAL: Final = ("sort", "fact")
+
+
+def _rarity(headers: Mapping[str, bytes], purge_by: bytes) -> Rarity:
+    same_as, origin = headers.get(SAME_AS), headers.get("origin")
+    return Rarity(
+        None if same_as is None else same_as.decode(),
+        _joinings(headers.get("joined-by", b"").decode()),
+        None if origin is None else origin.decode(),
+        int(purge_by) if purge_by else None,
+    )
 
 
 def _joinings(text: str) -> tuple[Joining, ...]:
@@ -255,12 +350,10 @@ def _joinings(text: str) -> tuple[Joining, ...]:
     return tuple(Joining(of, agency, event_id, int(purge) if purge else None) for of, agency, event_id, purge in parts)
 
 
-_strings: dict[str, str] = {}
-
-
-def _known(text: str) -> str:
+@lru_cache(64)
+def _known(text: bytes) -> str:
     """One object for each of the few strings that millions of facts share."""
-    return _strings.setdefault(text, text)
+    return text.decode()
 
 
 def variant_of(raw: bytes) -> str:
@@ -268,13 +361,22 @@ def variant_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:12]
 
 
-@lru_cache(16_384)
 def person_id(kind: str, issuer: str, value: str) -> str:
     """The id of the person that one identifier names, as long as nothing joins it to another.
 
-    UUIDv5, so that every worker, on every machine, finds the same.
+    UUIDv5 (RFC 9562, 5.5), so that every worker, on every machine, finds the same.
     """
-    return str(uuid.uuid5(PERSON_NAMESPACE, f"{kind}/{issuer}/{value}"))
+    name = PERSON_NAMESPACE + f"{kind}/{issuer}/{value}".encode()
+    digest = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:_ID_SIZE])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return as_uuid(digest)
+
+
+def as_uuid(raw: bytes | bytearray) -> str:
+    """16 bytes as a UUID in its usual form."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def partition_of(what: str, partitions: int) -> int:

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from schemas import topics
-from schemas.codec import DecodeError, WriterSchema, decode_event
+from schemas.codec import DecodeError, WriterSchema, decode_parts
 from schemas.events import (
     CARE_EVENTS,
     CustodyEvent,
@@ -32,8 +33,8 @@ from schemas.events import (
     Verification,
 )
 from schemas.site import Agency, Site
-from streams.facts import SAME_AS, Fact, FactKey, KeyKind, partition_of, person_id, variant_of
-from streams.records import Out, Record
+from streams.facts import COMMON, SAME_AS, Fact, FactKey, KeyKind, Rarity, event_key, partition_of, person_id, sort_of
+from streams.records import Headers, Out, Record
 
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
 """How far ahead of the wall clock an event may be, microseconds: clocks of agencies differ by minutes, not more."""
@@ -86,13 +87,13 @@ def identify(
     `wall_now` (microseconds) only serves to quarantine events from the future.
     """
     try:
-        event = decode_event(record.value or b"", schemas, source.event_type)
+        event, body_at = decode_parts(record.value or b"", schemas, source.event_type)
     except DecodeError as error:
         return DeadLetter(error.reason.value, error.where)
     refused = refuse(event, source, site, wall_now)
     if refused is not None:
         return refused
-    return Facts(tuple(_facts(event, record.value or b"", source, site)))
+    return Facts(tuple(_facts(event, body_at, record.value or b"", source, site)))
 
 
 def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
@@ -178,13 +179,18 @@ _LOCAL_RANK: Final = 2
 
 def identifier(number: PersonId, agency: str) -> Identifier:
     """The node that one identifier of an event names. Only a fingerprint makes a state or federal number strong."""
-    rank = _STRONG_RANK.get(number.kind)
-    if rank is not None and number.verified is Verification.FINGERPRINT:
-        person = person_id(number.kind.value, number.issuer, number.value)
-        return Identifier(rank, person, f"{number.kind.value} by fingerprint")
-    person = person_id(f"{agency}/{number.kind.value}", number.issuer, number.value)
-    kind = "number" if number.kind is IdKind.LOCAL else f"{number.kind.value} not verified by fingerprint"
-    return Identifier(_LOCAL_RANK, person, f"{agency} {kind}")
+    is_verified = number.verified is Verification.FINGERPRINT
+    return _identifier(number.kind, number.issuer, number.value, agency, is_verified)
+
+
+@lru_cache(16_384)
+def _identifier(kind: IdKind, issuer: str, value: str, agency: str, is_verified: bool) -> Identifier:
+    rank = _STRONG_RANK.get(kind)
+    if rank is not None and is_verified:
+        return Identifier(rank, person_id(kind, issuer, value), f"{kind} by fingerprint")
+    person = person_id(f"{agency}/{kind}", issuer, value)
+    told = "number" if kind is IdKind.LOCAL else f"{kind} not verified by fingerprint"
+    return Identifier(_LOCAL_RANK, person, f"{agency} {told}")
 
 
 def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
@@ -192,56 +198,58 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
 
     An unverified SID or UCN beside a better identifier names nobody: it must not join two persons.
     """
+    if len(ref.ids) == 1:
+        return [identifier(ref.ids[0], agency)]
     firm = [n for n in ref.ids if n.kind is IdKind.LOCAL or n.verified is Verification.FINGERPRINT]
     return sorted({identifier(number, agency) for number in (firm or ref.ids)})
 
 
-def _facts(event: Event, raw: bytes, source: Source, site: Site) -> list[Out]:
-    agency, variant = source.agency.id, variant_of(raw)
+def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
     if isinstance(event, EventWithdrawn):
-        key = FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event.target_event_id)
-        return _to_everyone(_fact(event, key, raw, source, "", None), site)
+        return _withdrawal(event, raw, source, site)
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
+    agency, head = source.agency.id, event.head
+    key, marked, purge_by = event_key(agency, head.event_id), bool(head.handling.markings), head.handling.purge_by
+    rare = COMMON if purge_by is None else Rarity(purge_by=purge_by)
     records: list[Out] = []
+
+    def fact(person: str, role: str, via: str, rarity: Rarity) -> Fact:
+        return Fact(
+            person, key, role, sort_of(source.event_type, source.topic, marked, via), head.time, body_at, raw, rarity
+        )
+
     if isinstance(event, StreetViolenceReported):
-        key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event.head.event_id, variant=variant)
-        records += _to_everyone(_fact(event, key, raw, source, "", None), site)
-    for ref in event.head.persons:
+        records += _to_everyone(fact("", "", "", rare), site)
+    for ref in head.persons:
         strongest, *weaker = identifiers(ref, agency)
-        role = ref.role.value.lower()
-        key = FactKey(KeyKind.PERSON, strongest.person, agency, event.head.event_id, role, variant)
-        records.append(to_person(_fact(event, key, raw, source, strongest.label, None), site))
+        records.append(to_person(fact(strongest.person, ref.role.lower(), strongest.label, rare), site))
         for other in weaker:
-            key = FactKey(KeyKind.SAME_AS, other.person, agency, event.head.event_id, SAME_AS, variant)
-            records.append(to_person(_fact(event, key, raw, source, other.label, strongest.node), site))
+            link = Rarity(same_as=strongest.node, purge_by=purge_by)
+            records.append(to_person(fact(other.person, SAME_AS, other.label, link), site))
     return records
 
 
-def _fact(event: Event, key: FactKey, raw: bytes, source: Source, via: str, same_as: str | None) -> Fact:
-    head = event.head
-    purge_by = head.handling.purge_by
-    marked = bool(head.handling.markings)
-    return Fact(key, source.event_type, head.time, source.topic, via, same_as, (), key.person, purge_by, marked, raw)
+def _withdrawal(event: EventWithdrawn, raw: bytes, source: Source, site: Site) -> list[Out]:
+    key = FactKey(KeyKind.WITHDRAWN, agency=source.agency.id, event_id=event.target_event_id).encoded()
+    return _on_every_partition(key, raw, (), site)
 
 
 def to_person(fact: Fact, site: Site) -> Out:
     """The record that puts a fact into its person's partition."""
-    return Out(
-        topics.person_facts(site.name),
-        partition_of(fact.key.person, site.partitions),
-        fact.key.encoded(),
-        None,
-        fact.raw,
-        fact.headers(),
-    )
+    topic, partition = topics.person_facts(site.name), partition_of(fact.person, site.partitions)
+    return Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
 
 
 def _to_everyone(fact: Fact, site: Site) -> list[Out]:
-    """Records that put a fact on every partition of persons and facilities."""
+    return _on_every_partition(fact.key.encoded(), fact.raw, fact.headers(), site)
+
+
+def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site) -> list[Out]:
+    """Records on every partition of persons and facilities."""
     return [
-        Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
+        Out(topic, partition, key, None, raw, headers)
         for topic in (topics.person_facts(site.name), topics.facility_facts(site.name))
         for partition in range(site.partitions)
     ]

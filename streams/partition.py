@@ -14,7 +14,7 @@ from schemas import topics
 from schemas.codec import WriterSchema
 from schemas.site import Site
 from streams.disclose import DiscloseStage
-from streams.facts import partition_of
+from streams.facts import TICK_KEY, partition_of
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
 
@@ -98,7 +98,11 @@ class Partition:
     def process(self, name: str, record: Record) -> list[Out]:
         """Fold one record of a folding stage's input: what follows from it, to the last recipient."""
         outs = self.stage(name).process(record)
-        return [*outs, *self._told(outs), *self.disclose.advance(self.tick)]
+        if outs:
+            outs += self._told(outs)
+        if record.key == TICK_KEY:
+            outs += self.disclose.advance(self.tick)
+        return outs
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
         return [

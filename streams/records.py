@@ -54,7 +54,7 @@ class Out:
     name: str | None
     """Short name of the contract's record in `value`; None where `value` is bytes, or a tombstone."""
     value: Mapping[str, Any] | bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 def header(headers: Headers, name: str) -> str | None:

@@ -8,19 +8,20 @@ record, never batch by batch, makes the history the same however the input is cu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode, digest
-from schemas.events import HousingAssigned
+from schemas.events import Booking, Housing
 from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind, partition_of
+from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, partition_of
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
-from streams.pictures.person import PersonPicture, Stay
+from streams.pictures.person import Affiliation, PersonPicture, Stay
 from streams.records import Out, Record
 
 PERSON: Final = "person"
@@ -44,9 +45,11 @@ class PersonStage:
         self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations)
         self._placed: dict[str, dict[str, tuple[int, str, bool]]] = {}
         """By person and facility: revision, digest, in custody; as recorded on the facility facts."""
+        self._placed_on: dict[str, Grounds] = {}
+        """By person in custody: what the last of these rests on."""
         self._last_placed = -1
-        self._joined: dict[str, str] = {}
-        """By person: to whom it was joined when last looked at."""
+        self._announced: dict[str, str] = {}
+        """By person: to whom it is joined, as was announced last; empty for nobody."""
 
     @property
     def tick(self) -> int:
@@ -86,44 +89,47 @@ class PersonStage:
         outs = [out for person in sorted({*persons, *self._placed}) for out in self._place(person, cause)]
         for person in persons:
             outs += self._forward(person)
-            self._schedule_purges(person)
+            self._schedule(person)
         return outs + self.book.reconcile(self.picture, persons, self.picture.now, position)
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it, all on the log or none."""
         change = self.picture.fold(record)
-        topic = topics.person_facts(self._site.name)
-        outs = _settled(change.conflict, topic, self._partition, self._site)
         now = self.picture.now
         if change.ticked:
             cause = Cause(CauseKind.TICK, PERSON, self._partition, record.offset)
             due = self.book.due(now)
-            for person in due:
-                outs += self._forward(person)
-                outs += self._place(person, cause)
-                self._schedule_purges(person)
+            outs = [out for person in due for out in self._follow(person, cause)]
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
+        outs = []
+        if change.conflict is not None:
+            outs += _settled(change.conflict, topics.person_facts(self._site.name), self._partition, self._site)
         if not change.event_type:
             return outs
         cause = Cause(CauseKind.FACT, PERSON, self._partition, record.offset, change.event_id)
-        for person in sorted(change.persons):
-            outs += self._forward(person)
-            outs += self._place(person, cause)
-            self._schedule_purges(person)
-        touched = {
-            *change.persons,
-            *(person for group in change.groups for person in self.picture.persons_affiliated(group)),
-        }
-        return outs + self.book.evaluate(self.picture, sorted(touched), change.event_type, cause, now)
+        touched = sorted(change.persons)
+        for person in touched:
+            outs += self._follow(person, cause)
+        if change.groups:
+            members = (self.picture.persons_affiliated(group) for group in change.groups)
+            touched = sorted(change.persons.union(*members))
+        return outs + self.book.evaluate(self.picture, touched, change.event_type, cause, now)
 
-    def _schedule_purges(self, person: str) -> None:
-        for time in self.picture.purge_times(person):
-            self.book.schedule(time, person, self.picture.now)
+    def _follow(self, person: str, cause: Cause) -> list[Out]:
+        """What follows from a person's facts, the alerts aside."""
+        outs = [*self._forward(person), *self._place(person, cause)]
+        self._schedule(person)
+        return outs
+
+    def _schedule(self, person: str) -> None:
+        until = self.picture.until(person)
+        if until is not None:
+            self.book.schedule(until, person, self.picture.now)
 
     def _forward(self, person: str) -> list[Out]:
         """Move misplaced facts: the new record and the tombstone of the old, in one transaction.
 
-        Where the person is joined to another than before, every partition is told first: facts that went the old way
+        Where it is contested to whom the person is joined, every partition is told first: facts that went another way
         may be on any, and come back.
         """
         return self._announce(person) + [
@@ -136,26 +142,31 @@ class PersonStage:
         ]
 
     def _announce(self, person: str) -> list[Out]:
+        if not self.picture.is_contested(person):
+            return []
         joined = self.picture.joined_to(person)
-        before = self._joined.get(person) or self.picture.announced.get(person)
-        if joined is None:
+        to = joined[0] if joined else ""
+        if self._announced.get(person, self.picture.announced.get(person)) == to:
             return []
-        self._joined[person] = joined[0]
-        if before is None or before == joined[0]:
-            return []
+        self._announced[person] = to
         topic, key = topics.person_facts(self._site.name), FactKey(KeyKind.JOINED, person).encoded()
-        headers = (("to", joined[0].encode()),)
+        headers = (("to", to.encode()),)
         return [Out(topic, number, key, None, b"", headers) for number in range(self._site.partitions)]
 
     def _place(self, person: str, cause: Cause) -> list[Out]:
         """The records that bring the facility facts up to date about one person."""
         stay = self.picture.stay(person)
-        recorded = self._placed.get(person, {})
+        recorded = self._placed.get(person)
+        if stay is None and recorded is None:
+            return []
+        grounds = self._grounds(person, stay) if stay else None
+        if grounds is not None and grounds == self._placed_on.get(person):
+            return []
         outs = []
-        for facility in sorted({*recorded, *([stay.facility] if stay else [])}):
+        for facility in sorted({*(recorded or ()), *([stay.facility] if stay else [])}):
             here = stay is not None and stay.facility == facility
-            said = self._custody(person, stay) if here and stay else None
-            revision, last_digest, was_here = recorded.get(facility, (0, "", False))
+            said = self._custody(stay, grounds) if here and stay and grounds else None
+            revision, last_digest, was_here = (recorded or {}).get(facility, (0, "", False))
             now_digest = digest(said)
             if now_digest == last_digest or not (here or was_here):
                 continue
@@ -174,25 +185,39 @@ class PersonStage:
                 partition_of(facility, self._site.partitions),
             )
             outs.append(Out(topic, partition, custody_key(facility, person), "PersonInCustody", value))
+        if grounds is None:
+            self._placed_on.pop(person, None)
+        else:
+            self._placed_on[person] = grounds
         return outs
 
-    def _custody(self, person: str, stay: Stay) -> dict[str, Any]:
-        housed = [
-            told
-            for told in self.picture.told(person, HousingAssigned)
-            if (told.event.facility, told.event.booking_number) == (stay.facility, stay.booking_number)
-        ]
-        last = housed[-1] if housed else None
+    def _grounds(self, person: str, stay: Stay) -> Grounds:
+        housed = self.picture.latest(person, Housing, stay)
+        return Grounds(stay.key, stay.booked, housed.fact if housed else None, tuple(self.picture.affiliations(person)))
+
+    def _custody(self, stay: Stay, grounds: Grounds) -> dict[str, Any]:
+        booked = self.picture.say(stay.booked, Booking) if stay.booked else None
+        housed = self.picture.say(grounds.housed, Housing) if grounds.housed else None
         return {
             "booking_number": stay.booking_number,
-            "name": stay.booked.event.name if stay.booked else None,
-            "unit": last.event.unit if last else None,
-            "housing": [last.fact.provenance.record()] if last else [],
+            "name": booked.name if booked else None,
+            "unit": housed.unit if housed else None,
+            "housing": [grounds.housed.provenance.record()] if grounds.housed else [],
             "affiliations": [
                 {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
-                for a in self.picture.affiliations(person)
+                for a in grounds.affiliations
             ],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a person's placement rests on: as long as these are the same facts, it says the same."""
+
+    stay: tuple[str, str]
+    booked: Fact | None
+    housed: Fact | None
+    affiliations: tuple[Affiliation, ...]
 
 
 _GONE: Final[dict[str, Any]] = {
@@ -204,24 +229,24 @@ _GONE: Final[dict[str, Any]] = {
 }
 
 
-def _settled(conflict: Conflict | None, topic: str, partition: int, site: Site) -> list[Out]:
+def _settled(conflict: Conflict, topic: str, partition: int, site: Site) -> list[Out]:
     """One event id came with two contents: the one that does not stand becomes a dead letter of its agency.
 
     What everybody is told is conflicted in every partition; it is set aside once.
     """
-    if conflict is None or conflict.falls.key.agency not in site.agency_by_id:
-        return []
     falls = conflict.falls
-    if falls.key.kind is KeyKind.EVERYONE and (topic, partition) != (topics.person_facts(site.name), 0):
+    if falls.agency not in site.agency_by_id:
+        return []
+    if not falls.person and (topic, partition) != (topics.person_facts(site.name), 0):
         return []
     reason = {
         "reason": "CONFLICT",
         "detail": "another event came with the same event_id and other content; that one stands",
-        "topic": falls.topic,
+        "topic": falls.sort.topic,
     }
-    key = f"{falls.topic}/{falls.key.event_id}".encode()
+    key = f"{falls.sort.topic}/{falls.event_id}".encode()
     headers = tuple((name, value.encode()) for name, value in reason.items())
-    return [Out(topics.dead_letters(site.name, falls.key.agency), 0, key, None, falls.raw, headers)]
+    return [Out(topics.dead_letters(site.name, falls.agency), 0, key, None, falls.raw, headers)]
 
 
 class FacilityStage:
@@ -272,6 +297,6 @@ class FacilityStage:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
             return self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
         topic = topics.facility_facts(self._site.name)
-        outs = _settled(change.conflict, topic, self._partition, self._site)
+        outs = _settled(change.conflict, topic, self._partition, self._site) if change.conflict else []
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
         return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)

@@ -22,7 +22,7 @@ from streams.facts import TICK_KEY, partition_of
 from streams.fold import input_of
 from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
-from streams.records import LoggedRecord, Out
+from streams.records import Headers, LoggedRecord, Out
 
 SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
 SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
@@ -83,9 +83,7 @@ class InMemoryBus:
                 value = encode(out.name, value, SCHEMA_IDS[out.name])
             self._append(out.topic, out.partition, out.key, value, out.headers)
 
-    def _append(
-        self, topic: str, partition: int, key: bytes, value: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()
-    ) -> None:
+    def _append(self, topic: str, partition: int, key: bytes, value: bytes | None, headers: Headers = ()) -> None:
         log = self.logs[topic, partition]
         offset = log[-1].offset + 1 if log else 0
         log.append(LoggedRecord(offset, key, value, headers))

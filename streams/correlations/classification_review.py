@@ -23,11 +23,12 @@ from typing import Final
 
 from schemas.events import (
     AffiliationStatus,
-    AffiliationValidated,
-    CustodyClassified,
+    Booking,
+    Classification,
     CustodyLevel,
-    DisciplinaryRecorded,
+    Infraction,
     InfractionSeverity,
+    Validation,
 )
 from streams.correlations.evidence import feud_evidence, standing_in_words
 from streams.correlations.situation import (
@@ -64,58 +65,44 @@ def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
     stay = picture.stay(person)
     if stay is None:
         return set()
-    classified = _last_classification(picture, person, stay)
-    if classified is None or classified.event.level not in REVIEWED_LEVELS:
+    classified = picture.latest(person, Classification, stay)
+    if classified is None or classified.body.level not in REVIEWED_LEVELS:
         return set()
     since = classified.fact.time
     affiliations = _validated(picture, person, stay.facility)
-    infractions = [
-        told
-        for told in picture.told(person, DisciplinaryRecorded)
-        if told.fact.time > since and _of_stay(told.event.facility, told.event.booking_number, stay)
-    ]
+    infractions = [told for told in picture.told(person, Infraction, stay=stay) if told.fact.time > since]
     validated_since = [told for told in affiliations if told.fact.time > since]
     feuds = [
         (told, feud)
         for told in affiliations
-        if told.event.group is not None and told.event.status is AffiliationStatus.MEMBER
-        for feud in picture.street.feuds_of(group_key(told.event.group), now)
+        if told.body.group is not None and told.body.status is AffiliationStatus.MEMBER
+        for feud in picture.street.feuds_of(group_key(told.body.group), now)
         if any(v.fact.time > since for v in feud.violence)
     ]
     found = set()
     if infractions or validated_since:
-        found.add(_recorded(person, stay, classified, infractions, validated_since))
+        found.add(_recorded(picture, person, stay, classified, infractions, validated_since))
     if feuds:
-        found.add(_feud_outside(person, stay, classified, feuds))
+        found.add(_feud_outside(picture, person, stay, classified, feuds))
     return found
 
 
-def _of_stay(facility: str, booking_number: str, stay: Stay) -> bool:
-    return (facility, booking_number) == (stay.facility, stay.booking_number)
-
-
-def _last_classification(picture: PersonPicture, person: str, stay: Stay) -> Told[CustodyClassified] | None:
-    told = [
-        t for t in picture.told(person, CustodyClassified) if _of_stay(t.event.facility, t.event.booking_number, stay)
-    ]
-    return told[-1] if told else None
-
-
-def _validated(picture: PersonPicture, person: str, facility: str) -> list[Told[AffiliationValidated]]:
+def _validated(picture: PersonPicture, person: str, facility: str) -> list[Told[Validation]]:
     """The facility's own standing validations: the latest for each group, unless it ended there."""
-    latest: dict[str | None, Told[AffiliationValidated]] = {}
-    for told in picture.told(person, AffiliationValidated):
-        if told.event.facility == facility:
-            latest[told.event.group and group_key(told.event.group)] = told
-    return [told for told in latest.values() if told.event.status in VALIDATED]
+    latest: dict[str | None, Told[Validation]] = {}
+    for told in picture.told(person, Validation):
+        if told.body.facility == facility:
+            latest[told.body.group and group_key(told.body.group)] = told
+    return [told for told in latest.values() if told.body.status in VALIDATED]
 
 
 def _recorded(
+    picture: PersonPicture,
     person: str,
     stay: Stay,
-    classified: Told[CustodyClassified],
-    infractions: list[Told[DisciplinaryRecorded]],
-    validated: list[Told[AffiliationValidated]],
+    classified: Told[Classification],
+    infractions: list[Told[Infraction]],
+    validated: list[Told[Validation]],
 ) -> Situation:
     reasons = [
         *(["an infraction"] if infractions else []),
@@ -127,7 +114,7 @@ def _recorded(
         least_severity=Severity.MEDIUM,
         headline=f"Classification review: {len(reasons)} new "
         f"{'reason' if len(reasons) == 1 else 'reasons'} since the last classification",
-        subjects=(_subject(person, stay, classified),),
+        subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
             *(_infraction_evidence(told, person) for told in infractions),
@@ -139,10 +126,11 @@ def _recorded(
 
 
 def _feud_outside(
+    picture: PersonPicture,
     person: str,
     stay: Stay,
-    classified: Told[CustodyClassified],
-    feuds: list[tuple[Told[AffiliationValidated], Feud]],
+    classified: Told[Classification],
+    feuds: list[tuple[Told[Validation], Feud]],
 ) -> Situation:
     since = classified.fact.time
     membership = {told.fact.event_key: told for told, _ in feuds}.values()
@@ -150,7 +138,7 @@ def _feud_outside(
         key=(person, stay.facility, stay.booking_number, "feud"),
         least_severity=Severity.HIGH,
         headline="Classification review: a feud outside broke out since the last classification",
-        subjects=(_subject(person, stay, classified),),
+        subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
             *(replace(_affiliation_evidence(told, person), ground="member") for told in membership),
@@ -166,41 +154,41 @@ def _feud_outside(
     )
 
 
-def _subject(person: str, stay: Stay, classified: Told[CustodyClassified]) -> Subject:
-    name = stay.booked.event.name if stay.booked else None
-    return Subject(person, classified.fact.key.agency, stay.booking_number, name)
+def _subject(picture: PersonPicture, person: str, stay: Stay, classified: Told[Classification]) -> Subject:
+    booked = picture.say(stay.booked, Booking) if stay.booked else None
+    return Subject(person, classified.fact.agency, stay.booking_number, booked.name if booked else None)
 
 
-def _classified_evidence(classified: Told[CustodyClassified], person: str) -> Evidence:
-    text = f"Classified {classified.event.level.value.lower()}"
+def _classified_evidence(classified: Told[Classification], person: str) -> Evidence:
+    text = f"Classified {classified.body.level.value.lower()}"
     return Evidence(text, ("level",), classified.fact.provenance, person, "classified")
 
 
-def _infraction_evidence(told: Told[DisciplinaryRecorded], person: str) -> Evidence:
-    event = told.event
+def _infraction_evidence(told: Told[Infraction], person: str) -> Evidence:
+    body = told.body
     known = [
-        *([event.infraction] if event.infraction else []),
-        *([event.severity.value.lower()] if event.severity is not InfractionSeverity.UNKNOWN else []),
-        *(["violent"] if event.violent else []),
+        *([body.infraction] if body.infraction else []),
+        *([body.severity.value.lower()] if body.severity is not InfractionSeverity.UNKNOWN else []),
+        *(["violent"] if body.violent else []),
     ]
     text = f"Infraction recorded: {', '.join(known)}" if known else "Infraction recorded"
-    grave = event.violent or event.severity is InfractionSeverity.MAJOR
+    grave = body.violent or body.severity is InfractionSeverity.MAJOR
     return Evidence(
         text,
         ("infraction", "severity", "violent"),
         told.fact.provenance,
         person,
         "reason",
-        event.head.event_id,
+        told.fact.event_id,
         severity=Severity.HIGH if grave else None,
     )
 
 
-def _affiliation_evidence(told: Told[AffiliationValidated], person: str) -> Evidence:
-    status = standing_in_words(told.event.status)
-    group = told.event.group or "a security threat group"
+def _affiliation_evidence(told: Told[Validation], person: str) -> Evidence:
+    status = standing_in_words(told.body.status)
+    group = told.body.group or "a security threat group"
     text, source = f"Validated as {status} of {group}", told.fact.provenance
-    return Evidence(text, ("group", "status"), source, person, "reason", told.event.head.event_id)
+    return Evidence(text, ("group", "status"), source, person, "reason", told.fact.event_id)
 
 
 CORRELATION: Final[PersonCorrelation] = Correlation(

@@ -25,13 +25,13 @@ def feud_evidence(feud: Feud, expected: Severity | None = None, since: int | Non
 
 
 def _violence_evidence(feud: Feud, violence: Violence, expected: Severity | None) -> list[Evidence]:
-    event, source = violence.event, violence.fact.provenance
+    body, source = violence.body, violence.fact.provenance
     said = [Evidence(f"Violence between {feud.names[0]} and {feud.names[1]}", ("groups",), source)]
-    if event.place:
-        said.append(Evidence(f"It happened at {event.place}", ("place",), source))
-    if event.retaliation_expected:
+    if body.place:
+        said.append(Evidence(f"It happened at {body.place}", ("place",), source))
+    if body.retaliation_expected:
         said.append(Evidence("Retaliation is expected", ("retaliation_expected",), source, severity=expected))
-    return [replace(item, ground=FEUD, alternative=event.head.event_id) for item in said]
+    return [replace(item, ground=FEUD, alternative=source.event_id) for item in said]
 
 
 def standing_in_words(status: AffiliationStatus) -> str:

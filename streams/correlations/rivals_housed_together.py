@@ -14,7 +14,7 @@ commander decides.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
 from schemas.events import AffiliationStatus
@@ -38,22 +38,32 @@ Member = tuple[InCustody, Standing]
 
 def situations(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situation]:
     """The pairs of feuding groups in a unit."""
-    members: defaultdict[str, list[Member]] = defaultdict(list)
-    for person in picture.in_unit(unit):
-        for standing in person.affiliations:
-            if standing.status in COUNTED:
-                members[group_key(standing.group)].append((person, standing))
+    counted = {
+        group: members
+        for group, persons in picture.members(unit).items()
+        if (members := _counted(group, persons.values()))
+    }
     found = set()
-    for group in sorted(members):
+    for group in sorted(counted) if len(counted) > 1 else ():
         for feud in picture.street.feuds_of(group, now):
             first, second = feud.groups
             # Each pair is met from both its groups: once is enough. Someone of both groups is no rival of himself.
-            if group != first or second not in members:
+            if group != first or second not in counted:
                 continue
-            persons = {p.person for p, _ in members[first]}, {p.person for p, _ in members[second]}
+            persons = {p.person for p, _ in counted[first]}, {p.person for p, _ in counted[second]}
             if len(persons[0] | persons[1]) > 1:
-                found.add(_situation(unit, feud, members[first], members[second]))
+                found.add(_situation(unit, feud, counted[first], counted[second]))
     return found
+
+
+def _counted(group: str, persons: Iterable[InCustody]) -> list[Member]:
+    """The members of a group, in order of person id."""
+    return [
+        (person, standing)
+        for person in sorted(persons, key=lambda one: one.person)
+        for standing in person.affiliations
+        if standing.status in COUNTED and group_key(standing.group) == group
+    ]
 
 
 def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Member]) -> Situation:

@@ -15,7 +15,6 @@ from schemas.codec import WriterSchema, decode
 from schemas.events import AffiliationStatus
 from streams.facts import TICK_KEY, Conflict, EventKey, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
-from streams.pictures.decoding import decoder
 from streams.pictures.street import Street
 from streams.records import Record
 
@@ -49,6 +48,9 @@ class InCustody:
     affiliations: tuple[Standing, ...]
 
 
+Members = dict[str, dict[str, InCustody]]
+
+
 @dataclass(frozen=True, slots=True)
 class FacilityChange:
     """What folding one record did."""
@@ -76,11 +78,12 @@ class FacilityPicture:
         self._schemas = schemas
         self.now = 0
         """Microseconds: the last tick."""
-        self.street = Street(decoder(schemas))
+        self.street = Street(schemas)
         self._withdrawn: set[EventKey] = set()
         self._custody: dict[tuple[str, str], InCustody] = {}
         self._left: dict[tuple[str, str], int] = {}
-        self._units: defaultdict[UnitKey, set[str]] = defaultdict(set)
+        self._units: set[UnitKey] = set()
+        self._members: defaultdict[UnitKey, Members] = defaultdict(dict)
         self._units_of_group: defaultdict[str, set[UnitKey]] = defaultdict(set)
 
     def fold(self, record: Record) -> FacilityChange:
@@ -91,7 +94,7 @@ class FacilityPicture:
         if raw_key.startswith(CUSTODY.encode()):
             return self._place(record)
         key = parse_key(raw_key)
-        event_key = (key.agency, key.event_id)
+        event_key = key.event_key
         if key.kind is KeyKind.WITHDRAWN:
             self._withdrawn.add(event_key)
             return self._feuds_changed(self.street.remove(event_key), "EventWithdrawn", key.event_id)
@@ -99,7 +102,7 @@ class FacilityPicture:
             return self._feuds_changed(self.street.remove(event_key), "Purged", key.event_id)
         if event_key in self._withdrawn:
             return NOTHING
-        fact = read_fact(key, record)
+        fact = read_fact(record)
         before = self.street.groups_of(event_key)
         changed, conflict = self.street.add(fact)
         if not changed:
@@ -130,33 +133,43 @@ class FacilityPicture:
             return NOTHING
         units = set()
         if known is not None and known.unit is not None:
-            unit = (known.facility, known.unit)
-            self._units[unit].discard(known.person)
-            units.add(unit)
+            units.add(self._leaves((known.facility, known.unit), known))
         if value["in_custody"]:
             placed = _in_custody(value)
             self._custody[key] = placed
             self._left.pop(key, None)
             if placed.unit is not None:
-                unit = (placed.facility, placed.unit)
-                self._units[unit].add(placed.person)
-                units.add(unit)
-                for standing in placed.affiliations:
-                    # Never taken back: whether anyone of the group is still there is asked when it matters.
-                    self._units_of_group[group_key(standing.group)].add(unit)
+                units.add(self._enters((placed.facility, placed.unit), placed))
         else:
             self._custody.pop(key, None)
             self._left[key] = value["revision"]
         return FacilityChange(frozenset(units), "PersonInCustody", value["cause"]["event_id"])
 
+    def _enters(self, unit: UnitKey, placed: InCustody) -> UnitKey:
+        self._units.add(unit)
+        for standing in placed.affiliations:
+            group = group_key(standing.group)
+            self._members[unit].setdefault(group, {})[placed.person] = placed
+            self._units_of_group[group].add(unit)
+        return unit
+
+    def _leaves(self, unit: UnitKey, known: InCustody) -> UnitKey:
+        for group in {group_key(standing.group) for standing in known.affiliations}:
+            members = self._members[unit][group]
+            del members[known.person]
+            if not members:
+                del self._members[unit][group]
+                self._units_of_group[group].discard(unit)
+        return unit
+
     def units(self) -> Iterable[UnitKey]:
         """Every housing unit that someone was ever known to be in."""
-        return self._units.keys()
+        return self._units
 
-    def in_unit(self, unit: UnitKey) -> list[InCustody]:
-        """Who is in a housing unit, in order of person id."""
-        facility, _ = unit
-        return [self._custody[facility, person] for person in sorted(self._units.get(unit, ()))]
+    def members(self, unit: UnitKey) -> Mapping[str, Mapping[str, InCustody]]:
+        """Who in a housing unit has a standing with a group: by group (its key) and person. Few of those who are there,
+        so that what is asked of groups costs nothing where there are none."""
+        return self._members.get(unit, {})
 
 
 def _in_custody(value: Mapping[str, Any]) -> InCustody:

@@ -1,45 +1,65 @@
 """The person's picture: what is known of each person of one partition, folded from facts.
 
-Facts are kept by key, undecoded, and ordered by event time; the order of arrival leaves no trace. What is withdrawn,
-purged, or forwarded to another person counts for nothing, whichever came first.
+Facts are kept undecoded and ordered by event time; the order of arrival leaves no trace. What is withdrawn, purged, or
+forwarded to another person counts for nothing, whichever came first.
+
+There are millions of facts and few that anybody asks about. So what a fact costs is kept small (see
+docs/performance.md), and what is derived of a person (`View`) is made when it is asked for, from that person's facts
+alone, and kept for the persons asked about last.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Generic, TypeVar
 
-from schemas.codec import WriterSchema, decode
+from schemas.codec import WriterSchema, decode, decode_event
 from schemas.events import (
-    AffiliationReported,
+    TYPE_OF_BODY,
+    AffiliationReport,
     AffiliationStatus,
-    AffiliationValidated,
-    BookingReported,
-    CustodyClassified,
-    CustodyEnded,
-    CustodyEvent,
+    Body,
     Event,
-    HousingAssigned,
-    NoLongerListed,
+    InStay,
+    Validation,
 )
-from streams.facts import SUBJECT, Conflict, EventKey, Fact, FactKey, Joining, KeyKind, parse_key, read_fact
+from streams.facts import (
+    COMMON,
+    SAME_AS,
+    SUBJECT,
+    TICK_KEY,
+    Conflict,
+    EventKey,
+    Fact,
+    FactKey,
+    Joining,
+    KeyKind,
+    parse_key,
+    read_fact,
+    variant_of,
+)
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
 from streams.pictures.street import Street
-from streams.pictures.variants import Variants, with_variant, without_variant
+from streams.pictures.variants import Variants, with_variant
 from streams.records import Record, header
 
-FactId = tuple[str, str, str]
-"""Agency, event id, role: a fact among those of its person."""
 AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReported"})
+BOOKING: Final = "BookingReported"
 END_TYPES: Final = frozenset({"CustodyEnded", "NoLongerListed"})
+STAY_TYPES: Final = frozenset({BOOKING, "HousingAssigned", "CustodyClassified", *END_TYPES})
+"""What tells that somebody is in custody, or is no more."""
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
 """Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
-E_ = TypeVar("E_", bound=Event)
+VIEWS: Final = 4_096
+"""Persons of whom what is derived is kept."""
+NEVER: Final = 1 << 63
+B_ = TypeVar("B_", bound=Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +78,12 @@ class Change:
     """One key came with two contents."""
 
 
-@dataclass(frozen=True)
-class Told(Generic[E_]):
-    """A fact with its event."""
+@dataclass(frozen=True, slots=True)
+class Told(Generic[B_]):
+    """A fact with what it says."""
 
     fact: Fact
-    event: E_
+    body: B_
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +92,14 @@ class Stay:
 
     facility: str
     booking_number: str
-    booked: Told[BookingReported] | None
+    booked: Fact | None
     began: int
     """Microseconds: event time of the booking, or of the first fact of the stay where the booking is not known."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other stays."""
+        return self.facility, self.booking_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +112,44 @@ class Affiliation:
     source: Fact
 
 
+@dataclass(slots=True)
+class Person:
+    """The facts of one person."""
+
+    id: str
+    facts: list[Fact]
+    """In order; of each event and role the one that stands where there are several contents."""
+    links: Variants = ()
+    """That this person is the same as another."""
+    fallen: Variants = ()
+    """Other contents of the same events."""
+    is_forwarded_to: bool = False
+    """Whether facts were ever forwarded to this person."""
+    expires: bool = False
+    """Whether a fact, or what joined it, ever had a purge date."""
+
+    def all(self) -> Iterator[Fact]:
+        """Every fact, whether it stands or not."""
+        return chain(self.facts, self.links, self.fallen)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person's facts come to, as long as none is added or withdrawn."""
+
+    until: int
+    """Microseconds: when the first of them ceases to count."""
+    joined: tuple[str, Joining] | None
+    """The person to whom this one's facts are forwarded, and what joined them."""
+    is_contested: bool
+    """Whether what is known ever joined this person to another than now, or to nobody."""
+    standing: tuple[Fact, ...]
+    """In order: what counts, and is about this person; nothing where another person has the facts."""
+    stay: Stay | None
+
+
 NOTHING: Final = Change()
+NOBODY: Final = View(NEVER, None, False, (), None)
 
 
 class PersonPicture:
@@ -97,17 +159,20 @@ class PersonPicture:
         self._schemas = schemas
         self.now = 0
         """Microseconds: the last tick."""
-        self._decode = decoder(schemas)
-        self.street = Street(self._decode)
-        self._facts: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
-        self._joins: defaultdict[str, dict[FactId, Variants]] = defaultdict(dict)
-        self._persons_of: defaultdict[EventKey, set[str]] = defaultdict(set)
+        self._body = decoder(schemas)
+        self.street = Street(schemas)
+        self._people: dict[str, Person] = {}
+        self._of_event: dict[EventKey, Fact | Variants] = {}
+        """By event: its facts, of whatever person; mostly one."""
+        self._joined_by: defaultdict[EventKey, set[str]] = defaultdict(set)
+        """By event that joined persons: those who have, or had, facts that came by it."""
         self._withdrawn: set[EventKey] = set()
         self._by_group: defaultdict[str, set[str]] = defaultdict(set)
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
         """By person joined to another: those who have, or had, facts that came through that one."""
         self.announced: dict[str, str] = {}
         """By person that was joined anew: to whom it is joined now, by its owner's word."""
+        self._views: dict[str, View] = {}
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -116,19 +181,19 @@ class PersonPicture:
 
         Raises ValueError or DecodeError for what no stage writes.
         """
-        key = parse_key(record.key or b"")
-        if key.kind is KeyKind.TICK:
+        raw_key = record.key or b""
+        if record.value is not None and not raw_key.startswith(b"~"):
+            return self._tell(read_fact(record))
+        if raw_key == TICK_KEY:
             return self._tick(record)
+        key = parse_key(raw_key)
         if key.kind is KeyKind.WITHDRAWN:
             return self._withdraw(key)
         if key.kind is KeyKind.JOINED:
             return self._join_anew(key, record)
         if record.value is None:
             return self._forget(key)
-        fact = read_fact(key, record)
-        if key.kind is KeyKind.EVERYONE:
-            return self._tell_everyone(fact)
-        return self._tell(fact)
+        return self._tell_everyone(read_fact(record))
 
     def _tick(self, record: Record) -> Change:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -138,12 +203,13 @@ class PersonPicture:
         return Change(ticked=True)
 
     def _withdraw(self, key: FactKey) -> Change:
-        event_key = (key.agency, key.event_id)
+        event_key = key.event_key
         if event_key in self._withdrawn:
             return NOTHING
         self._withdrawn.add(event_key)
         groups = self.street.remove(event_key)
-        persons = frozenset(self._persons_of.get(event_key, ()))
+        persons = frozenset((*(fact.person for fact in self._facts_of(event_key)), *self._joined_by.get(event_key, ())))
+        self._look_again(persons)
         if not persons and not groups:
             return NOTHING
         return Change(persons, groups, "EventWithdrawn", key.event_id)
@@ -151,26 +217,25 @@ class PersonPicture:
     def _join_anew(self, key: FactKey, record: Record) -> Change:
         """Its owner says whom a person is joined to now: facts that came by the way to another go back."""
         self.announced[key.person] = header(record.headers, "to") or ""
-        return Change(frozenset(self._holders.get(key.person, ())), event_type=JOINED)
+        holders = frozenset(self._holders.get(key.person, ()))
+        self._look_again(holders)
+        return Change(holders, event_type=JOINED)
 
     def _forget(self, key: FactKey) -> Change:
         """A tombstone: the fact was purged, or forwarded."""
-        event_key = (key.agency, key.event_id)
+        event_key = key.event_key
         if key.kind is KeyKind.EVERYONE:
             groups = self.street.remove(event_key)
             return Change(groups=groups, event_type="Purged", event_id=key.event_id) if groups else NOTHING
-        kept = self._joins if key.kind is KeyKind.SAME_AS else self._facts
-        facts, fact_id = kept.get(key.person, {}), (key.agency, key.event_id, key.role)
-        known = facts.get(fact_id, ())
-        left = without_variant(known, key.variant)
+        known = self._variants(event_key, key.person, key.role)
+        left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
         if len(left) == len(known):
             return NOTHING
-        if left:
-            facts[fact_id] = left
-        else:
-            del facts[fact_id]
-        if not facts:
-            del kept[key.person]
+        self._keep(known, left)
+        if not self._of_event[event_key]:
+            del self._of_event[event_key]
+        if next(self._people[key.person].all(), None) is None:
+            del self._people[key.person]
         return Change(frozenset({key.person}), event_type="Purged", event_id=key.event_id)
 
     def _tell_everyone(self, fact: Fact) -> Change:
@@ -181,40 +246,89 @@ class PersonPicture:
         if not changed:
             return Change(conflict=conflict)
         groups = before | self.street.groups_of(fact.event_key)
-        return Change(frozenset(), groups, fact.event_type, fact.key.event_id, conflict=conflict)
+        return Change(frozenset(), groups, fact.event_type, fact.event_id, conflict=conflict)
 
     def _tell(self, fact: Fact) -> Change:
-        facts = (self._facts if fact.same_as is None else self._joins)[fact.key.person]
-        fact_id = (fact.key.agency, fact.key.event_id, fact.key.role)
-        known = facts.get(fact_id, ())
-        if any(one.key.variant == fact.key.variant and one.joined_by == fact.joined_by for one in known):
+        known = self._variants(fact.event_key, fact.person, fact.role)
+        if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
             return NOTHING
-        facts[fact_id], conflict = with_variant(known, fact, self._decode)
-        # Not taken back when the fact goes: whom it names is asked again when it matters.
-        self._persons_of[fact.event_key].add(fact.key.person)
-        for joining in fact.joined_by:
-            self._persons_of[joining.event_key].add(fact.key.person)
-            self._holders[joining.of].add(fact.key.person)
-        if fact.event_type in AFFILIATION_TYPES and _is_about_the_person(fact):
-            group = getattr(self._decode(fact), "group", None)
+        variants, conflict = with_variant(known, fact, self._event)
+        self._keep(known, variants)
+        if fact.rarity.joined_by:
+            self._people[fact.person].is_forwarded_to = True
+            # Not taken back when the fact goes: whom it names is asked again when it matters.
+            for joining in fact.rarity.joined_by:
+                self._joined_by[joining.event_key].add(fact.person)
+                self._holders[joining.of].add(fact.person)
+        event_type = fact.sort.event_type
+        if event_type in AFFILIATION_TYPES and fact.role == SUBJECT:
+            group = getattr(self._body(fact), "group", None)
             if group is not None:
-                self._by_group[group_key(group)].add(fact.key.person)
+                self._by_group[group_key(group)].add(fact.person)
         if fact.event_key in self._withdrawn:
             return NOTHING
-        person = frozenset({fact.key.person})
         # What stands in another's place concerns whatever that one concerned.
-        what = REPLACED if known else JOINED if fact.same_as is not None else fact.event_type
-        return Change(person, frozenset(), what, fact.key.event_id, conflict=conflict)
+        what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
+        return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict)
+
+    # -- keeping ---------------------------------------------------------------------------------------------------
+
+    def _facts_of(self, event_key: EventKey) -> Variants:
+        found = self._of_event.get(event_key, ())
+        return (found,) if isinstance(found, Fact) else found
+
+    def _variants(self, event_key: EventKey, person: str, role: str) -> Variants:
+        """What came under one event for one person and role; the first stands."""
+        found = self._of_event.get(event_key)
+        if found is None:
+            return ()
+        facts = (found,) if isinstance(found, Fact) else found
+        return tuple(fact for fact in facts if fact.role == role and fact.person == person)
+
+    def _keep(self, known: Variants, variants: Variants) -> None:
+        """Keep these variants of one event, person and role instead of those known."""
+        one = variants[0] if variants else known[0]
+        person = self._people.get(one.person)
+        if person is None:
+            person = self._people[one.person] = Person(one.person, [])
+        for fact in variants:
+            # One object for all facts of a person.
+            fact.person = person.id
+            if fact.rarity is not COMMON:
+                person.expires = person.expires or next(_purges(fact), None) is not None
+        others = tuple(fact for fact in self._facts_of(one.event_key) if fact not in known)
+        if others or len(variants) != 1:
+            self._of_event[one.event_key] = (*others, *variants)
+        else:
+            self._of_event[one.event_key] = one
+        if one.role == SAME_AS:
+            person.links = (*(fact for fact in person.links if fact not in known), *variants[:1])
+        else:
+            for fact in known[:1]:
+                person.facts.remove(fact)
+            for fact in variants[:1]:
+                insort(person.facts, fact)
+        if len(known) > 1 or len(variants) > 1:
+            person.fallen = (*(fact for fact in person.fallen if fact not in known), *variants[1:])
+        self._views.pop(one.person, None)
+
+    def _look_again(self, persons: Iterable[str]) -> None:
+        for person in persons:
+            self._views.pop(person, None)
+
+    def _event(self, fact: Fact) -> Event:
+        return decode_event(fact.raw, self._schemas)
 
     # -- identity --------------------------------------------------------------------------------------------------
 
     def joined_to(self, person: str) -> tuple[str, Joining] | None:
         """The person to whom this one's facts are forwarded, and what joined them; None for nobody."""
-        links = [variants[0] for variants in self._joins.get(person, {}).values() if self._stands(variants[0])]
-        if not links:
-            return None
-        link = min(links, key=lambda fact: (fact.same_as or "", fact.event_key))
-        return (link.same_as or "").partition("/")[2], Joining(person, *link.event_key, link.purge_by)
+        return self._view(person).joined
+
+    def is_contested(self, person: str) -> bool:
+        """Whether facts may have been forwarded by what does not stand: to another, or by another content of the event
+        that joined them. Whoever got them can't know, and must be told."""
+        return self._view(person).is_contested
 
     def misplaced(self, person: str) -> Iterator[tuple[Fact, Fact]]:
         """Facts that belong to another person: (the fact as it is here, the fact as it is to be there).
@@ -222,98 +336,162 @@ class PersonPicture:
         Those of a person joined to another go to that one; those that came by a join which was withdrawn, or which
         leads to another by now, go back to the person they were first addressed to.
         """
+        known = self._people.get(person)
+        if known is None or not (known.links or known.is_forwarded_to):
+            return
         joined = self.joined_to(person)
-        for fact in list(chain.from_iterable(self._facts.get(person, {}).values())):
+        for fact in (*known.facts, *(other for other in known.fallen if other.role != SAME_AS)):
             if not self._joinings_stand(fact):
-                key = replace(fact.key, person=fact.origin)
-                yield fact, replace(fact, key=key, joined_by=())
+                yield fact, fact.moved_to(fact.origin, ())
             elif joined is not None:
-                key = replace(fact.key, person=joined[0])
-                yield fact, replace(fact, key=key, joined_by=(*fact.joined_by, joined[1]))
+                yield fact, fact.moved_to(joined[0], (*fact.rarity.joined_by, joined[1]))
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def persons(self) -> Iterable[str]:
         """Everyone of whom there is a fact."""
-        return self._facts.keys() | self._joins.keys()
+        return self._people.keys()
 
     def persons_affiliated(self, group: str) -> Iterable[str]:
         """Everyone whom an event ever affiliated with a group (by key); the caller asks whether it still holds."""
         return self._by_group.get(group, ())
 
+    def until(self, person: str) -> int | None:
+        """When the next fact of a person, or what joined them, ceases to count, microseconds; None for never."""
+        until = self._view(person).until
+        return None if until == NEVER else until
+
+    def told(self, person: str, *bodies: type[B_], stay: Stay | None = None) -> list[Told[B_]]:
+        """The standing facts that say such, in order of event time; with `stay` only those of that stay.
+
+        Only what is about this person: who is a victim, an associate or another party in an event is neither booked,
+        nor housed, nor a member by it. Nothing for a person who is joined to another: the other has the facts.
+        """
+        types = [TYPE_OF_BODY[body] for body in bodies]
+        return [
+            Told(fact, body)
+            for fact in self._view(person).standing
+            if fact.sort.event_type in types
+            and (stay is None or self._stay_of(fact) == stay.key)
+            and isinstance(body := self._body(fact), bodies)
+        ]
+
+    def latest(self, person: str, of: type[B_], stay: Stay) -> Told[B_] | None:
+        """The last fact of a stay that says such."""
+        event_type, key = TYPE_OF_BODY[of], stay.key
+        for fact in reversed(self._view(person).standing):
+            if fact.sort.event_type == event_type and self._stay_of(fact) == key:
+                body = self._body(fact)
+                return Told(fact, body) if isinstance(body, of) else None
+        return None
+
+    def say(self, fact: Fact, of: type[B_]) -> B_ | None:
+        """What a fact says, if it says such."""
+        body = self._body(fact)
+        return body if isinstance(body, of) else None
+
+    def stay(self, person: str) -> Stay | None:
+        """The stay that the person is in now: the latest that has begun and not ended."""
+        return self._view(person).stay
+
+    def affiliations(self, person: str) -> list[Affiliation]:
+        """Standing with each named group, by each agency's latest event; in order of group and agency."""
+        latest: dict[tuple[str, str], Affiliation] = {}
+        for told in self.told(person, Validation, AffiliationReport):
+            if isinstance(told.body, (Validation, AffiliationReport)) and told.body.group is not None:
+                key = group_key(told.body.group), told.fact.agency
+                latest[key] = Affiliation(told.body.group, told.body.status, told.fact)
+        return [latest[key] for key in sorted(latest)]
+
+    # -- deriving --------------------------------------------------------------------------------------------------
+
+    def _view(self, person: str) -> View:
+        view = self._views.get(person)
+        if view is None or view.until <= self.now:
+            known = self._people.get(person)
+            if known is None:
+                return NOBODY
+            if len(self._views) >= VIEWS:
+                del self._views[next(iter(self._views))]
+            view = self._views[person] = self._derived(known)
+        return view
+
+    def _derived(self, known: Person) -> View:
+        joined = self._joined(known.links) if known.links else None
+        standing = tuple(f for f in known.facts if f.role == SUBJECT and self._stands(f)) if joined is None else ()
+        until = NEVER
+        if known.expires:
+            until = min((time for fact in known.all() for time in _purges(fact) if time > self.now), default=NEVER)
+        return View(until, joined, _contested(known), standing, self._open_stay(standing))
+
+    def _joined(self, links: Iterable[Fact]) -> tuple[str, Joining] | None:
+        standing = [fact for fact in links if self._stands(fact)]
+        if not standing:
+            return None
+        link = min(standing, key=lambda fact: (fact.rarity.same_as or "", fact.event_key))
+        joining = Joining(link.person, link.agency, link.event_id, link.purge_by)
+        return (link.rarity.same_as or "").partition("/")[2], joining
+
     def _stands(self, fact: Fact) -> bool:
+        purge_by = fact.rarity.purge_by
         return (
             fact.event_key not in self._withdrawn
+            and (purge_by is None or self.now < purge_by)
             and self._joinings_stand(fact)
-            and (fact.purge_by is None or self.now < fact.purge_by)
         )
 
     def _joinings_stand(self, fact: Fact) -> bool:
-        return not fact.joined_by or all(
+        return not fact.rarity.joined_by or all(
             hop.event_key not in self._withdrawn
             and (hop.purge_by is None or self.now < hop.purge_by)
             and self.announced.get(hop.of, to) == to
             for hop, to in fact.hops
         )
 
-    def purge_times(self, person: str) -> Iterable[int]:
-        """When facts of a person, or what joined them, cease to count, microseconds."""
-        facts = chain.from_iterable((*self._facts.get(person, {}).values(), *self._joins.get(person, {}).values()))
-        times = (t for fact in facts for t in (fact.purge_by, *(j.purge_by for j in fact.joined_by)))
-        return (time for time in times if time is not None)
+    def _stay_of(self, fact: Fact) -> tuple[str, str] | None:
+        """Of which stay a fact speaks; decoded once."""
+        if fact.stay is None:
+            body = self._body(fact)
+            if isinstance(body, InStay):
+                fact.stay = body.facility, body.booking_number
+        return fact.stay
 
-    def told(self, person: str, *types: type[E_]) -> list[Told[E_]]:
-        """The standing facts of a person that are of these types and about this person, in order of event time.
-
-        Who is a victim, an associate or another party in an event is neither booked, nor housed, nor a member by it.
-        Nothing for a person who is joined to another: the other has the facts.
-        """
-        facts = self._facts.get(person)
-        if not facts or self.joined_to(person) is not None:
-            return []
-        names = {t.__name__ for t in types}
-        wanted = sorted(
-            (f for f, *_ in facts.values() if f.event_type in names and _is_about_the_person(f) and self._stands(f)),
-            key=lambda fact: fact.order,
+    def _open_stay(self, standing: Iterable[Fact]) -> Stay | None:
+        """The latest stay that these facts, in order, leave open. An end is undone only by a later booking."""
+        first: dict[tuple[str, str], Fact] = {}
+        booked: dict[tuple[str, str], Fact] = {}
+        ended: set[tuple[str, str]] = set()
+        for fact in standing:
+            event_type = fact.sort.event_type
+            if event_type not in STAY_TYPES:
+                continue
+            stay = self._stay_of(fact)
+            if stay is None:
+                continue
+            # One tuple for all facts of a stay.
+            fact.stay = stay = first.setdefault(stay, fact).stay or stay
+            if event_type == BOOKING:
+                booked[stay] = fact
+                ended.discard(stay)
+            elif event_type in END_TYPES:
+                ended.add(stay)
+        return max(
+            (
+                Stay(*stay, booked.get(stay), booked.get(stay, begun).time)
+                for stay, begun in first.items()
+                if stay not in ended
+            ),
+            key=lambda stay: (stay.began, *stay.key),
+            default=None,
         )
-        return [Told(fact, event) for fact in wanted if isinstance(event := self._decode(fact), types)]
-
-    def stay(self, person: str) -> Stay | None:
-        """The stay that the person is in now: the latest that has begun and not ended."""
-        events = self.told(person, BookingReported, HousingAssigned, CustodyClassified, CustodyEnded, NoLongerListed)
-        stays: defaultdict[tuple[str, str], list[Told[CustodyEvent]]] = defaultdict(list)
-        for told in events:
-            stays[told.event.facility, told.event.booking_number].append(Told(told.fact, told.event))
-        open_stays = [
-            stay
-            for (facility, number), told_of_it in stays.items()
-            if (stay := _open_stay(facility, number, told_of_it)) is not None
-        ]
-        return max(open_stays, key=lambda stay: (stay.began, stay.facility, stay.booking_number), default=None)
-
-    def affiliations(self, person: str) -> list[Affiliation]:
-        """Standing with each named group, by each agency's latest event; in order of group and agency."""
-        latest: dict[tuple[str, str], Affiliation] = {}
-        for told in self.told(person, AffiliationValidated, AffiliationReported):
-            if isinstance(told.event, (AffiliationValidated, AffiliationReported)) and told.event.group is not None:
-                key = group_key(told.event.group), told.fact.key.agency
-                latest[key] = Affiliation(told.event.group, told.event.status, told.fact)
-        return [latest[key] for key in sorted(latest)]
 
 
-def _is_about_the_person(fact: Fact) -> bool:
-    return fact.key.role == SUBJECT
+def _contested(known: Person) -> bool:
+    return len({link.rarity.same_as for link in known.links}) > 1 or any(fact.role == SAME_AS for fact in known.fallen)
 
 
-def _open_stay(facility: str, number: str, told: list[Told[CustodyEvent]]) -> Stay | None:
-    """A stay from its facts, in order; None where it has ended. An end is undone only by a later booking."""
-    booked: Told[BookingReported] | None = None
-    ended = False
-    for item in told:
-        if isinstance(item.event, BookingReported):
-            booked, ended = Told(item.fact, item.event), False
-        elif item.fact.event_type in END_TYPES:
-            ended = True
-    if ended:
-        return None
-    return Stay(facility, number, booked, booked.fact.time if booked else told[0].fact.time)
+def _purges(fact: Fact) -> Iterator[int]:
+    """When a fact, or what joined it to this person, ceases to count."""
+    for time in (fact.purge_by, *(joining.purge_by for joining in fact.rarity.joined_by)):
+        if time is not None:
+            yield time

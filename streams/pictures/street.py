@@ -6,14 +6,16 @@ It is part of both the person's and the facility's picture: such events go to ev
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from schemas.events import Event, StreetViolenceReported
+from schemas.codec import WriterSchema, decode_event
+from schemas.events import Event, StreetViolence
 from streams.facts import Conflict, EventKey, Fact
 from streams.identify import group_key
+from streams.pictures.decoding import decoder
 from streams.pictures.variants import Variants, with_variant
 
 DAY: Final = 86_400_000_000
@@ -29,12 +31,12 @@ class Violence:
     """One street-violence event and the window it opens."""
 
     fact: Fact
-    event: StreetViolenceReported
+    body: StreetViolence
 
     @property
     def until(self) -> int:
         """When its window passes, microseconds; sooner where its purge date comes first."""
-        window = self.fact.time + (RETALIATION_WINDOW if self.event.retaliation_expected else FEUD_WINDOW)
+        window = self.fact.time + (RETALIATION_WINDOW if self.body.retaliation_expected else FEUD_WINDOW)
         return window if self.fact.purge_by is None else min(window, self.fact.purge_by)
 
 
@@ -56,34 +58,38 @@ class Feud:
     @property
     def retaliation_expected(self) -> bool:
         """Whether any of the live violence made the police expect retaliation."""
-        return any(v.event.retaliation_expected for v in self.violence)
+        return any(v.body.retaliation_expected for v in self.violence)
 
 
 class Street:
     """All street-violence facts of a site."""
 
-    def __init__(self, decode: Callable[[Fact], Event]) -> None:
-        self._decode = decode
+    def __init__(self, schemas: Mapping[int, WriterSchema]) -> None:
+        self._schemas = schemas
+        self._body = decoder(schemas)
         self._facts: dict[EventKey, Variants] = {}
         self._violence: dict[EventKey, Violence] = {}
         self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
 
+    def _event(self, fact: Fact) -> Event:
+        return decode_event(fact.raw, self._schemas)
+
     def add(self, fact: Fact) -> tuple[bool, Conflict | None]:
         """Fold a fact: (whether anything changed, the conflict where one key came with two contents)."""
         known = self._facts.get(fact.event_key, ())
-        if any(one.key.variant == fact.key.variant for one in known):
+        if any(one.raw == fact.raw for one in known):
             return False, None
-        event = self._decode(fact)
-        if not isinstance(event, StreetViolenceReported):
+        body = self._body(fact)
+        if not isinstance(body, StreetViolence):
             return False, None
-        variants, conflict = with_variant(known, fact, self._decode)
+        variants, conflict = with_variant(known, fact, self._event)
         if variants[0] is fact:
             self.remove(fact.event_key)
         self._facts[fact.event_key] = variants
         if variants[0] is not fact:
             return False, conflict
-        self._violence[fact.event_key] = Violence(fact, event)
-        for group in event.groups:
+        self._violence[fact.event_key] = Violence(fact, body)
+        for group in body.groups:
             self._by_group[group_key(group)].add(fact.event_key)
         return True, conflict
 
@@ -93,7 +99,7 @@ class Street:
         known = self._violence.pop(key, None)
         if known is None:
             return frozenset()
-        groups = frozenset(map(group_key, known.event.groups))
+        groups = frozenset(map(group_key, known.body.groups))
         for group in groups:
             self._by_group[group].discard(key)
         return groups
@@ -101,7 +107,7 @@ class Street:
     def groups_of(self, key: EventKey) -> frozenset[str]:
         """The groups that an event speaks of; empty where it is not known."""
         known = self._violence.get(key)
-        return frozenset(map(group_key, known.event.groups)) if known else frozenset()
+        return frozenset(map(group_key, known.body.groups)) if known else frozenset()
 
     def feuds_of(self, group: str, now: int) -> list[Feud]:
         """The live feuds of one group (by its key), in order of the pairs."""
@@ -110,7 +116,7 @@ class Street:
             violence = self._violence[key]
             if violence.until <= now:
                 continue
-            names = {group_key(name) for name in violence.event.groups}
+            names = {group_key(name) for name in violence.body.groups}
             for pair in combinations(sorted(names), 2):
                 if group in pair:
                     pairs[pair].append(violence)
@@ -119,5 +125,5 @@ class Street:
 
 def _feud(pair: tuple[str, str], violence: list[Violence]) -> Feud:
     ordered = tuple(sorted(violence, key=lambda v: v.fact.order))
-    written = {group_key(name): name for v in ordered for name in v.event.groups}
+    written = {group_key(name): name for v in ordered for name in v.body.groups}
     return Feud(pair, (written[pair[0]], written[pair[1]]), ordered)

@@ -16,28 +16,27 @@ from streams.facts import Conflict, Fact
 
 Variants: TypeAlias = tuple[Fact, ...]
 """The first stands. Nearly always there is only one."""
-Decode: TypeAlias = Callable[[Fact], Event]
+Read: TypeAlias = Callable[[Fact], Event]
+"""The whole event of a fact."""
 
 
-def with_variant(variants: Variants, fact: Fact, decode: Decode) -> tuple[Variants, Conflict | None]:
-    """The variants with one more; a conflict where it says something else than the one that stood."""
-    others = tuple(known for known in variants if known.key.variant != fact.key.variant)
+def with_variant(variants: Variants, fact: Fact, read: Read) -> tuple[Variants, Conflict | None]:
+    """The variants with one more; a conflict where it says something else than the one that stood.
+
+    Of the same content, it replaces the one that is there: it may have come another way.
+    """
+    others = tuple(known for known in variants if known.raw != fact.raw)
     if not others:
         return (fact,), None
-    ranked = tuple(sorted((*others, fact), key=lambda one: _rank(one, decode)))
+    ranked = tuple(sorted((*others, fact), key=lambda one: _rank(one, read)))
     stood = others[0]
-    if _rank(stood, decode)[:2] == _rank(fact, decode)[:2]:
+    if _rank(stood, read)[:2] == _rank(fact, read)[:2]:
         return ranked, None
     stands, falls = (fact, stood) if ranked[0] is fact else (stood, fact)
     return ranked, Conflict(stands=stands, falls=falls)
 
 
-def without_variant(variants: Variants, variant: str) -> Variants:
-    """The variants without one."""
-    return tuple(known for known in variants if known.key.variant != variant)
-
-
-def _rank(fact: Fact, decode: Decode) -> tuple[str, str, str]:
-    event = decode(fact)
+def _rank(fact: Fact, read: Read) -> tuple[str, str, bytes]:
+    event = read(fact)
     said = digest([type_name(event), event.model_dump(mode="json")])
-    return said, fact.same_as or "", fact.key.variant
+    return said, fact.rarity.same_as or "", fact.raw

@@ -52,3 +52,29 @@ def test_compaction_does_not_choose_between_them() -> None:
         bus.compact(topics.person_facts("demo"))
         bus.restart_all()
         assert digests(bus) == expected
+
+
+JOINS = [event("BookingReported", "ada", name="one id", sid="SID-ada", purge_day=purge) for purge in (7, None)]
+A_FEUD = [
+    event("HousingAssigned", "ada", day=2, unit="4-A"),
+    event("HousingAssigned", "cy", day=2, unit="4-A"),
+    event("AffiliationValidated", "ada", day=3, group="Eastside"),
+    event("AffiliationValidated", "cy", day=3, group="Harbor"),
+    event("StreetViolenceReported", day=30, groups=["Eastside", "Harbor"]),
+]
+
+
+@pytest.mark.parametrize("cut", range(len(A_FEUD) + 1))
+def test_facts_forwarded_by_a_content_that_falls_go_where_the_other_content_sends_them(cut: int) -> None:
+    """One content joins two numbers for a week, the other for ever; whoever got facts meanwhile must not keep them."""
+    found = []
+    for first, second in itertools.permutations(JOINS):
+        bus = InMemoryBus(demo_site(partitions=2))
+        for what in [first, *A_FEUD[:cut], second, *A_FEUD[cut:]]:
+            bus.publish(what, agency_of(what))
+            bus.run()
+            bus.restart_all()
+        bus.tick(START + 40 * 86_400_000_000)
+        bus.run()
+        found.append(digests(bus))
+    assert found[0] == found[1] != {}
