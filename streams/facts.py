@@ -28,7 +28,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
-from streams.records import Record
+from streams.records import Headers, Record
 
 TICK_KEY: Final = b"~tick"
 SAME_AS: Final = "same-as"
@@ -91,7 +91,12 @@ class FactKey:
             case KeyKind.JOINED:
                 return f"{_JOINED}/{self.person}".encode()
             case _:
-                return f"{self.person}/{self.agency}/{self.event_id}/{self.role}/{self.variant}".encode()
+                return person_key(self.person, self.agency, self.event_id, self.role, self.variant)
+
+
+def person_key(person: str, agency: str, event_id: str, role: str, variant: str) -> bytes:
+    """Key of a fact about one person."""
+    return f"{person}/{agency}/{event_id}/{role}/{variant}".encode()
 
 
 def parse_key(key: bytes) -> FactKey:
@@ -273,17 +278,9 @@ class Fact:
             self.agency, sort.event_type, self.event_id, self.time, sort.topic, sort.via, joined, sort.marked
         )
 
-    def headers(self) -> tuple[tuple[str, bytes], ...]:
+    def headers(self) -> Headers:
         """Headers of its record on a facts topic."""
-        rare = self.rarity
-        purge_by = "" if rare.purge_by is None else rare.purge_by
-        common = ("sort", self.sort.header), ("fact", f"{self.time};{self.body_at};{purge_by}".encode())
-        if rare.same_as is not None:
-            return *common, (SAME_AS, rare.same_as.encode())
-        if rare.joined_by:
-            ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in rare.joined_by)
-            return *common, ("joined-by", ";".join(ways).encode()), ("origin", self.origin.encode())
-        return common
+        return fact_headers(self.sort, self.time, self.body_at, self.rarity)
 
     @property
     def hops(self) -> Iterator[tuple[Joining, str]]:
@@ -296,6 +293,18 @@ class Fact:
         """The same fact as another person's, and how it came there."""
         rare = Rarity(None, joined_by, self.origin if joined_by else None, self.purge_by)
         return Fact(person, self.event_key, self.role, self.sort, self.time, self.body_at, self.raw, rare)
+
+
+def fact_headers(sort: Sort, time: int, body_at: int, rare: Rarity) -> Headers:
+    """Headers of a fact's record: what folding needs without decoding."""
+    purge_by = "" if rare.purge_by is None else rare.purge_by
+    common = ("sort", sort.header), ("fact", f"{time};{body_at};{purge_by}".encode())
+    if rare.same_as is not None:
+        return *common, (SAME_AS, rare.same_as.encode())
+    if rare.joined_by:
+        ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in rare.joined_by)
+        return *common, ("joined-by", ";".join(ways).encode()), ("origin", (rare.origin or "").encode())
+    return common
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ or read off a document joins nobody: it stays apart, as a number of that agency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas import topics
 from schemas.codec import DecodeError, WriterSchema, decode_parts
@@ -33,7 +33,20 @@ from schemas.events import (
     Verification,
 )
 from schemas.site import Agency, Site
-from streams.facts import COMMON, SAME_AS, Fact, FactKey, KeyKind, Rarity, event_key, partition_of, person_id, sort_of
+from streams.facts import (
+    COMMON,
+    SAME_AS,
+    Fact,
+    FactKey,
+    KeyKind,
+    Rarity,
+    fact_headers,
+    partition_of,
+    person_id,
+    person_key,
+    sort_of,
+    variant_of,
+)
 from streams.records import Headers, Out, Record
 
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
@@ -90,14 +103,27 @@ def identify(
         event, body_at = decode_parts(record.value or b"", schemas, source.event_type)
     except DecodeError as error:
         return DeadLetter(error.reason.value, error.where)
-    refused = refuse(event, source, site, wall_now)
+    persons = _persons(event, source)
+    refused = _refuse(event, persons, source, site, wall_now)
     if refused is not None:
         return refused
-    return Facts(tuple(_facts(event, body_at, record.value or b"", source, site)))
+    return Facts(tuple(_facts(event, persons, body_at, record.value or b"", source, site)))
+
+
+Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
+"""The persons of an event: each one's role and identifiers, the strongest first."""
+
+
+def _persons(event: Event, source: Source) -> Persons:
+    return [(ref.role, identifiers(ref, source.agency.id)) for ref in event.head.persons]
 
 
 def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
     """Why an event does not fit its topic and site; None when it does."""
+    return _refuse(event, _persons(event, source), source, site, wall_now)
+
+
+def _refuse(event: Event, persons: Persons, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
     head = event.head
     if head.ori != source.agency.ori:
         return DeadLetter(
@@ -112,19 +138,19 @@ def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLette
     purge_by = None if isinstance(event, EventWithdrawn) else head.handling.purge_by
     if purge_by is not None and purge_by <= wall_now and site.clock == "live":
         return DeadLetter(Refusal.EXPIRED.value, "head.handling.purge_by has passed")
-    return _refuse_persons(event, source.agency.id) or _refuse_content(event, source, site)
+    return _refuse_persons(event, persons) or _refuse_content(event, source, site)
 
 
-def _refuse_persons(event: Event, agency: str) -> DeadLetter | None:
-    persons = event.head.persons
-    numbers = [found for ref in persons for found in identifiers(ref, agency)]
-    if len(numbers) > len(set(numbers)):
-        return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
+def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
+    if len(persons) > 1:
+        numbers = [number for _, known_by in persons for number in known_by]
+        if len(numbers) > len(set(numbers)):
+            return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
     if isinstance(event, EventWithdrawn | StreetViolenceReported):
         return None
     if not persons:
         return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
-    if sum(ref.role is Role.SUBJECT for ref in persons) != 1:
+    if sum(role is Role.SUBJECT for role, _ in persons) != 1:
         return DeadLetter(Refusal.NOT_ONE_SUBJECT.value, "head.persons: one, and only one, must be the SUBJECT")
     return None
 
@@ -158,8 +184,7 @@ def group_key(group: str) -> str:
     return " ".join(group.casefold().split())
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Identifier:
+class Identifier(NamedTuple):
     """One identifier as a node of the identity graph, ordered by strength, the strongest first."""
 
     rank: int
@@ -173,23 +198,24 @@ class Identifier:
         return f"{self.rank}/{self.person}"
 
 
-_STRONG_RANK: Final = {IdKind.UCN: 0, IdKind.SID: 1}
+_STRONG_RANK: Final = {str(IdKind.UCN): 0, str(IdKind.SID): 1}
 _LOCAL_RANK: Final = 2
 
 
 def identifier(number: PersonId, agency: str) -> Identifier:
     """The node that one identifier of an event names. Only a fingerprint makes a state or federal number strong."""
     is_verified = number.verified is Verification.FINGERPRINT
-    return _identifier(number.kind, number.issuer, number.value, agency, is_verified)
+    # As plain text: an enum's hash is slow, and this is asked for every number of every event.
+    return _identifier(str(number.kind), number.issuer, number.value, agency, is_verified)
 
 
 @lru_cache(16_384)
-def _identifier(kind: IdKind, issuer: str, value: str, agency: str, is_verified: bool) -> Identifier:
+def _identifier(kind: str, issuer: str, value: str, agency: str, is_verified: bool) -> Identifier:
     rank = _STRONG_RANK.get(kind)
     if rank is not None and is_verified:
         return Identifier(rank, person_id(kind, issuer, value), f"{kind} by fingerprint")
     person = person_id(f"{agency}/{kind}", issuer, value)
-    told = "number" if kind is IdKind.LOCAL else f"{kind} not verified by fingerprint"
+    told = "number" if kind == IdKind.LOCAL else f"{kind} not verified by fingerprint"
     return Identifier(_LOCAL_RANK, person, f"{agency} {told}")
 
 
@@ -204,30 +230,31 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
     return sorted({identifier(number, agency) for number in (firm or ref.ids)})
 
 
-def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
+def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
     if isinstance(event, EventWithdrawn):
         return _withdrawal(event, raw, source, site)
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
-    agency, head = source.agency.id, event.head
-    key, marked, purge_by = event_key(agency, head.event_id), bool(head.handling.markings), head.handling.purge_by
-    rare = COMMON if purge_by is None else Rarity(purge_by=purge_by)
+    agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
+    marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by
+
+    def headers(via: str, same_as: str | None = None) -> Headers:
+        sort = sort_of(source.event_type, source.topic, marked, via)
+        rare = COMMON if same_as is None and purge_by is None else Rarity(same_as=same_as, purge_by=purge_by)
+        return fact_headers(sort, event.head.time, body_at, rare)
+
+    def of(person: str, role: str, told: Headers) -> Out:
+        key = person_key(person, agency, event_id, role, variant)
+        return Out(topics.person_facts(site.name), partition_of(person, site.partitions), key, None, raw, told)
+
     records: list[Out] = []
-
-    def fact(person: str, role: str, via: str, rarity: Rarity) -> Fact:
-        return Fact(
-            person, key, role, sort_of(source.event_type, source.topic, marked, via), head.time, body_at, raw, rarity
-        )
-
     if isinstance(event, StreetViolenceReported):
-        records += _to_everyone(fact("", "", "", rare), site)
-    for ref in head.persons:
-        strongest, *weaker = identifiers(ref, agency)
-        records.append(to_person(fact(strongest.person, ref.role.lower(), strongest.label, rare), site))
-        for other in weaker:
-            link = Rarity(same_as=strongest.node, purge_by=purge_by)
-            records.append(to_person(fact(other.person, SAME_AS, other.label, link), site))
+        key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id, variant=variant)
+        records += _on_every_partition(key.encoded(), raw, headers(""), site)
+    for role, (strongest, *weaker) in persons:
+        records.append(of(strongest.person, role.lower(), headers(strongest.label)))
+        records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
     return records
 
 
@@ -240,10 +267,6 @@ def to_person(fact: Fact, site: Site) -> Out:
     """The record that puts a fact into its person's partition."""
     topic, partition = topics.person_facts(site.name), partition_of(fact.person, site.partitions)
     return Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
-
-
-def _to_everyone(fact: Fact, site: Site) -> list[Out]:
-    return _on_every_partition(fact.key.encoded(), fact.raw, fact.headers(), site)
 
 
 def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site) -> list[Out]:
