@@ -9,6 +9,7 @@ import typer
 from deploy.commands.import_ import import_app
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
+from deploy.commands.shadow import shadow
 from deploy.commands.topics import topics
 from deploy.commands.up import up
 from deploy.commands.watch import watch
@@ -28,7 +29,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, watch, topics):
+for command in (up, provision, worker, publish, watch, topics, shadow):
     app.command()(command)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,11 +46,13 @@ class InMemoryBus:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     running: dict[int, Running] = field(default_factory=dict)
     clock: Clock = field(init=False)
+    stages: Callable[[Site, int, Mapping[int, WriterSchema]], Partition] = Partition.of
+    """Makes the stages of a partition number: other ones after a restart, where the rules changed."""
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.site)
         for number in range(self.site.partitions):
-            self.running[number] = Running(Partition.of(self.site, number, SCHEMAS))
+            self.running[number] = Running(self.stages(self.site, number, SCHEMAS))
 
     def input_of(self, stage: str, number: int) -> list[LoggedRecord]:
         """The log that a folding stage of a partition reads."""
@@ -120,7 +122,7 @@ class InMemoryBus:
 
     def restart(self, number: int) -> None:
         """Kill the stages of a partition number and recover them from the logs alone, as `streams/fold.py` does."""
-        partition = Partition.of(self.site, number, SCHEMAS)
+        partition = self.stages(self.site, number, SCHEMAS)
         for where in partition.outputs():
             for record in self.logs[where]:
                 partition.recall(where[0], record)

@@ -1,0 +1,38 @@
+"""A candidate: a correlation in a file of its author's, not installed yet."""
+
+from __future__ import annotations
+
+import runpy
+import traceback
+from pathlib import Path
+
+from streams.shadow import Candidate, Refused, judge
+
+
+class CandidateError(Exception):
+    """The file holds no rule that can be tried; the message is one line that says why."""
+
+
+def load_candidate(path: Path) -> Candidate:
+    """The rule that a file of Python declares as CORRELATION. The file is run. Raises CandidateError."""
+    if not path.is_file():
+        raise CandidateError(f"{path}: there is no such file")
+    try:
+        # Always from the source: a draft may be saved twice a second, which Python's cache of modules does not see.
+        declared = runpy.run_path(str(path), run_name=path.stem)
+    except (Exception, SystemExit) as error:
+        raise CandidateError(f"{path}: it can't be imported: {_in_one_line(error, path)}") from error
+    if "CORRELATION" not in declared:
+        raise CandidateError(f"{path}: it declares no CORRELATION")
+    judged = judge(declared["CORRELATION"])
+    if isinstance(judged, Refused):
+        raise CandidateError(f"{path}: {judged.detail}")
+    return judged
+
+
+def _in_one_line(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    where = f"line {lines[-1]}: " if lines else ""
+    return f"{where}{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
