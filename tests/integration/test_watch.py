@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +17,8 @@ from consumers.board import Board, Said, Standing
 from consumers.desk import Desk
 from schemas.events import Event
 from tests.county import DAY, START, event
-from tests.working_site import WAIT_S, WorkingSite, environment, until
+from tests.json_lines import Stream
+from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 RECIPIENT = "county-jail-watch"
@@ -44,31 +43,6 @@ def watching(site: WorkingSite, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, env=environment(site.settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-class Stream:
-    """What `watch --json` says, line by line; a line that does not come in time fails the test."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.said: list[dict[str, Any]] = []
-        self._lines: queue.Queue[str] = queue.Queue()
-        assert process.stdout is not None
-        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
-
-    def _read(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._lines.put(line)
-
-    def until(self, *changes: str, seconds: float = WAIT_S) -> dict[str, Any]:
-        """The next of these changes."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self.said.append(json.loads(self._lines.get(timeout=max(0.0, deadline - time.monotonic()))))
-            except queue.Empty:
-                raise AssertionError(f"waited {seconds} s in vain for {changes} after {self.said}") from None
-            if self.said[-1]["change"] in changes:
-                return self.said[-1]
 
 
 def test_alerts_stream_as_json_lines_what_is_open_is_listed_once_and_blindness_is_said(

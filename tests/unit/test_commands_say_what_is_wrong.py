@@ -23,6 +23,7 @@ COMMANDS = [
     ["import", "roster", "2026-03-01.csv"],
     ["watch", "--as", "county-jail-watch"],
     ["topics"],
+    ["shadow", "draft.py"],
 ]
 
 
@@ -109,6 +110,12 @@ def test_a_file_of_columns_that_is_no_toml_is_named(tmp_path: Path) -> None:
     listed = tmp_path / "2026-03-01.csv"
     listed.write_text("x\n")
     assert str(columns) in error_of("import", "roster", str(listed), "--columns", str(columns), "--dry-run")
+
+
+def test_a_draft_that_is_no_rule_is_named_before_the_bus_is_asked(tmp_path: Path) -> None:
+    draft = tmp_path / "draft.py"
+    draft.write_text("CORRELATION = 'to be done'\n")
+    assert str(draft) in error_of("shadow", str(draft))
 
 
 # -- what a user needs to get in -----------------------------------------------------------------------------------
