@@ -286,7 +286,7 @@ class _Trial:
             row = (tally.open_now[name], *(counted[verdict] for verdict in Verdict), tally.open_then[name])
             table.add_row(name or "none", *(f"{count:,}" for count in row))
         Console().print(table)
-        told = Table(title="Notices at once, all in one group", title_justify="left")
+        told = Table(title="Notices if it were switched on now", title_justify="left")
         told.add_column("recipient")
         for notice in Notice:
             told.add_column(notice.lower(), justify="right")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.candidate import CandidateError, load_candidate
+from schemas import topics
 from streams.correlations import classification_review, rivals_housed_together
 from streams.correlations.situation import Severity, Situation
 from streams.pictures.facility import FacilityPicture, UnitKey
@@ -85,6 +86,7 @@ def test_a_draft_is_tried_in_the_stage_of_the_picture_it_takes(
 
 A_FILE = """
 from dataclasses import replace
+from schemas import topics
 from streams.correlations import classification_review
 CORRELATION = replace(classification_review.CORRELATION, version=2)
 """
@@ -144,13 +146,14 @@ def bus_of(*more: Any) -> InMemoryBus:
     return bus
 
 
-def shadow_of(bus: InMemoryBus, situations: Callable[..., Any], rule: AnyCorrelation = RIVALS) -> Shadow:
-    stage = FACILITY if rule.name == RIVALS.name else PERSON
+def shadow_of(
+    bus: InMemoryBus, situations: Callable[..., Any], rule: AnyCorrelation = RIVALS, stage: str = FACILITY
+) -> Shadow:
     candidate = Candidate(replace(rule, version=2, situations=situations), stage, 1)
     shadow = Shadow(bus.site, 0, SCHEMAS, candidate)
     for record in bus.input_of(stage, 0):
         shadow.refold(record)
-    for record in bus.logs[f"{bus.site.name}.alerts.raised.v1", 0]:
+    for record in bus.logs[topics.alerts_raised(bus.site.name), 0]:
         shadow.recall(record)
     shadow.evaluate(bus.input_of(stage, 0)[-1].offset + 1)
     return shadow
@@ -182,7 +185,7 @@ def test_a_draft_of_persons_that_fails_says_nothing_of_that_person() -> None:
     def fails(_picture: PersonPicture, person: str, _now: int) -> set[Situation]:
         raise RuntimeError(person)
 
-    shadow = shadow_of(bus_of(*reviewed), fails, REVIEW)
+    shadow = shadow_of(bus_of(*reviewed), fails, REVIEW, PERSON)
     shadow.look()
     assert shadow.differences
     assert {one.verdict for one in shadow.differences} == {Verdict.UNKNOWN}
@@ -210,25 +213,24 @@ def test_a_draft_that_fails_no_more_is_judged_again() -> None:
     bus = bus_of()
     broken = [True]
 
-    def situations(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situation]:
+    def situations(*_: Any) -> set[Situation]:
         if broken[0]:
             raise ValueError
-        return rivals_housed_together.situations(picture, unit, now)
+        return set()
 
     shadow = shadow_of(bus, situations)
-    shadow.look()
-    assert len(shadow.differences) == 2
+    assert [news.difference.verdict for news in shadow.look()] == [Verdict.UNKNOWN, Verdict.UNKNOWN]
     broken[0] = False
+    publish_and_process(bus, shadow)
+    assert [news.difference.verdict for news in shadow.look()] == [Verdict.WITHDRAW, Verdict.WITHDRAW]
+
+
+def publish_and_process(bus: InMemoryBus, shadow: Shadow) -> None:
+    """More violence between the two groups, which the shadow has folded and no worker has processed."""
     begun = len(bus.input_of(FACILITY, 0))
     bus.publish(event("StreetViolenceReported", day=1.5, name="again", groups=["Eastside", "Harbor"]), "city-pd")
-    bus.run()
     for record in bus.input_of(FACILITY, 0)[begun:]:
         shadow.process(record)
-    for record in bus.logs[f"{bus.site.name}.alerts.raised.v1", 0]:
-        shadow.recall(record)
-    shadow.done_up_to(shadow.position)
-    assert [news.appeared for news in shadow.look()] == [False, False]
-    assert shadow.differences == []
 
 
 # -- who would be told -----------------------------------------------------------------------------------------------
@@ -268,10 +270,7 @@ def test_what_the_workers_have_not_processed_is_no_difference_yet() -> None:
     bus = bus_of()
     shadow = shadow_of(bus, rivals_housed_together.situations)
     assert shadow.look() == []
-    begun = len(bus.input_of(FACILITY, 0))
-    bus.publish(event("StreetViolenceReported", day=1.5, name="again", groups=["Eastside", "Harbor"]), "city-pd")
-    for record in bus.input_of(FACILITY, 0)[begun:]:
-        shadow.process(record)
+    publish_and_process(bus, shadow)
     assert shadow.look() == []
     assert shadow.waiting
     # They have, and the live rule found nothing in it: so it differs.
@@ -279,3 +278,19 @@ def test_what_the_workers_have_not_processed_is_no_difference_yet() -> None:
     assert [news.difference.verdict for news in shadow.look()] == [Verdict.CHANGE, Verdict.CHANGE]
     assert {one.fields for one in shadow.differences} == {("evidence",)}
     assert not shadow.waiting
+
+
+def test_what_was_raised_tells_how_far_the_workers_are_even_if_they_have_not_committed_it() -> None:
+    bus = bus_of()
+    shadow = Shadow(bus.site, 0, SCHEMAS, Candidate(DRAFT, FACILITY, 1))
+    raised = bus.history(topics.alerts_raised(bus.site.name))
+    for record in bus.logs[topics.alerts_raised(bus.site.name), 0]:
+        shadow.recall(record)
+    assert shadow.done == 1 + max(alert["cause"]["offset"] for alert in raised if alert["cause"]["stage"] == FACILITY)
+
+
+def test_a_new_rule_is_not_compared_with_the_alerts_of_others() -> None:
+    bus = bus_of()
+    shadow = shadow_of(bus, rivals_housed_together.situations, NEW, FACILITY)
+    assert shadow.recorded == []
+    assert [news.difference.verdict for news in shadow.look()] == [Verdict.RAISE, Verdict.RAISE]
