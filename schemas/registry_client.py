@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.avro_files import whole_schema
-from schemas.codec import DecodeError, WriterSchema, schema_id_of, writer_schema
+from schemas.codec import FRAMED, DecodeError, WriterSchema, schema_id_of, writer_schema
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.subjects import subjects
@@ -60,6 +60,10 @@ class SchemaCache(Mapping[int, WriterSchema]):
     def __getitem__(self, schema_id: int) -> WriterSchema:
         return self._known[schema_id]
 
+    def get(self, schema_id: int, default: Any = None) -> Any:
+        """The schema of that id. Of what a Mapping brings by itself, the one thing that is asked for every record."""
+        return self._known.get(schema_id, default)
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._known)
 
@@ -92,13 +96,14 @@ class SchemaCache(Mapping[int, WriterSchema]):
 
     def _missing(self, values: Iterable[bytes]) -> list[int]:
         missing = set()
-        now = time.monotonic()
-        for value in values:
+        # Thousands of values have a handful of ids between them.
+        for framing in {value[:FRAMED] for value in values}:
             try:
-                schema_id = schema_id_of(value)
+                schema_id = schema_id_of(framing)
             except DecodeError:
                 continue
-            if schema_id not in self._known and now - self._unknown.get(schema_id, -ASK_AGAIN_S) >= ASK_AGAIN_S:
+            asked = self._unknown.get(schema_id, -ASK_AGAIN_S)
+            if schema_id not in self._known and time.monotonic() - asked >= ASK_AGAIN_S:
                 missing.add(schema_id)
         return sorted(missing)
 

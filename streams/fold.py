@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas import topics
 from schemas.codec import DecodeError, decode
@@ -22,7 +22,7 @@ from schemas.settings import Settings
 from schemas.site import Site
 from streams.facts import TICK_KEY
 from streams.partition import FOLDING, Partition
-from streams.records import LoggedRecord, Out
+from streams.records import Headers, LoggedRecord, Out
 from streams.stage import PERSON
 
 CONSUME: Final = 2_000
@@ -103,8 +103,7 @@ def read_back(
             if stop_at is not None and offset >= stop_at:
                 open_parts.discard((topic, partition))
                 continue
-            headers = [(name, value) for name, value in _pairs(message.headers()) if isinstance(value, bytes)]
-            yield topic, LoggedRecord(offset, message.key(), message.value(), headers, message.timestamp()[1])
+            yield topic, LoggedRecord(offset, message.key(), message.value(), _headers(message), message.timestamp()[1])
     consumer.unassign()
 
 
@@ -162,9 +161,9 @@ def recover(
     return Recovered(positions, partition.reconcile(positions))
 
 
-def _pairs(headers: Any) -> list[tuple[str, Any]]:
-    """Headers as confluent-kafka gives them: its types allow more shapes than it returns."""
-    return headers or []
+def _headers(message: Message) -> Headers:
+    found: Any = message.headers()  # its types allow more shapes than it returns
+    return found or ()
 
 
 def _unless_poison(take_in: Callable[[], None]) -> None:

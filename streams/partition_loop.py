@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from schemas.codec import encode
@@ -147,7 +147,7 @@ class PartitionLoop:
         """The same record as bytes."""
         if out.name is None or out.value is None or isinstance(out.value, bytes):
             return out
-        return replace(out, value=encode(out.name, out.value, self._schema_ids[out.topic, out.name]))
+        return out._replace(value=encode(out.name, out.value, self._schema_ids[out.topic, out.name]))
 
     async def write(self, outs: Sequence[Out]) -> None:
         """Write records, all or none of them; returns when they are on the log."""

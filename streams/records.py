@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -33,8 +32,7 @@ class Record(Protocol):
         """Milliseconds since 1970, as the topic sets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRecord:
+class LoggedRecord(NamedTuple):
     """A record that is in memory: read back by a plain consumer, or made by a test."""
 
     offset: int
@@ -44,8 +42,7 @@ class LoggedRecord:
     timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(NamedTuple):
     """A record that a stage wants written. Not yet encoded: the stage decides, the shell knows the schema ids."""
 
     topic: str
