@@ -14,7 +14,7 @@ The key of a record on a facts topic says what it is:
 A variant is a digest of the event's bytes: compaction must not choose between two contents of one event id.
 
 What the pictures need without decoding is in the headers: `sort` holds what many facts share (type, topic, how the
-person was known), `fact` what is its own (time, where the body begins, purge date).
+person was known), `fact` what is its own (time, where the body begins, purge date, stay).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import hashlib
 import zlib
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -50,6 +50,10 @@ _ID_SIZE: Final = 16
 def event_key(agency: str, event_id: str) -> EventKey:
     """The key of an agency's event. Raises ValueError for an id that is no UUID."""
     return unhexlify(event_id.replace("-", "")) + agency.encode()
+
+
+StayKey = tuple[str, str]
+"""Facility and booking number: what tells a stay in custody from others."""
 
 
 class KeyKind(StrEnum):
@@ -228,8 +232,8 @@ class Fact:
     raw: bytes
     """The event as it was published, framed Avro."""
     rarity: Rarity = COMMON
-    stay: tuple[str, str] | None = None
-    """Facility and booking number, kept from the first time somebody decoded it."""
+    stay: StayKey | None = None
+    """The stay that it speaks of."""
 
     @property
     def agency(self) -> str:
@@ -280,7 +284,7 @@ class Fact:
 
     def headers(self) -> Headers:
         """Headers of its record on a facts topic."""
-        return fact_headers(self.sort, self.time, self.body_at, self.rarity)
+        return fact_headers(self.sort, self.time, self.body_at, self.stay, self.rarity)
 
     @property
     def hops(self) -> Iterator[tuple[Joining, str]]:
@@ -292,13 +296,15 @@ class Fact:
     def moved_to(self, person: str, joined_by: tuple[Joining, ...]) -> Fact:
         """The same fact as another person's, and how it came there."""
         rare = Rarity(None, joined_by, self.origin if joined_by else None, self.purge_by)
-        return Fact(person, self.event_key, self.role, self.sort, self.time, self.body_at, self.raw, rare)
+        return replace(self, person=person, rarity=rare)
 
 
-def fact_headers(sort: Sort, time: int, body_at: int, rare: Rarity) -> Headers:
+def fact_headers(sort: Sort, time: int, body_at: int, stay: StayKey | None, rare: Rarity) -> Headers:
     """Headers of a fact's record: what folding needs without decoding."""
     purge_by = "" if rare.purge_by is None else rare.purge_by
-    common = ("sort", sort.header), ("fact", f"{time};{body_at};{purge_by}".encode())
+    # The booking number comes last: it may hold anything.
+    of = f";{stay[0]};{stay[1]}" if stay else ""
+    common = ("sort", sort.header), ("fact", f"{time};{body_at};{purge_by}{of}".encode())
     if rare.same_as is not None:
         return *common, (SAME_AS, rare.same_as.encode())
     if rare.joined_by:
@@ -325,7 +331,7 @@ def read_fact(record: Record) -> Fact:
             (_, agency, event_id, _), person, role = parts, b"", b""
         else:
             person, agency, event_id, role, _ = parts
-        time, body_at, purge_by = headers["fact"].split(b";")
+        time, body_at, purge_by, *stay = headers["fact"].split(b";", 3)
         rare = len(headers) > len(_USUAL) or purge_by
         return Fact(
             person.decode(),
@@ -336,6 +342,7 @@ def read_fact(record: Record) -> Fact:
             int(body_at),
             record.value or b"",
             _rarity(headers, purge_by) if rare else COMMON,
+            _stay(stay[0]) if stay else None,
         )
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError("a fact with another key or other headers than stages write") from error
@@ -359,7 +366,14 @@ def _joinings(text: str) -> tuple[Joining, ...]:
     return tuple(Joining(of, agency, event_id, int(purge) if purge else None) for of, agency, event_id, purge in parts)
 
 
-@lru_cache(64)
+@lru_cache(65_536)
+def _stay(text: bytes) -> StayKey:
+    """One object for most of the facts of a stay."""
+    facility, booking_number = text.split(b";", 1)
+    return _known(facility), booking_number.decode()
+
+
+@lru_cache(1_024)
 def _known(text: bytes) -> str:
     """One object for each of the few strings that millions of facts share."""
     return text.decode()

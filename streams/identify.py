@@ -239,10 +239,12 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by
 
+    stay = (event.facility, event.booking_number) if isinstance(event, CustodyEvent) else None
+
     def headers(via: str, same_as: str | None = None) -> Headers:
         sort = sort_of(source.event_type, source.topic, marked, via)
         rare = COMMON if same_as is None and purge_by is None else Rarity(same_as=same_as, purge_by=purge_by)
-        return fact_headers(sort, event.head.time, body_at, rare)
+        return fact_headers(sort, event.head.time, body_at, stay if same_as is None else None, rare)
 
     def of(person: str, role: str, told: Headers) -> Out:
         key = person_key(person, agency, event_id, role, variant)

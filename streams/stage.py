@@ -18,7 +18,7 @@ from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, partition_of
+from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, StayKey, partition_of
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
 from streams.pictures.person import Affiliation, PersonPicture, Stay
@@ -214,7 +214,7 @@ class PersonStage:
 class Grounds:
     """What a person's placement rests on: as long as these are the same facts, it says the same."""
 
-    stay: tuple[str, str]
+    stay: StayKey
     booked: Fact | None
     housed: Fact | None
     affiliations: tuple[Affiliation, ...]

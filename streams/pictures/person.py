@@ -24,7 +24,6 @@ from schemas.events import (
     AffiliationStatus,
     Body,
     Event,
-    InStay,
     Validation,
 )
 from streams.facts import (
@@ -38,6 +37,7 @@ from streams.facts import (
     FactKey,
     Joining,
     KeyKind,
+    StayKey,
     parse_key,
     read_fact,
     variant_of,
@@ -97,7 +97,7 @@ class Stay:
     """Microseconds: event time of the booking, or of the first fact of the stay where the booking is not known."""
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> StayKey:
         """What tells it from other stays."""
         return self.facility, self.booking_number
 
@@ -265,8 +265,9 @@ class PersonPicture:
             group = getattr(self._body(fact), "group", None)
             if group is not None:
                 self._by_group[group_key(group)].add(fact.person)
-        if fact.event_key in self._withdrawn:
+        if fact.event_key in self._withdrawn and fact.role != SAME_AS:
             return NOTHING
+        # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
         # What stands in another's place concerns whatever that one concerned.
         what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
         return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict)
@@ -372,7 +373,7 @@ class PersonPicture:
             Told(fact, body)
             for fact in self._view(person).standing
             if fact.sort.event_type in types
-            and (stay is None or self._stay_of(fact) == stay.key)
+            and (stay is None or fact.stay == stay.key)
             and isinstance(body := self._body(fact), bodies)
         ]
 
@@ -380,7 +381,7 @@ class PersonPicture:
         """The last fact of a stay that says such."""
         event_type, key = TYPE_OF_BODY[of], stay.key
         for fact in reversed(self._view(person).standing):
-            if fact.sort.event_type == event_type and self._stay_of(fact) == key:
+            if fact.sort.event_type == event_type and fact.stay == key:
                 body = self._body(fact)
                 return Told(fact, body) if isinstance(body, of) else None
         return None
@@ -422,7 +423,7 @@ class PersonPicture:
         until = NEVER
         if known.expires:
             until = min((time for fact in known.all() for time in _purges(fact) if time > self.now), default=NEVER)
-        return View(until, joined, _contested(known), standing, self._open_stay(standing))
+        return View(until, joined, _contested(known), standing, _open_stay(standing))
 
     def _joined(self, links: Iterable[Fact]) -> tuple[str, Joining] | None:
         standing = [fact for fact in links if self._stands(fact)]
@@ -448,42 +449,31 @@ class PersonPicture:
             for hop, to in fact.hops
         )
 
-    def _stay_of(self, fact: Fact) -> tuple[str, str] | None:
-        """Of which stay a fact speaks; decoded once."""
-        if fact.stay is None:
-            body = self._body(fact)
-            if isinstance(body, InStay):
-                fact.stay = body.facility, body.booking_number
-        return fact.stay
 
-    def _open_stay(self, standing: Iterable[Fact]) -> Stay | None:
-        """The latest stay that these facts, in order, leave open. An end is undone only by a later booking."""
-        first: dict[tuple[str, str], Fact] = {}
-        booked: dict[tuple[str, str], Fact] = {}
-        ended: set[tuple[str, str]] = set()
-        for fact in standing:
-            event_type = fact.sort.event_type
-            if event_type not in STAY_TYPES:
-                continue
-            stay = self._stay_of(fact)
-            if stay is None:
-                continue
-            # One tuple for all facts of a stay.
-            fact.stay = stay = first.setdefault(stay, fact).stay or stay
-            if event_type == BOOKING:
-                booked[stay] = fact
-                ended.discard(stay)
-            elif event_type in END_TYPES:
-                ended.add(stay)
-        return max(
-            (
-                Stay(*stay, booked.get(stay), booked.get(stay, begun).time)
-                for stay, begun in first.items()
-                if stay not in ended
-            ),
-            key=lambda stay: (stay.began, *stay.key),
-            default=None,
-        )
+def _open_stay(standing: Iterable[Fact]) -> Stay | None:
+    """The latest stay that these facts, in order, leave open. An end is undone only by a later booking."""
+    first: dict[StayKey, Fact] = {}
+    booked: dict[StayKey, Fact] = {}
+    ended: set[StayKey] = set()
+    for fact in standing:
+        event_type, stay = fact.sort.event_type, fact.stay
+        if stay is None or event_type not in STAY_TYPES:
+            continue
+        first.setdefault(stay, fact)
+        if event_type == BOOKING:
+            booked[stay] = fact
+            ended.discard(stay)
+        elif event_type in END_TYPES:
+            ended.add(stay)
+    return max(
+        (
+            Stay(*stay, booked.get(stay), booked.get(stay, begun).time)
+            for stay, begun in first.items()
+            if stay not in ended
+        ),
+        key=lambda stay: (stay.began, *stay.key),
+        default=None,
+    )
 
 
 def _contested(known: Person) -> bool:
