@@ -6,9 +6,11 @@ import sys
 
 import typer
 
+from deploy.commands.backup import backup
 from deploy.commands.import_ import import_app
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
+from deploy.commands.restore import restore
 from deploy.commands.shadow import shadow
 from deploy.commands.topics import topics
 from deploy.commands.up import up
@@ -29,7 +31,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, watch, topics, shadow):
+for command in (up, provision, worker, publish, watch, topics, shadow, backup, restore):
     app.command()(command)
 
 

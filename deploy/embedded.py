@@ -51,7 +51,9 @@ HOME_BYTES: Final = 512 << 20
 REGISTRY_HEAP: Final = "192m"
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104
 """Refused: clients are told the address that the broker listens on."""
-OURS: Final = frozenset({"import", "kafka", "logs", "quarantine", "registry", "run", "secrets", "spool", "tls"})
+OURS: Final = frozenset(
+    {"import", "kafka", "logs", "quarantine", "registry", "run", "secrets", "sites", "spool", "tls"}
+)
 """What commands make in the home before a bus was ever started in it."""
 UNFIT: Final = frozenset(",;:$%\\\"'*?#\n")
 """Characters that mean something else to Kafka's list of directories, H2's address of a file or Java's class path."""
@@ -71,7 +73,7 @@ class EmbeddedBus:
         # Whole paths: the children have a working directory of their own.
         self._home = settings.home.expanduser().resolve()
         self._settings = settings.model_copy(update={"home": self._home})
-        self._lock = filelock.FileLock(self._home / "bus.lock", thread_local=False)
+        self._lock = lock_of(self._home)
         self._processes: list[java.JavaProcess] = []
         self._watchdog: subprocess.Popen[bytes] | None = None
 
@@ -185,7 +187,7 @@ class EmbeddedBus:
             self._lock.acquire(timeout=1)
         except filelock.Timeout:
             raise BusError(
-                f"the bus in {self._home} is already run by process {_holder(self._home)}: "
+                f"the bus in {self._home} is already run by process {holder(self._home)}: "
                 "stop that one, or set SALLYPORT_HOME to another directory."
             ) from None
         write_private(self._home / "bus.pid", f"{os.getpid()}\n")
@@ -203,7 +205,7 @@ class EmbeddedBus:
 
     def _admin_password(self) -> str:
         path = self._settings.secrets_path / ADMIN
-        if _data(self._home).exists() and not path.exists():
+        if data_directory(self._home).exists() and not path.exists():
             raise BusError(
                 f"the password of {ADMIN!r} is gone ({path}), and the broker in {self._home} only knows its digest: "
                 "restore the file, or move that directory away to begin anew."
@@ -230,9 +232,9 @@ class EmbeddedBus:
     def _start_kafka(self, program: Path, password: str) -> java.JavaProcess:
         home, settings = self._home, self._settings
         config, logging = home / "run" / "server.properties", home / "run" / "log4j2.properties"
-        if not _data(home).exists():
+        if not data_directory(home).exists():
             self._format(program, password)
-        write_private(config, server_properties(settings, _data(home), password))
+        write_private(config, server_properties(settings, data_directory(home), password))
         write_private(logging, log4j_properties(home / "logs" / "kafka.log"))
         arguments = java.command(
             home,
@@ -247,7 +249,7 @@ class EmbeddedBus:
     def _format(self, program: Path, password: str) -> None:
         """Make the log's directory with its first user: beside its place, so that it is there whole or not at all."""
         home = self._home
-        draft = _data(home).with_suffix(".part")
+        draft = data_directory(home).with_suffix(".part")
         shutil.rmtree(draft, ignore_errors=True)
         config, words = home / "run" / "format.properties", home / "run" / "format.arguments"
         write_private(config, server_properties(self._settings, draft, password))
@@ -266,7 +268,7 @@ class EmbeddedBus:
         # They hold the password, and what it says its digest.
         for path in (config, words, process.out):
             path.unlink()
-        draft.replace(_data(home))
+        draft.replace(data_directory(home))
 
     def _start_watchdog(self) -> subprocess.Popen[bytes]:
         script = Path(watchdog.__file__)
@@ -302,10 +304,19 @@ def _require_ours(home: Path) -> None:
 
 def running(settings: Settings) -> bool:
     """Some process runs the bus of this home now."""
-    home = settings.home.expanduser().resolve()
-    if not (home / "bus.lock").exists():
+    return held(settings.home.expanduser().resolve() / "bus.lock")
+
+
+def lock_of(home: Path) -> filelock.BaseFileLock:
+    """The lock that whoever runs the bus of a home holds. `home` is a whole path."""
+    return filelock.FileLock(home / "bus.lock", thread_local=False)
+
+
+def held(path: Path) -> bool:
+    """Some process holds this lock now; to find out, it is taken for a moment where nobody does."""
+    if not path.exists():
         return False
-    lock = filelock.FileLock(home / "bus.lock", thread_local=False)
+    lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -375,14 +386,16 @@ def _by_whom(port: int) -> str:
     return ""
 
 
-def _holder(home: Path) -> str:
+def holder(home: Path) -> str:
+    """The process that runs the bus of a home, for people."""
     try:
         return (home / "bus.pid").read_text(encoding="utf-8").strip()
     except OSError:
         return "(unknown)"
 
 
-def _data(home: Path) -> Path:
+def data_directory(home: Path) -> Path:
+    """Where the broker keeps its log."""
     return home / "kafka" / "data"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Final
 
+from deploy.private_files import private_directory, write_private
 from schemas.agreements import SiteError
 from schemas.settings import Settings
 from schemas.site import Site, read_site
@@ -43,3 +45,19 @@ def settings_for(settings: Settings, site: str | None) -> Settings:
     if (path / "site.toml").is_file() or path.name == "site.toml":
         return settings.model_copy(update={"site_file": path})
     return settings.model_copy(update={"site_file": None, "site": site})
+
+
+def keep_site_files(settings: Settings, site: Site) -> None:
+    """Leave a copy of the files of a site of the operator's own in `home/sites/<name>`, for backups. Raises OSError."""
+    given = settings.site_file
+    if given is None:
+        return
+    source = (given.parent if given.name == "site.toml" else given).resolve()
+    kept = (settings.home.expanduser() / "sites" / site.name).resolve()
+    if kept in (source, *source.parents) or source.is_relative_to(SITES_DIR.resolve()):
+        return
+    shutil.rmtree(kept, ignore_errors=True)
+    for path in (source / "site.toml", *sorted((source / "agreements").glob("*.toml"))):
+        target = kept / path.relative_to(source)
+        private_directory(target.parent)
+        write_private(target, path.read_bytes())

@@ -47,7 +47,8 @@ class Supervisor:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start all, and keep them running until `stop`."""
+        """Start all, and keep them running until `stop`; after it they can be started again."""
+        self._stop.clear()
         for supervised in self.processes:
             _start(supervised)
         self._thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)

@@ -49,6 +49,23 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     return {**others, **given, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", **more}
 
 
+def site_files(parent: Path, name: str, partitions: int = 2, clock: str = "live", like: str = "demo") -> Path:
+    """The directory of a site that is a shipped one under another name."""
+    directory = parent / name
+    shutil.copytree(SITES_DIR / like, directory)
+    shipped = read_site(directory)
+    text = (directory / "site.toml").read_text()
+    for old, new in (
+        (f'name = "{shipped.name}"', f'name = "{name}"'),
+        (f"partitions = {shipped.partitions}", f"partitions = {partitions}"),
+        (f'clock = "{shipped.clock}"', f'clock = "{clock}"'),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (directory / "site.toml").write_text(text)
+    return directory
+
+
 @dataclass
 class _Log:
     """What was read of a topic, and the next offset of each partition."""
@@ -75,18 +92,7 @@ class WorkingSite:
         cls, settings: Settings, parent: Path, name: str, partitions: int = 2, clock: str = "live", like: str = "demo"
     ) -> WorkingSite:
         """A shipped site under another name, provisioned."""
-        directory = parent / name
-        shutil.copytree(SITES_DIR / like, directory)
-        shipped = read_site(directory)
-        text = (directory / "site.toml").read_text()
-        for old, new in (
-            (f'name = "{shipped.name}"', f'name = "{name}"'),
-            (f"partitions = {shipped.partitions}", f"partitions = {partitions}"),
-            (f'clock = "{shipped.clock}"', f'clock = "{clock}"'),
-        ):
-            assert old in text
-            text = text.replace(old, new, 1)
-        (directory / "site.toml").write_text(text)
+        directory = site_files(parent, name, partitions, clock, like)
         site = read_site(directory)
         provision(settings, site)
         return cls(settings.model_copy(update={"site_file": directory}), directory, site)

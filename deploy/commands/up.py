@@ -20,8 +20,9 @@ from rich.console import Console
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
+from deploy.pause import Pausing
 from deploy.provision import provision
-from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
+from deploy.sites import SITES_DIR, keep_site_files, load_site, settings_for, shipped_sites
 from deploy.supervisor import Supervised, Supervisor
 from deploy.topic_report import all_live
 from producers.publisher import Publisher, PublishError
@@ -62,22 +63,28 @@ def up(
         desk = None if watch is None else _desk_of(watch, described)
         if story and "demo" not in {site.name for site in described}:
             raise SiteError("--story is played on the site demo: give --site demo as well")
-        trouble: Callable[[], str | None] = lambda: None  # noqa: E731  # of a bus that is not ours
         with ExitStack() as stack:
-            if settings.embedded:
-                bus = EmbeddedBus(settings)
+            bus = EmbeddedBus(settings) if settings.embedded else None
+            if bus is not None:
                 bus.start(console)
                 # Called last: when everything else has ended.
                 stack.callback(lambda: console.print("The bus has ended; its state is kept."))
                 stack.callback(bus.stop)
-                trouble = bus.trouble
-            for site in described:
+            for name, site in zip(names, described, strict=True):
                 with console.status(f"Provisioning {site.name} ..."):
                     provision(settings, site)
+                if bus is not None:
+                    keep_site_files(settings_for(settings, name), site)
             supervisor = Supervisor([_worker(settings, name, n) for name in names for n in range(workers)])
             supervisor.start()
             stack.callback(supervisor.stop)
             _until_live(settings, described, console)
+            trouble: Callable[[], str | None] = lambda: None  # noqa: E731  # of a bus that is not ours
+            if bus is not None:
+                pausing = _pausing(settings, bus, supervisor, Console(stderr=True, quiet=desk is not None))
+                pausing.start()
+                stack.callback(pausing.stop)
+                trouble = pausing.trouble
             if story:
                 stack.enter_context(_playing(settings, next(site for site in described if site.name == "demo")))
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
@@ -86,6 +93,22 @@ def up(
     except OSError as error:
         fail(f"{error.filename or 'the bus'}: {error.strerror or error}. See SALLYPORT_HOME")
     raise typer.Exit(code)
+
+
+def _pausing(settings: Settings, bus: EmbeddedBus, supervisor: Supervisor, console: Console) -> Pausing:
+    """What ends and begins all that we run where a backup asks for it."""
+
+    def end() -> None:
+        console.print("Pausing for a backup ...")
+        supervisor.stop()
+        bus.stop()
+
+    def begin() -> None:
+        bus.start(console)
+        supervisor.start()
+        console.print("The bus runs again.")
+
+    return Pausing(settings.home, end, begin, bus.trouble)
 
 
 def _until_live(settings: Settings, sites: list[Site], console: Console) -> None:

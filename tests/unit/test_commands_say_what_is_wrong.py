@@ -44,7 +44,9 @@ def error_of(*arguments: str, code: int = 2) -> str:
     return line
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, ["backup", "/backups"], ["restore", "it.tar.gz"]], ids=lambda command: command[0]
+)
 def test_a_wrong_setting_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALLYPORT_KAFKA_PORT", "abc")
     assert "SALLYPORT_KAFKA_PORT: " in error_of(*command)
