@@ -90,18 +90,19 @@ class PersonStage:
         for person in persons:
             outs += self._forward(person)
             self._schedule(person)
+        outs += self._tombstones()
         return outs + self.book.reconcile(self.picture, persons, self.picture.now, position)
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it, all on the log or none."""
         change = self.picture.fold(record)
         now = self.picture.now
+        outs = self._tombstones()
         if change.ticked:
             cause = Cause(CauseKind.TICK, PERSON, self._partition, record.offset)
             due = self.book.due(now)
-            outs = [out for person in due for out in self._follow(person, cause)]
+            outs += [out for person in due for out in self._follow(person, cause)]
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
-        outs = []
         if change.conflict is not None:
             outs += _settled(change.conflict, topics.person_facts(self._site.name), self._partition, self._site)
         if not change.event_type:
@@ -114,6 +115,10 @@ class PersonStage:
             members = (self.picture.persons_affiliated(group) for group in change.groups)
             touched = sorted(change.persons.union(*members))
         return outs + self.book.evaluate(self.picture, touched, change.event_type, cause, now)
+
+    def _tombstones(self) -> list[Out]:
+        topic = topics.person_facts(self._site.name)
+        return [Out(topic, self._partition, key, None, None) for key in self.picture.spent()]
 
     def _follow(self, person: str, cause: Cause) -> list[Out]:
         """What follows from a person's facts, the alerts aside."""
@@ -142,11 +147,11 @@ class PersonStage:
         ]
 
     def _announce(self, person: str) -> list[Out]:
-        if not self.picture.is_contested(person):
-            return []
         joined = self.picture.joined_to(person)
         to = joined[0] if joined else ""
-        if self._announced.get(person, self.picture.announced.get(person)) == to:
+        before = self._announced.get(person, self.picture.announced.get(person))
+        # Once announced, always: what made it contested may have been purged.
+        if before == to or (before is None and not self.picture.is_contested(person)):
             return []
         self._announced[person] = to
         topic, key = topics.person_facts(self._site.name), FactKey(KeyKind.JOINED, person).encoded()
@@ -287,16 +292,22 @@ class FacilityStage:
     def reconcile(self, position: int) -> list[Out]:
         """Raise and withdraw what the records lack."""
         units: Iterable[UnitKey] = sorted(self.picture.units())
-        return self.book.reconcile(self.picture, units, self.picture.now, position)
+        return self._tombstones() + self.book.reconcile(self.picture, units, self.picture.now, position)
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it."""
         change = self.picture.fold(record)
         now = self.picture.now
+        outs = self._tombstones()
         if change.ticked:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
-            return self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
+            return outs + self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
         topic = topics.facility_facts(self._site.name)
-        outs = _settled(change.conflict, topic, self._partition, self._site) if change.conflict else []
+        if change.conflict is not None:
+            outs += _settled(change.conflict, topic, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
         return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)
+
+    def _tombstones(self) -> list[Out]:
+        topic = topics.facility_facts(self._site.name)
+        return [Out(topic, self._partition, key, None, None) for key in self.picture.spent()]

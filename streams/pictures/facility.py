@@ -15,6 +15,7 @@ from schemas.codec import WriterSchema, decode
 from schemas.events import AffiliationStatus
 from streams.facts import TICK_KEY, Conflict, EventKey, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
+from streams.pictures.expiry import Expiry
 from streams.pictures.street import Street
 from streams.records import Record
 
@@ -80,6 +81,7 @@ class FacilityPicture:
         """Microseconds: the last tick."""
         self.street = Street(schemas)
         self._withdrawn: set[EventKey] = set()
+        self._expiry = Expiry()
         self._custody: dict[tuple[str, str], InCustody] = {}
         self._left: dict[tuple[str, str], int] = {}
         self._units: set[UnitKey] = set()
@@ -97,12 +99,16 @@ class FacilityPicture:
         event_key = key.event_key
         if key.kind is KeyKind.WITHDRAWN:
             self._withdrawn.add(event_key)
+            self._expiry.withdraw(self.street.facts_of(event_key))
             return self._feuds_changed(self.street.remove(event_key), "EventWithdrawn", key.event_id)
         if record.value is None:
-            return self._feuds_changed(self.street.remove(event_key), "Purged", key.event_id)
-        if event_key in self._withdrawn:
-            return NOTHING
+            self._expiry.forget(raw_key)
+            return self._feuds_changed(self.street.forget(event_key, key.variant), "Purged", key.event_id)
         fact = read_fact(record)
+        if event_key in self._withdrawn:
+            self._expiry.withdraw((fact,))
+            return NOTHING
+        self._expiry.watch(fact)
         before = self.street.groups_of(event_key)
         changed, conflict = self.street.add(fact)
         if not changed:
@@ -161,6 +167,10 @@ class FacilityPicture:
                 del self._members[unit][group]
                 self._units_of_group[group].discard(unit)
         return unit
+
+    def spent(self) -> list[bytes]:
+        """Keys of records that are to go from the log: what is withdrawn, or past its purge date. Each is told once."""
+        return self._expiry.take(self.now)
 
     def units(self) -> Iterable[UnitKey]:
         """Every housing unit that someone was ever known to be in."""

@@ -44,6 +44,7 @@ from streams.facts import (
 )
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
+from streams.pictures.expiry import Expiry
 from streams.pictures.street import Street
 from streams.pictures.variants import Variants, with_variant
 from streams.records import Record, header
@@ -173,6 +174,7 @@ class PersonPicture:
         self.announced: dict[str, str] = {}
         """By person that was joined anew: to whom it is joined now, by its owner's word."""
         self._views: dict[str, View] = {}
+        self._expiry = Expiry()
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -207,6 +209,7 @@ class PersonPicture:
         if event_key in self._withdrawn:
             return NOTHING
         self._withdrawn.add(event_key)
+        self._expiry.withdraw((*self._facts_of(event_key), *self.street.facts_of(event_key)))
         groups = self.street.remove(event_key)
         persons = frozenset((*(fact.person for fact in self._facts_of(event_key)), *self._joined_by.get(event_key, ())))
         self._look_again(persons)
@@ -224,8 +227,9 @@ class PersonPicture:
     def _forget(self, key: FactKey) -> Change:
         """A tombstone: the fact was purged, or forwarded."""
         event_key = key.event_key
+        self._expiry.forget(key.encoded())
         if key.kind is KeyKind.EVERYONE:
-            groups = self.street.remove(event_key)
+            groups = self.street.forget(event_key, key.variant)
             return Change(groups=groups, event_type="Purged", event_id=key.event_id) if groups else NOTHING
         known = self._variants(event_key, key.person, key.role)
         left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
@@ -240,7 +244,9 @@ class PersonPicture:
 
     def _tell_everyone(self, fact: Fact) -> Change:
         if fact.event_key in self._withdrawn:
+            self._expiry.withdraw((fact,))
             return NOTHING
+        self._expiry.watch(fact)
         before = self.street.groups_of(fact.event_key)
         changed, conflict = self.street.add(fact)
         if not changed:
@@ -265,9 +271,12 @@ class PersonPicture:
             group = getattr(self._body(fact), "group", None)
             if group is not None:
                 self._by_group[group_key(group)].add(fact.person)
-        if fact.event_key in self._withdrawn and fact.role != SAME_AS:
-            return NOTHING
-        # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
+        if fact.event_key in self._withdrawn:
+            self._expiry.withdraw((fact,))
+            # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
+            if fact.role != SAME_AS:
+                return NOTHING
+        self._expiry.watch(fact)
         # What stands in another's place concerns whatever that one concerned.
         what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
         return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict)
@@ -320,6 +329,10 @@ class PersonPicture:
     def _event(self, fact: Fact) -> Event:
         return decode_event(fact.raw, self._schemas)
 
+    def spent(self) -> list[bytes]:
+        """Keys of records that are to go from the log: what is withdrawn, or past its purge date. Each is told once."""
+        return self._expiry.take(self.now)
+
     # -- identity --------------------------------------------------------------------------------------------------
 
     def joined_to(self, person: str) -> tuple[str, Joining] | None:
@@ -342,6 +355,8 @@ class PersonPicture:
             return
         joined = self.joined_to(person)
         for fact in (*known.facts, *(other for other in known.fallen if other.role != SAME_AS)):
+            if self._is_spent(fact):
+                continue
             if not self._joinings_stand(fact):
                 yield fact, fact.moved_to(fact.origin, ())
             elif joined is not None:
@@ -434,12 +449,11 @@ class PersonPicture:
         return (link.rarity.same_as or "").partition("/")[2], joining
 
     def _stands(self, fact: Fact) -> bool:
+        return not self._is_spent(fact) and self._joinings_stand(fact)
+
+    def _is_spent(self, fact: Fact) -> bool:
         purge_by = fact.rarity.purge_by
-        return (
-            fact.event_key not in self._withdrawn
-            and (purge_by is None or self.now < purge_by)
-            and self._joinings_stand(fact)
-        )
+        return fact.event_key in self._withdrawn or (purge_by is not None and purge_by <= self.now)
 
     def _joinings_stand(self, fact: Fact) -> bool:
         return not fact.rarity.joined_by or all(

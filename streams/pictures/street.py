@@ -13,7 +13,7 @@ from typing import Final
 
 from schemas.codec import WriterSchema, decode_event
 from schemas.events import Event, StreetViolence
-from streams.facts import Conflict, EventKey, Fact
+from streams.facts import Conflict, EventKey, Fact, variant_of
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
 from streams.pictures.variants import Variants, with_variant
@@ -79,30 +79,45 @@ class Street:
         known = self._facts.get(fact.event_key, ())
         if any(one.raw == fact.raw for one in known):
             return False, None
-        body = self._body(fact)
-        if not isinstance(body, StreetViolence):
+        if not isinstance(self._body(fact), StreetViolence):
             return False, None
         variants, conflict = with_variant(known, fact, self._event)
-        if variants[0] is fact:
-            self.remove(fact.event_key)
-        self._facts[fact.event_key] = variants
-        if variants[0] is not fact:
-            return False, conflict
-        self._violence[fact.event_key] = Violence(fact, body)
-        for group in body.groups:
-            self._by_group[group_key(group)].add(fact.event_key)
-        return True, conflict
+        self._keep(fact.event_key, variants)
+        return variants[0] is fact, conflict
 
     def remove(self, key: EventKey) -> frozenset[str]:
-        """Forget a fact: the groups it spoke of."""
-        self._facts.pop(key, None)
-        known = self._violence.pop(key, None)
-        if known is None:
-            return frozenset()
-        groups = frozenset(map(group_key, known.body.groups))
-        for group in groups:
-            self._by_group[group].discard(key)
+        """Forget an event: the groups it spoke of."""
+        groups = self.groups_of(key)
+        self._keep(key, ())
         return groups
+
+    def forget(self, key: EventKey, variant: str) -> frozenset[str]:
+        """Forget one content of an event: the groups of which something changed."""
+        known = self._facts.get(key, ())
+        left = tuple(fact for fact in known if variant_of(fact.raw) != variant)
+        if len(left) == len(known):
+            return frozenset()
+        before = self.groups_of(key)
+        self._keep(key, left)
+        return before | self.groups_of(key)
+
+    def _keep(self, key: EventKey, variants: Variants) -> None:
+        before = self._violence.pop(key, None)
+        for group in before.body.groups if before else ():
+            self._by_group[group_key(group)].discard(key)
+        self._facts.pop(key, None)
+        if not variants:
+            return
+        self._facts[key] = variants
+        body = self._body(variants[0])
+        if isinstance(body, StreetViolence):
+            self._violence[key] = Violence(variants[0], body)
+            for group in body.groups:
+                self._by_group[group_key(group)].add(key)
+
+    def facts_of(self, key: EventKey) -> Variants:
+        """What came under one event; the first stands."""
+        return self._facts.get(key, ())
 
     def groups_of(self, key: EventKey) -> frozenset[str]:
         """The groups that an event speaks of; empty where it is not known."""

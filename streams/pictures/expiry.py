@@ -1,0 +1,50 @@
+"""Expiry: facts that count for nothing any more, and are to go from the log.
+
+What is withdrawn or past its purge date counts for nothing at once, by what the fact itself says. That it goes from the
+log as well is the garbage's collection: its owner writes a tombstone, once, and compaction does the rest. It is law all
+the same: criminal intelligence is purged at its date (28 CFR 23.20(h)), what a court expunged may not stay.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from streams.facts import Fact
+
+
+class Expiry:
+    """The facts on one partition of a log that have a purge date, and those that are to go from it."""
+
+    def __init__(self) -> None:
+        self._dates: list[tuple[int, bytes]] = []
+        self._dated: set[bytes] = set()
+        self._spent: set[bytes] = set()
+
+    def watch(self, fact: Fact) -> None:
+        """Let it go when its purge date comes, if it has one."""
+        if fact.purge_by is not None:
+            key = fact.key.encoded()
+            self._dated.add(key)
+            heapq.heappush(self._dates, (fact.purge_by, key))
+
+    def withdraw(self, facts: Iterable[Fact]) -> None:
+        """Let these go now."""
+        self._spent |= {fact.key.encoded() for fact in facts}
+
+    def forget(self, key: bytes) -> None:
+        """The record of this key has gone."""
+        self._dated.discard(key)
+        self._spent.discard(key)
+
+    def take(self, now: int) -> list[bytes]:
+        """Keys of the records that are to go by `now` (microseconds), each told once."""
+        while self._dates and self._dates[0][0] <= now:
+            _, key = heapq.heappop(self._dates)
+            if key in self._dated:
+                self._dated.discard(key)
+                self._spent.add(key)
+        if not self._spent:
+            return []
+        spent, self._spent = sorted(self._spent), set()
+        return spent
