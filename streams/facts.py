@@ -341,7 +341,9 @@ def read_fact(record: Record) -> Fact:
             int(time),
             int(body_at),
             record.value or b"",
-            _rarity(headers, purge_by) if rare else COMMON,
+            _rarity(headers.get(SAME_AS), headers.get("joined-by", b""), headers.get("origin"), purge_by)
+            if rare
+            else COMMON,
             _stay(stay[0]) if stay else None,
         )
     except (KeyError, IndexError, ValueError) as error:
@@ -351,11 +353,12 @@ def read_fact(record: Record) -> Fact:
 _USUAL: Final = ("sort", "fact")
 
 
-def _rarity(headers: Mapping[str, bytes], purge_by: bytes) -> Rarity:
-    same_as, origin = headers.get(SAME_AS), headers.get("origin")
+@lru_cache(65_536)
+def _rarity(same_as: bytes | None, joined_by: bytes, origin: bytes | None, purge_by: bytes) -> Rarity:
+    """One object for most of the links of a person."""
     return Rarity(
         None if same_as is None else same_as.decode(),
-        _joinings(headers.get("joined-by", b"").decode()),
+        _joinings(joined_by.decode()),
         None if origin is None else origin.decode(),
         int(purge_by) if purge_by else None,
     )

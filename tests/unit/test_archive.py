@@ -116,7 +116,11 @@ def test_with_any_byte_changed_it_is_refused_or_nothing_of_it_is_other(whole: by
     assert found == unpacked(whole)
 
 
-@pytest.mark.parametrize("nothing", [b"", b"no archive", gzip.compress(b""), gzip.compress(b"no tar " * 999)])
+@pytest.mark.parametrize(
+    "nothing",
+    [b"", b"no archive", gzip.compress(b""), gzip.compress(b"no tar " * 999)],
+    ids=["nothing", "some text", "nothing compressed", "text compressed"],  # the bytes themselves hold the time
+)
 def test_what_is_no_archive_is_refused(nothing: bytes) -> None:
     with pytest.raises(ArchiveError):
         unpacked(nothing)
