@@ -69,6 +69,8 @@ def plain_consumer(settings: Settings, user: str, group: str) -> Consumer:
             "auto.offset.reset": "earliest",
             # One consume() that finds the queue short of a full batch must not stall half a second.
             "fetch.queue.backoff.ms": 10,
+            # That a partition has ended is told by a fetch that finds nothing: it must not wait half a second for more.
+            "fetch.wait.max.ms": 20,
         }
     )
 
