@@ -7,9 +7,11 @@ import sys
 import typer
 
 from deploy.commands.backup import backup
+from deploy.commands.explain import explain
 from deploy.commands.import_ import import_app
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
+from deploy.commands.replay import replay
 from deploy.commands.restore import restore
 from deploy.commands.shadow import shadow
 from deploy.commands.topics import topics
@@ -31,7 +33,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, watch, topics, shadow, backup, restore):
+for command in (up, provision, worker, publish, watch, topics, shadow, backup, restore, explain, replay):
     app.command()(command)
 
 

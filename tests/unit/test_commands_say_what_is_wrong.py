@@ -24,6 +24,8 @@ COMMANDS = [
     ["watch", "--as", "county-jail-watch"],
     ["topics"],
     ["shadow", "draft.py"],
+    ["explain", "4f1f"],
+    ["replay", "4f1f"],
 ]
 
 

@@ -1,0 +1,184 @@
+"""Explanations: what the logs tell of an alert is put together whole, what is missing is said, and it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from deploy.explanation import Explanation, Shown, Wanted, What, explanation_of, trace
+from deploy.explanation_words import in_words
+from deploy.log_reader import Found, Said
+from schemas import topics
+from schemas.codec import decode
+from schemas.events import Event
+from schemas.site import Site
+from streams.replay import Place
+from tests.county import agency_of, demo_site, event, event_id
+from tests.in_memory_bus import SCHEMAS, InMemoryBus
+
+PEOPLE = ("bo", "cy")
+RIVALS = [
+    *(
+        event("BookingReported", who, name=f"booked-{who}").model_copy(update={"name": f"{who} Marsh"})
+        for who in PEOPLE
+    ),
+    *(event("HousingAssigned", who, day=1, name=f"housed-{who}", unit="4-B") for who in PEOPLE),
+    event("AffiliationValidated", "bo", day=1, name="stg-bo", group="Eastside"),
+    event("AffiliationReported", "cy", day=1, name="stg-cy", group="Harbor", sid="SID-cy"),
+    event("AffiliationValidated", "cy", day=1, name="stg-cy-jail", group="Harbor", sid="SID-cy"),
+    event("StreetViolenceReported", day=2, name="feud", groups=["Eastside", "Harbor"]),
+]
+GRAVER = event("StreetViolenceReported", day=3, name="graver", groups=["Eastside", "Harbor"], retaliation_expected=True)
+CY_IS_MOVED = event("HousingAssigned", "cy", day=5, name="moved-cy", unit="5-A", sid="SID-cy")
+
+
+def published(events: Iterable[Event], site: Site | None = None) -> InMemoryBus:
+    bus = InMemoryBus(site or demo_site(partitions=2))
+    for what in events:
+        bus.publish(what, agency_of(what))
+        bus.tick(what.head.time)
+        bus.run()
+    return bus
+
+
+def found(bus: InMemoryBus, topic: str) -> list[Found]:
+    return [
+        Found(Place(topic, number, record.offset), record)
+        for number in range(bus.site.partitions)
+        for record in bus.logs[topic, number]
+    ]
+
+
+def said(bus: InMemoryBus, topic: str, rule: str) -> list[Said]:
+    decoded = [Said(one.place, decode(one.record.value or b"", SCHEMAS)[1]) for one in found(bus, topic)]
+    return [one for one in decoded if one.value["rule"] == rule]
+
+
+def explained(bus: InMemoryBus, rule: str = "rivals_housed_together", site: Site | None = None) -> Explanation:
+    """The alert of a rule, explained from all that is on the logs."""
+    name = bus.site.name
+    alerts = said(bus, topics.alerts_raised(name), rule)
+    wanted = Wanted.of([one.value for one in alerts], bus.site)
+    on_facts = [
+        trace(one) for topic in (topics.person_facts(name), topics.facility_facts(name)) for one in found(bus, topic)
+    ]
+    facts = [one for one in on_facts if wanted.has(one)]
+    return explanation_of(alerts, said(bus, topics.disclosures(name), rule), facts, [], site or bus.site)
+
+
+def text(of: Explanation) -> str:
+    return "\n".join(in_words(of))
+
+
+def evidence(of: Explanation, event_name: str, revision: int = -1) -> list[Any]:
+    return [one for one in of.revisions[revision].grounds if one.event_id == event_id(event_name)]
+
+
+def test_every_piece_of_evidence_leads_to_the_facts_it_is_from() -> None:
+    bus = published(RIVALS)
+    for ground in explained(bus).revisions[-1].grounds:
+        facts = [one for one in ground.facts if one.what is not What.PLACEMENT]
+        assert What.FACT in {one.what for one in facts}
+        for fact in facts:
+            log = bus.logs[fact.place.topic, fact.place.partition]
+            (record,) = [one for one in log if one.offset == fact.place.offset]
+            assert ground.event_id.encode() in (record.key or b"")
+            if fact.what is not What.TOMBSTONE:
+                inbound = topics.inbound("demo", ground.agency, ground.event_type)
+                assert (fact.event_type, fact.inbound) == (ground.event_type, inbound)
+        placed = [one for one in ground.facts if one.what is What.PLACEMENT]
+        assert [one.person for one in placed] == ([ground.person] if ground.person else [])
+
+
+def test_what_is_told_to_everybody_is_shown_once_where_the_stage_read_it() -> None:
+    of = explained(published(RIVALS))
+    assert of.revisions[-1].origin is not None
+    read = of.revisions[-1].origin.place
+    assert {(t.place.topic, t.place.partition) for one in evidence(of, "feud") for t in one.facts} == {
+        (read.topic, read.partition)
+    }
+
+
+def test_what_raised_changed_and_withdrew_it_is_named() -> None:
+    of = explained(published([*RIVALS, GRAVER, CY_IS_MOVED]))
+    told = [(one.record and one.record["state"], one.origin and one.origin.event_id) for one in of.revisions]
+    assert told == [("OPEN", event_id("feud")), ("OPEN", event_id("graver")), ("WITHDRAWN", event_id("moved-cy"))]
+    origin = of.revisions[2].origin
+    assert origin is not None
+    assert [one.what for one in origin.traces][:2] == [What.PLACEMENT, What.FACT]
+    assert of.revisions[1].changed == ("severity", "evidence")
+    assert {"RAISED", "CHANGED", "WITHDRAWN"} <= set(text(of).replace(",", "").split())
+
+
+def test_who_was_told_under_which_agreement_and_what_was_left_out() -> None:
+    of = explained(published(RIVALS))
+    told = {(one.recipient, one.how, one.agreements) for ground in evidence(of, "feud") for one in ground.told}
+    assert ("county-jail-watch", Shown.AGREEMENT, ("city-pd-to-county-jail-housing",)) in told
+    (ground,) = evidence(of, "stg-bo")
+    assert {(one.recipient, one.how) for one in ground.told} >= {("county-jail-watch", Shown.OWN_INFORMATION)}
+
+
+def test_what_an_agreement_does_not_grant_is_left_out() -> None:
+    site = demo_site(partitions=2)
+    (granting, *others) = [one for one in site.agreements if one.id == "city-pd-to-county-jail-housing"]
+    fewer = granting.model_copy(update={"grants": {**granting.grants, "StreetViolenceReported": ("groups",)}})
+    of = explained(published(RIVALS, site.model_copy(update={"agreements": (fewer, *others)})))
+    how = {one.text: {told.how for told in one.told} for one in evidence(of, "feud")}
+    assert how["It happened at 5th and Main"] == {Shown.LEFT_OUT}
+    assert how["Violence between Eastside and Harbor"] == {Shown.AGREEMENT}
+    assert "withheld: StreetViolenceReported of city-pd: place" in text(of)
+
+
+def test_without_an_agreement_it_is_withheld_and_says_for_want_of_which() -> None:
+    of = explained(published(RIVALS, demo_site(partitions=2).model_copy(update={"agreements": ()})))
+    assert {(one.decision, one.reason) for one in of.revisions[-1].decisions} == {("WITHHELD", "NO_AGREEMENT")}
+    assert "no agreement for: StreetViolenceReported of city-pd" in text(of)
+    assert [ground.told for ground in of.revisions[-1].grounds if ground.told] == []
+
+
+def test_revisions_whose_records_are_gone_are_named_and_what_was_decided_about_them_is_not() -> None:
+    bus = published([*RIVALS, GRAVER, CY_IS_MOVED])
+    bus.compact(topics.alerts_raised("demo"))
+    of = explained(bus)
+    assert of.missing == (1, 2)
+    assert [one.record is not None for one in of.revisions] == [False, False, True]
+    assert {one.decision for one in of.revisions[0].decisions} == {"DISCLOSED"}
+    assert "Not on the log any more: revisions 1 to 2." in " ".join(text(of).split())
+
+
+def test_an_agreement_that_is_not_in_the_files_any_more_is_said_to_be_gone() -> None:
+    bus = published(RIVALS)
+    of = explained(bus, site=bus.site.model_copy(update={"agreements": ()}))
+    assert (of.agreements, of.agreements_gone) == ((), ("city-pd-to-county-jail-housing",))
+    assert "city-pd-to-county-jail-housing: not in the site's files any more" in text(of)
+
+
+def test_a_record_that_replaced_the_one_the_alert_stood_on_is_not_taken_for_it() -> None:
+    bus = published([*RIVALS, CY_IS_MOVED])
+    bus.compact(topics.facility_facts("demo"))
+    of = explained(bus)
+    (placed,) = [one for one in evidence(of, "housed-cy", revision=0)[0].facts if one.what is What.PLACEMENT]
+    assert of.revisions[0].origin is not None
+    assert placed.place.offset > of.revisions[0].origin.place.offset
+    assert "(written after the cause)" in text(of)
+
+
+def test_a_person_s_alert_is_explained_as_well() -> None:
+    classified = event("CustodyClassified", "bo", day=3, name="classified")
+    infraction = event("DisciplinaryRecorded", "bo", day=4, name="infraction", infraction="101.11", violent=True)
+    of = explained(published([*RIVALS, classified, infraction]), "classification_review")
+    assert "1. bo Marsh (booking B-bo): Classified minimum" in text(of)
+    assert [one.facts[0].what for one in evidence(of, "infraction")] == [What.FACT]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_lines_fit_the_terminal_and_steer_it_nowhere(width: int) -> None:
+    steering = [
+        one.model_copy(update={"name": "bo \x1b[2J\nMarsh"}) if "name" in type(one).model_fields else one
+        for one in RIVALS
+    ]
+    lines = list(in_words(explained(published([*steering, GRAVER, CY_IS_MOVED])), width))
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if "\x1b" in line or "\n" in line]
