@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check fmt lock wheel bench docs clean
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
+
+.PHONY: help run test check fmt lock wheel bench bench-latency docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -32,14 +35,25 @@ fmt: $(STAMP)  ## format and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock:  ## resolve pyproject.toml into requirements.lock (names, versions, hashes; no address)
+lock:  ## resolve pyproject.toml into requirements.lock and requirements-bench.lock (names, versions, hashes; no address)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --no-emit-find-links --extra dev --output-file requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --no-emit-find-links --group pyproject.toml:bench --output-file requirements-bench.lock
 
 wheel: $(STAMP)  ## build dist/sallyport-*.whl
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
 
-bench: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
+$(BENCH_STAMP): requirements-bench.lock
+	@echo "Setting up $(BENCH), the peers of the bench, from requirements-bench.lock ..."
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	@touch $@
+
+bench: $(STAMP) $(BENCH_STAMP)  ## the engine against its peers, measured on this machine and written into docs/performance.md
+	@PYTHONPATH=. $(BIN)/python tests/bench/engine_stage.py $(ARGS)
+
+bench-latency: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
 	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py
 
@@ -47,4 +61,4 @@ docs: $(STAMP)  ## make the pages that are generated from the code
 	@$(BIN)/python -m deploy.catalogue
 
 clean:  ## remove the environment and build output (never the bus's state)
-	@rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(BENCH) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

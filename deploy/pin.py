@@ -25,18 +25,27 @@ LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.5"
 
 def pin() -> dict[str, object]:
     """Resolve both and digest every file; needs the network."""
+    registry = f"io/apicurio/apicurio-registry-app/{REGISTRY}/apicurio-registry-app-{REGISTRY}-all.tar.gz"
+    return {
+        "kafka": pin_jars(KAFKA, f"org.apache.kafka:kafka_2.13:{KAFKA}", LOGGING),
+        "registry": _pinned(REGISTRY, [registry]),
+    }
+
+
+def pin_jars(version: str, *endpoints: str) -> dict[str, object]:
+    """A program of jars as the manifest has it: these Maven endpoints and all they depend on."""
     artifacts = {
         str(artifact.component.path_prefix).replace("\\", "/") + "/" + artifact.filename
-        for endpoint in (f"org.apache.kafka:kafka_2.13:{KAFKA}", LOGGING)
+        for endpoint in endpoints
         for artifact in jgo.resolve(endpoint)
         if artifact.filename.endswith(".jar")
     }
-    registry = f"io/apicurio/apicurio-registry-app/{REGISTRY}/apicurio-registry-app-{REGISTRY}-all.tar.gz"
+    return _pinned(version, sorted(artifacts))
+
+
+def _pinned(version: str, paths: list[str]) -> dict[str, object]:
     with httpx.Client(base_url=f"{MAVEN_CENTRAL_URL}/", timeout=120, follow_redirects=True) as client:
-        return {
-            "kafka": {"version": KAFKA, "files": [_digest(client, path) for path in sorted(artifacts)]},
-            "registry": {"version": REGISTRY, "files": [_digest(client, registry)]},
-        }
+        return {"version": version, "files": [_digest(client, path) for path in paths]}
 
 
 def _digest(client: httpx.Client, path: str) -> dict[str, str | int]:

@@ -1,0 +1,265 @@
+"""The engine stage, facts to alerts, against its peers: one run, one broker, the same records, the same decisions.
+
+    make bench ARGS=--quick
+    python tests/bench/engine_stage.py --help
+
+It starts an embedded bus of its own in a temporary home. Each engine is a process of its own (tests/bench/peers/),
+runs alone, and works through the same facts, in rounds, so that what the machine does meanwhile befalls all. After each
+run the open alerts must be the same, and the facts must be in the engine's durable state; else the bench fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from deploy.embedded import EmbeddedBus
+from deploy.kafka_config import ADMIN
+from schemas import topics
+from schemas.settings import Settings
+from tests.bench import performance_page
+from tests.bench.ground import FilledSite, counts, fill, forget_group, make_topic, open_alerts, person_facts, stored_facts
+from tests.bench.peers.job import Job
+
+ROOT: Final = Path(__file__).parents[2]
+PEERS: Final = ROOT / "tests" / "bench" / "peers"
+PEERS_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
+WARM: Final = 0.25
+"""Share of the records that warms an engine and is not counted."""
+TIMES: Final = 8
+"""How many times over the keyed count reads the facts: it is through with them in a second else."""
+RUN_SECONDS: Final = 900
+
+
+class Failed(Exception):  # noqa: N818  # a result of the bench
+    """An engine did not do what all are to do; the message says which and what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine of the bench."""
+
+    name: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    ours: bool = True
+    """It runs in our environment, not in the peers'."""
+    counts: bool = False
+    """It counts by key; the others decide, or only decode."""
+    decides: bool = False
+
+
+ENGINES: Final = (
+    Engine("sallyport", "ours.py", decides=True),
+    Engine("faust", "naive_faust.py", ours=False, decides=True),
+    Engine("quix", "quix_streams.py", ours=False, decides=True),
+    Engine("bytewax", "bytewax_flow.py", ours=False, decides=True),
+    Engine("sallyport-count", "ours.py", ("count",), counts=True),
+    Engine("kafka-streams", "kafka_streams.py", counts=True),
+    Engine("kafka-streams-every-update", "kafka_streams.py", ("every-update",), counts=True),
+    Engine("decode-to-dict", "consume_and_decode.py"),
+    Engine("decode-to-event", "consume_and_decode.py", ("typed",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The running bus, and what runs on it."""
+
+    settings: Settings
+    partitions: int
+    console: Console
+
+    def run(self, engine: Engine, filled: FilledSite, number: int) -> tuple[float, Job]:
+        """Records a second of one run."""
+        ours = engine.script == "ours.py"
+        name = f"{filled.site.name}.bench.{engine.name}.{number}" if not ours else f"{filled.site.name}.alerts.{engine.name}.{number}"
+        scratch = self.settings.home / "bench" / f"{engine.name}-{number}"
+        scratch.mkdir(parents=True, mode=0o700)
+        job = Job(
+            bootstrap=self.settings.bootstrap_servers,
+            user=ADMIN,
+            password=self.settings.password(ADMIN),
+            ca=str(self.settings.ca_path),
+            site=filled.site.name,
+            partitions=self.partitions,
+            input=filled.input,
+            output=name,
+            group=topics.consumer_group(filled.site.name) if ours else name.replace(".", "-"),
+            ends=filled.ends,
+            warm=int(sum(filled.ends) * WARM),
+            scratch=str(scratch),
+            schema_ids=filled.ids,
+            settings=self.settings.model_dump_json() if ours else "",
+        )
+        make_topic(self.settings, name, self.partitions)
+        said = self._process(engine, job, scratch)
+        if said["seen"] != job.records:
+            raise Failed(f"{engine.name} took {said['seen']} of {job.records} records, or some twice: not comparable")
+        return said["records"] / said["seconds"], job
+
+    def _process(self, engine: Engine, job: Job, scratch: Path) -> dict[str, float]:
+        python = sys.executable if engine.ours else str(PEERS_PYTHON)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        errors = scratch.with_suffix(".err")
+        with errors.open("wb") as err:
+            process = subprocess.Popen(
+                [python, "-P", str(PEERS / engine.script), *engine.arguments],
+                env=environment,
+                cwd=scratch,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=err,
+            )
+            try:
+                out, _ = process.communicate(job.text().encode(), RUN_SECONDS)
+            except BaseException as error:
+                process.kill()
+                process.wait()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise Failed(f"{engine.name} did not end in {RUN_SECONDS} s: {_last(errors)}") from error
+                raise
+        lines = out.decode().splitlines()
+        if process.returncode or not lines:
+            raise Failed(f"{engine.name} ended with {process.returncode}: {_last(errors)}")
+        said: dict[str, float] = json.loads(lines[-1])
+        return said
+
+
+def _last(errors: Path) -> str:
+    return "\n".join(errors.read_text(errors="replace").splitlines()[-15:])
+
+
+def rounds(bench: Bench, engines: Sequence[Engine], runs: int, people: int, facts_each: int, times: int) -> dict[str, Any]:
+    """All runs, and what they were of: rates by engine."""
+    bench.console.print("Making the records ...")
+    outs = person_facts(people, facts_each)
+    rates: dict[str, list[float]] = {engine.name: [] for engine in engines}
+    many = fill(bench.settings, "many", bench.partitions, outs, times)
+    open_in: list[int] = []
+    for number in range(runs):
+        filled = fill(bench.settings, f"round{number}", bench.partitions, outs)
+        decided: dict[str, dict[str, str]] = {}
+        # Another one begins each time, so that nobody always has the fresh or the tired broker.
+        shift = number % len(engines)
+        for engine in [*engines[shift:], *engines[:shift]]:
+            rate, job = bench.run(engine, filled if engine.decides else many, number)
+            rates[engine.name].append(rate)
+            bench.console.print(f"round {number + 1} of {runs}: {engine.name:28} {rate:10,.0f}/s")
+            if engine.decides:
+                decided[engine.name] = _checked(bench, engine, filled, job)
+            elif engine.counts:
+                _check_counts(bench, engine, many, job)
+            shutil.rmtree(job.scratch, ignore_errors=True)
+        _check_agreement(decided)
+        open_in += [len(alerts) for alerts in decided.values()]
+    return {
+        "rates": rates,
+        "people": people,
+        "facts": sum(many.ends) // times,
+        "counted": sum(many.ends),
+        "partitions": bench.partitions,
+        "open_alerts": max(open_in, default=0),
+        "warm": WARM,
+    }
+
+
+def _checked(bench: Bench, engine: Engine, filled: FilledSite, job: Job) -> dict[str, str]:
+    if engine.script == "ours.py":
+        return open_alerts(bench.settings, filled, topics.alerts_raised(filled.site.name))
+    stored = stored_facts(bench.settings, engine.name, job)
+    if stored != filled.keys:
+        raise Failed(f"{engine.name} has {stored} of {filled.keys} facts in its state")
+    return open_alerts(bench.settings, filled, job.output)
+
+
+def _check_counts(bench: Bench, engine: Engine, many: FilledSite, job: Job) -> None:
+    ours = engine.script == "ours.py"
+    topic = job.output if ours else f"{job.group}-counts-changelog"
+    found = counts(bench.settings, topic, bench.partitions)
+    # Every partition has a tick of its own under one key.
+    wanted = {person: count for person, count in many.facts_of.items() if not person.startswith(b"~")}
+    if {person: count for person, count in found.items() if not person.startswith(b"~")} != wanted:
+        raise Failed(f"{engine.name} counted wrong")
+    if ours:
+        forget_group(bench.settings, job.group)
+
+
+def _check_agreement(decided: Mapping[str, Mapping[str, str]]) -> None:
+    """Every engine must have the same alerts open, and there must be some."""
+    if not decided:
+        return
+    (first, alerts), *others = decided.items()
+    if not alerts:
+        raise Failed(f"{first} has no alert open: nothing was compared")
+    for name, theirs in others:
+        if theirs != alerts:
+            differing = len(set(theirs.items()) ^ set(alerts.items()))
+            raise Failed(f"{name} and {first} differ in {differing} of their open alerts")
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def main(
+    runs: Annotated[int, typer.Option(help="Rounds in which each engine runs once.")] = 5,
+    people: Annotated[int, typer.Option(help="People of the county.")] = 5_000,
+    facts_each: Annotated[int, typer.Option(help="Events of each, about.")] = 10,
+    partitions: Annotated[int, typer.Option()] = 4,
+    only: Annotated[list[str] | None, typer.Option(help="This engine alone; may be repeated.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="500 people, one round; the page stays as it is.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+) -> None:
+    """Measure the engine stage against its peers, and write docs/performance.md.
+
+    Example: python tests/bench/engine_stage.py --quick
+    """
+    console = Console(stderr=True)
+    engines = [engine for engine in ENGINES if not only or engine.name in only]
+    if not engines:
+        raise typer.BadParameter(f"no such engine; there are {', '.join(e.name for e in ENGINES)}")
+    if not PEERS_PYTHON.exists():
+        raise typer.BadParameter(f"the peers are not installed in {PEERS_PYTHON.parents[1].name}: run `make bench`")
+    times = TIMES
+    if quick:
+        runs, people, times = 1, 500, 4
+    kafka, controller, registry = free_ports(3)
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
+        try:
+            with EmbeddedBus(settings):
+                found = rounds(Bench(settings, partitions, console), engines, runs, people, facts_each, times)
+        except Failed as error:
+            console.print(f"The bench failed: {error}", style="red", markup=False)
+            raise typer.Exit(1) from error
+    result = performance_page.with_machine(found, PEERS_PYTHON)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        typer.echo(performance_page.table(result))
+    if not quick and not only:
+        performance_page.write(result, PEERS_PYTHON)
+        console.print(f"{performance_page.PAGE.relative_to(ROOT)} written")
+
+
+if __name__ == "__main__":
+    typer.run(main)

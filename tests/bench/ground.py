@@ -1,0 +1,183 @@
+"""The ground that the engines of the bench run on: a broker of its own, sites full of facts, and what came of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+
+from deploy.kafka_config import ADMIN
+from deploy.provision import provision
+from schemas import topics
+from schemas.codec import decode, encode
+from schemas.registry_client import SchemaCache, registry_client, schema_ids
+from schemas.settings import Settings
+from schemas.site import Site
+from schemas.subjects import subjects
+from streams.facts import TICK_KEY
+from streams.fold import plain_consumer, read_back
+from streams.records import Out
+from tests.bench.mix import SITE, county, facts, inbound
+from tests.bench.peers.job import Job
+from tests.county import DAY, START
+from tests.in_memory_bus import SCHEMAS
+
+LAST_TICK: Final = START + DAY
+WAIT_S: Final = 60.0
+
+
+def person_facts(people: int, facts_each: int) -> list[Out]:
+    """The person facts of a county, as identify writes them for the mix's own site, in the order they came."""
+    topic = topics.person_facts(SITE.name)
+    outs = (out for told in county(people, facts_each) for out in facts(*inbound(told, SITE), SITE))
+    return [out for out in outs if out.topic == topic]
+
+
+@dataclass(frozen=True, slots=True)
+class FilledSite:
+    """A provisioned site whose person facts are on the log: between two ticks, so that feuds are live, and timers end."""
+
+    site: Site
+    ids: dict[str, int]
+    """By record of the contract: its schema's id."""
+    ends: list[int]
+    """Of each partition of the person facts: the offset after its last record."""
+    facts_of: Counter[bytes]
+    """By person: how many facts there are."""
+    keys: int
+    """Different keys among them."""
+
+    @property
+    def input(self) -> str:
+        """The topic of the facts."""
+        return topics.person_facts(self.site.name)
+
+
+def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], times: int = 1) -> FilledSite:
+    """Provision a site and put these facts, so many times over, on its log."""
+    site = SITE.model_copy(update={"name": name, "partitions": partitions, "clock": "history"})
+    provision(settings, site)
+    ids = schema_ids(registry_client(settings), site, {subject.topic for subject in subjects(site)})
+    by_record = {record: number for (_, record), number in ids.items()}
+    topic = topics.person_facts(name)
+    _keep_everything(settings, topic)
+    producer = Producer(
+        {
+            **settings.kafka(ADMIN),
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
+    failed: list[object] = []
+    ends, facts_of, keys = [0] * partitions, Counter[bytes](), {TICK_KEY}
+
+    def write(out: Out) -> None:
+        producer.produce(
+            topic,
+            out.value,
+            out.key,
+            out.partition,
+            headers=list(out.headers),
+            on_delivery=lambda error, _: failed.append(error) if error else None,
+        )
+        ends[out.partition] += 1
+        facts_of[out.key.partition(b"/")[0]] += 1
+
+    here = [_of_site(out, name, by_record) for out in outs]
+    keys |= {out.key for out in here}
+    ticks = [encode("Tick", {"time": time}, by_record["Tick"]) for time in (START, LAST_TICK)]
+    for number in range(partitions):
+        write(Out(topic, number, TICK_KEY, None, ticks[0]))
+    for _ in range(times):
+        for count, out in enumerate(here):
+            write(out)
+            if count % 10_000 == 0:
+                producer.poll(0)
+    for number in range(partitions):
+        write(Out(topic, number, TICK_KEY, None, ticks[1]))
+    assert producer.flush(WAIT_S) == 0
+    assert not failed, failed[0]
+    return FilledSite(site, by_record, ends, facts_of, len(keys))
+
+
+def _of_site(out: Out, name: str, ids: dict[str, int]) -> Out:
+    """The same fact on another site, its bytes framed as that site's registry has the schema."""
+    value = out.value
+    assert isinstance(value, bytes)
+    record = SCHEMAS[int.from_bytes(value[1:5], "big")].name
+    headers = tuple((key, f"{name}.".encode() + text[len(SITE.name) + 1 :] if key == "topic" else text)
+                    for key, text in out.headers)  # fmt: skip
+    return replace(out, value=value[:1] + ids[record].to_bytes(4, "big") + value[5:], headers=headers)
+
+
+def _keep_everything(settings: Settings, topic: str) -> None:
+    """Each run must read the same records: no compaction meanwhile."""
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in (("cleanup.policy", "delete"), ("retention.ms", "-1"))
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    for asked in AdminClient(settings.kafka(ADMIN)).incremental_alter_configs([resource]).values():
+        asked.result(WAIT_S)
+
+
+def make_topic(settings: Settings, name: str, partitions: int) -> None:
+    """A plain topic for what an engine writes."""
+    for asked in AdminClient(settings.kafka(ADMIN)).create_topics([NewTopic(name, partitions, 1)]).values():
+        asked.result(WAIT_S)
+
+
+def forget_group(settings: Settings, group: str) -> None:
+    """Remove a consumer group's committed offsets, so that the next run begins at the beginning."""
+    for asked in AdminClient(settings.kafka(ADMIN)).delete_consumer_groups([group]).values():
+        asked.result(WAIT_S)
+
+
+# -- what came of it -------------------------------------------------------------------------------------------------
+
+
+def open_alerts(settings: Settings, filled: FilledSite, topic: str) -> dict[str, str]:
+    """The alerts that are open by what an engine wrote: id to digest."""
+    cache = SchemaCache(registry_client(settings))
+    last: dict[str, dict[str, object]] = {}
+    for key, value in _records(settings, topic, filled.site.partitions):
+        if key is None or value is None:
+            continue
+        cache.ensure([value])
+        if int.from_bytes(value[1:5], "big") == filled.ids["AlertRaised"]:
+            alert = decode(value, cache, "AlertRaised")[1]
+            last[alert["alert_id"]] = alert
+    return {known_as: str(alert["digest"]) for known_as, alert in last.items() if alert["state"] == "OPEN"}
+
+
+def counts(settings: Settings, topic: str, partitions: int) -> Counter[bytes]:
+    """By key: the last count, summed over partitions."""
+    last: dict[bytes, int] = {}
+    for key, value in _records(settings, topic, partitions):
+        last[key or b""] = int.from_bytes(value or b"", "big")
+    return Counter(last)
+
+
+def stored_facts(settings: Settings, engine: str, job: Job) -> int:
+    """How many facts an engine's durable state holds, by different keys."""
+    if engine == "bytewax":
+        with sqlite3.connect(next(Path(job.scratch).glob("*.sqlite3"))) as store:
+            return int(store.execute("SELECT COUNT(DISTINCT state_key) FROM snaps WHERE step_id LIKE '%person'").fetchone()[0])
+    changelog = {"faust": f"{job.group}-facts-changelog", "quix": f"changelog__{job.group}--{job.input}--default"}[engine]
+    return len({key for key, _ in _records(settings, changelog, job.partitions)})
+
+
+def _records(settings: Settings, topic: str, partitions: int) -> Iterable[tuple[bytes | None, bytes | None]]:
+    consumer = plain_consumer(settings, ADMIN, "bench-reads-back")
+    try:
+        for _, record in read_back(consumer, [(topic, number) for number in range(partitions)]):
+            yield record.key, record.value
+    finally:
+        consumer.close()
