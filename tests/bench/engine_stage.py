@@ -30,21 +30,33 @@ from deploy.kafka_config import ADMIN
 from schemas import topics
 from schemas.settings import Settings
 from tests.bench import performance_page
-from tests.bench.ground import FilledSite, counts, fill, forget_group, make_topic, open_alerts, person_facts, stored_facts
+from tests.bench.ground import (
+    Alerts,
+    FilledSite,
+    alerts,
+    counts,
+    fill,
+    forget_group,
+    make_topic,
+    person_facts,
+    stored_facts,
+)
 from tests.bench.peers.job import Job
 
 ROOT: Final = Path(__file__).parents[2]
 PEERS: Final = ROOT / "tests" / "bench" / "peers"
 PEERS_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
-WARM: Final = 0.25
-"""Share of the records that warms an engine and is not counted."""
-TIMES: Final = 8
-"""How many times over the keyed count reads the facts: it is through with them in a second else."""
+WARM: Final = 0.5
+"""Share of the records that warms an engine and is not counted: Java compiles for the first half million."""
 RUN_SECONDS: Final = 900
 
 
 class Failed(Exception):  # noqa: N818  # a result of the bench
     """An engine did not do what all are to do; the message says which and what."""
+
+
+COUNTED: Final = 16
+DECODED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +68,15 @@ class Engine:
     arguments: tuple[str, ...] = ()
     ours: bool = True
     """It runs in our environment, not in the peers'."""
-    counts: bool = False
-    """It counts by key; the others decide, or only decode."""
     decides: bool = False
+    """It turns facts into alerts, on a site that is new in each round; the others count by key, or only decode."""
+    times: int = 1
+    """How many times over it reads the facts: it would be through with them in a second else."""
+
+    @property
+    def counts(self) -> bool:
+        """It counts by key."""
+        return self.times == COUNTED
 
 
 ENGINES: Final = (
@@ -66,11 +84,11 @@ ENGINES: Final = (
     Engine("faust", "naive_faust.py", ours=False, decides=True),
     Engine("quix", "quix_streams.py", ours=False, decides=True),
     Engine("bytewax", "bytewax_flow.py", ours=False, decides=True),
-    Engine("sallyport-count", "ours.py", ("count",), counts=True),
-    Engine("kafka-streams", "kafka_streams.py", counts=True),
-    Engine("kafka-streams-every-update", "kafka_streams.py", ("every-update",), counts=True),
-    Engine("decode-to-dict", "consume_and_decode.py"),
-    Engine("decode-to-event", "consume_and_decode.py", ("typed",)),
+    Engine("sallyport-count", "ours.py", ("count",), times=COUNTED),
+    Engine("kafka-streams", "kafka_streams.py", times=COUNTED),
+    Engine("kafka-streams-every-update", "kafka_streams.py", ("every-update",), times=COUNTED),
+    Engine("decode-to-dict", "consume_and_decode.py", times=DECODED),
+    Engine("decode-to-event", "consume_and_decode.py", ("typed",), times=DECODED),
 )
 
 
@@ -81,11 +99,17 @@ class Bench:
     settings: Settings
     partitions: int
     console: Console
+    profiles: Path | None
+    """Directory for a profile of each run; None for none."""
 
-    def run(self, engine: Engine, filled: FilledSite, number: int) -> tuple[float, Job]:
-        """Records a second of one run."""
+    def run(self, engine: Engine, filled: FilledSite, number: int) -> tuple[dict[str, float], Job]:
+        """One run: records a second, and microseconds of processor time a record."""
         ours = engine.script == "ours.py"
-        name = f"{filled.site.name}.bench.{engine.name}.{number}" if not ours else f"{filled.site.name}.alerts.{engine.name}.{number}"
+        name = (
+            f"{filled.site.name}.bench.{engine.name}.{number}"
+            if not ours
+            else f"{filled.site.name}.alerts.{engine.name}.{number}"
+        )
         scratch = self.settings.home / "bench" / f"{engine.name}-{number}"
         scratch.mkdir(parents=True, mode=0o700)
         job = Job(
@@ -103,12 +127,14 @@ class Bench:
             scratch=str(scratch),
             schema_ids=filled.ids,
             settings=self.settings.model_dump_json() if ours else "",
+            profile=str(self.profiles.resolve() / f"{engine.name}-{number}.prof") if self.profiles else "",
         )
         make_topic(self.settings, name, self.partitions)
         said = self._process(engine, job, scratch)
         if said["seen"] != job.records:
             raise Failed(f"{engine.name} took {said['seen']} of {job.records} records, or some twice: not comparable")
-        return said["records"] / said["seconds"], job
+        records = said["records"]
+        return {"rate": records / said["seconds"], "cpu_us": said["cpu_seconds"] / records * 1e6}, job
 
     def _process(self, engine: Engine, job: Job, scratch: Path) -> dict[str, float]:
         python = sys.executable if engine.ours else str(PEERS_PYTHON)
@@ -131,9 +157,9 @@ class Bench:
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise Failed(f"{engine.name} did not end in {RUN_SECONDS} s: {_last(errors)}") from error
                 raise
-        lines = out.decode().splitlines()
+        lines = [line for line in out.decode().splitlines() if line.startswith('{"seconds"')]
         if process.returncode or not lines:
-            raise Failed(f"{engine.name} ended with {process.returncode}: {_last(errors)}")
+            raise Failed(f"{engine.name} ended with {process.returncode}: {out.decode()[-500:]} {_last(errors)}")
         said: dict[str, float] = json.loads(lines[-1])
         return said
 
@@ -142,47 +168,53 @@ def _last(errors: Path) -> str:
     return "\n".join(errors.read_text(errors="replace").splitlines()[-15:])
 
 
-def rounds(bench: Bench, engines: Sequence[Engine], runs: int, people: int, facts_each: int, times: int) -> dict[str, Any]:
-    """All runs, and what they were of: rates by engine."""
+def rounds(bench: Bench, engines: Sequence[Engine], runs: int, people: int, facts_each: int) -> dict[str, Any]:
+    """All runs, and what they were of: rates and processor times by engine."""
     bench.console.print("Making the records ...")
     outs = person_facts(people, facts_each)
-    rates: dict[str, list[float]] = {engine.name: [] for engine in engines}
-    many = fill(bench.settings, "many", bench.partitions, outs, times)
+    ran: dict[str, list[dict[str, float]]] = {engine.name: [] for engine in engines}
+    many = {
+        times: fill(bench.settings, f"times{times}", bench.partitions, outs, times)
+        for times in sorted({engine.times for engine in engines if not engine.decides})
+    }
     open_in: list[int] = []
     for number in range(runs):
         filled = fill(bench.settings, f"round{number}", bench.partitions, outs)
-        decided: dict[str, dict[str, str]] = {}
+        decided: dict[str, Alerts] = {}
         # Another one begins each time, so that nobody always has the fresh or the tired broker.
         shift = number % len(engines)
         for engine in [*engines[shift:], *engines[:shift]]:
-            rate, job = bench.run(engine, filled if engine.decides else many, number)
-            rates[engine.name].append(rate)
-            bench.console.print(f"round {number + 1} of {runs}: {engine.name:28} {rate:10,.0f}/s")
+            took, job = bench.run(engine, filled if engine.decides else many[engine.times], number)
+            ran[engine.name].append(took)
+            told = f"{took['rate']:10,.0f}/s {took['cpu_us']:8,.0f} us of processor a record"
+            bench.console.print(f"round {number + 1} of {runs}: {engine.name:28} {told}")
             if engine.decides:
                 decided[engine.name] = _checked(bench, engine, filled, job)
             elif engine.counts:
-                _check_counts(bench, engine, many, job)
+                _check_counts(bench, engine, many[engine.times], job)
             shutil.rmtree(job.scratch, ignore_errors=True)
         _check_agreement(decided)
-        open_in += [len(alerts) for alerts in decided.values()]
+        open_in += [len(found.open) for found in decided.values()]
     return {
-        "rates": rates,
+        "rates": {name: [took["rate"] for took in runs_of] for name, runs_of in ran.items()},
+        "cpu_us": {name: [took["cpu_us"] for took in runs_of] for name, runs_of in ran.items()},
         "people": people,
-        "facts": sum(many.ends) // times,
-        "counted": sum(many.ends),
+        "facts": len(outs),
+        "counted": len(outs) * COUNTED,
+        "decoded": len(outs) * DECODED,
         "partitions": bench.partitions,
         "open_alerts": max(open_in, default=0),
         "warm": WARM,
     }
 
 
-def _checked(bench: Bench, engine: Engine, filled: FilledSite, job: Job) -> dict[str, str]:
+def _checked(bench: Bench, engine: Engine, filled: FilledSite, job: Job) -> Alerts:
     if engine.script == "ours.py":
-        return open_alerts(bench.settings, filled, topics.alerts_raised(filled.site.name))
+        return alerts(bench.settings, filled, topics.alerts_raised(filled.site.name))
     stored = stored_facts(bench.settings, engine.name, job)
     if stored != filled.keys:
         raise Failed(f"{engine.name} has {stored} of {filled.keys} facts in its state")
-    return open_alerts(bench.settings, filled, job.output)
+    return alerts(bench.settings, filled, job.output)
 
 
 def _check_counts(bench: Bench, engine: Engine, many: FilledSite, job: Job) -> None:
@@ -197,17 +229,20 @@ def _check_counts(bench: Bench, engine: Engine, many: FilledSite, job: Job) -> N
         forget_group(bench.settings, job.group)
 
 
-def _check_agreement(decided: Mapping[str, Mapping[str, str]]) -> None:
-    """Every engine must have the same alerts open, and there must be some."""
+def _check_agreement(decided: Mapping[str, Alerts]) -> None:
+    """Every engine must have the same alerts open, by the same history; and there must be some."""
     if not decided:
         return
-    (first, alerts), *others = decided.items()
-    if not alerts:
+    (first, ours), *others = decided.items()
+    if not ours.open:
         raise Failed(f"{first} has no alert open: nothing was compared")
     for name, theirs in others:
-        if theirs != alerts:
-            differing = len(set(theirs.items()) ^ set(alerts.items()))
+        differing = len(theirs.open.items() ^ ours.open.items())
+        if differing:
             raise Failed(f"{name} and {first} differ in {differing} of their open alerts")
+        differing = len(theirs.history ^ ours.history)
+        if differing:
+            raise Failed(f"{name} and {first} differ in {differing} records of alerts: they did not do the same work")
 
 
 def free_ports(count: int) -> list[int]:
@@ -226,6 +261,7 @@ def main(
     facts_each: Annotated[int, typer.Option(help="Events of each, about.")] = 10,
     partitions: Annotated[int, typer.Option()] = 4,
     only: Annotated[list[str] | None, typer.Option(help="This engine alone; may be repeated.")] = None,
+    profiles: Annotated[Path | None, typer.Option(help="A directory for a profile of each run; it slows them.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="500 people, one round; the page stays as it is.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
@@ -239,15 +275,14 @@ def main(
         raise typer.BadParameter(f"no such engine; there are {', '.join(e.name for e in ENGINES)}")
     if not PEERS_PYTHON.exists():
         raise typer.BadParameter(f"the peers are not installed in {PEERS_PYTHON.parents[1].name}: run `make bench`")
-    times = TIMES
     if quick:
-        runs, people, times = 1, 500, 4
+        runs, people = 1, 500
     kafka, controller, registry = free_ports(3)
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
         try:
             with EmbeddedBus(settings):
-                found = rounds(Bench(settings, partitions, console), engines, runs, people, facts_each, times)
+                found = rounds(Bench(settings, partitions, console, profiles), engines, runs, people, facts_each)
         except Failed as error:
             console.print(f"The bench failed: {error}", style="red", markup=False)
             raise typer.Exit(1) from error
@@ -256,10 +291,12 @@ def main(
         typer.echo(json.dumps(result))
     else:
         typer.echo(performance_page.table(result))
-    if not quick and not only:
+    if not (quick or only or profiles):
         performance_page.write(result, PEERS_PYTHON)
         console.print(f"{performance_page.PAGE.relative_to(ROOT)} written")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

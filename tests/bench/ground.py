@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from deploy.kafka_config import ADMIN
@@ -41,7 +43,7 @@ def person_facts(people: int, facts_each: int) -> list[Out]:
 
 @dataclass(frozen=True, slots=True)
 class FilledSite:
-    """A provisioned site whose person facts are on the log: between two ticks, so that feuds are live, and timers end."""
+    """A provisioned site whose person facts are on the log, between two ticks: feuds are live, and timers end."""
 
     site: Site
     ids: dict[str, int]
@@ -81,7 +83,7 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
     def write(out: Out) -> None:
         producer.produce(
             topic,
-            out.value,
+            out.value if isinstance(out.value, bytes) else None,
             out.key,
             out.partition,
             headers=list(out.headers),
@@ -124,37 +126,63 @@ def _keep_everything(settings: Settings, topic: str) -> None:
         for name, value in (("cleanup.policy", "delete"), ("retention.ms", "-1"))
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    for asked in AdminClient(settings.kafka(ADMIN)).incremental_alter_configs([resource]).values():
-        asked.result(WAIT_S)
+    _wait(settings, lambda admin: admin.incremental_alter_configs([resource]))
 
 
 def make_topic(settings: Settings, name: str, partitions: int) -> None:
     """A plain topic for what an engine writes."""
-    for asked in AdminClient(settings.kafka(ADMIN)).create_topics([NewTopic(name, partitions, 1)]).values():
-        asked.result(WAIT_S)
+    _wait(settings, lambda admin: admin.create_topics([NewTopic(name, partitions, 1)]))
 
 
 def forget_group(settings: Settings, group: str) -> None:
     """Remove a consumer group's committed offsets, so that the next run begins at the beginning."""
-    for asked in AdminClient(settings.kafka(ADMIN)).delete_consumer_groups([group]).values():
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            _wait(settings, lambda admin: admin.delete_consumer_groups([group]))
+        except KafkaException as error:
+            # Its member was killed; the broker notices after the session's time.
+            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _wait(settings: Settings, ask: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> None:
+    admin = AdminClient(settings.kafka(ADMIN))  # what is asked ends with it
+    for asked in ask(admin).values():
         asked.result(WAIT_S)
 
 
 # -- what came of it -------------------------------------------------------------------------------------------------
 
 
-def open_alerts(settings: Settings, filled: FilledSite, topic: str) -> dict[str, str]:
-    """The alerts that are open by what an engine wrote: id to digest."""
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What an engine wrote of alerts."""
+
+    open: dict[str, str]
+    """Those open in the end: id to digest."""
+    history: frozenset[tuple[str, int, str]]
+    """Every record: id, revision, digest."""
+
+
+def alerts(settings: Settings, filled: FilledSite, topic: str) -> Alerts:
+    """The alerts that an engine wrote on a topic, perhaps among other records."""
     cache = SchemaCache(registry_client(settings))
-    last: dict[str, dict[str, object]] = {}
-    for key, value in _records(settings, topic, filled.site.partitions):
-        if key is None or value is None:
+    last: dict[str, dict[str, Any]] = {}
+    history = set()
+    for _, value in _records(settings, topic, filled.site.partitions):
+        if value is None or int.from_bytes(value[1:5], "big") != filled.ids["AlertRaised"]:
             continue
         cache.ensure([value])
-        if int.from_bytes(value[1:5], "big") == filled.ids["AlertRaised"]:
-            alert = decode(value, cache, "AlertRaised")[1]
-            last[alert["alert_id"]] = alert
-    return {known_as: str(alert["digest"]) for known_as, alert in last.items() if alert["state"] == "OPEN"}
+        alert = decode(value, cache, "AlertRaised")[1]
+        last[alert["alert_id"]] = alert
+        history.add((alert["alert_id"], alert["revision"], alert["digest"]))
+    return Alerts(
+        {a: str(alert["digest"]) for a, alert in last.items() if alert["state"] == "OPEN"}, frozenset(history)
+    )
 
 
 def counts(settings: Settings, topic: str, partitions: int) -> Counter[bytes]:
@@ -169,8 +197,12 @@ def stored_facts(settings: Settings, engine: str, job: Job) -> int:
     """How many facts an engine's durable state holds, by different keys."""
     if engine == "bytewax":
         with sqlite3.connect(next(Path(job.scratch).glob("*.sqlite3"))) as store:
-            return int(store.execute("SELECT COUNT(DISTINCT state_key) FROM snaps WHERE step_id LIKE '%person'").fetchone()[0])
-    changelog = {"faust": f"{job.group}-facts-changelog", "quix": f"changelog__{job.group}--{job.input}--default"}[engine]
+            return int(
+                store.execute("SELECT COUNT(DISTINCT state_key) FROM snaps WHERE step_id LIKE '%stored%'").fetchone()[0]
+            )
+    changelog = {"faust": f"{job.group}-facts-changelog", "quix": f"changelog__{job.group}--{job.input}--default"}[
+        engine
+    ]
     return len({key for key, _ in _records(settings, changelog, job.partitions)})
 
 

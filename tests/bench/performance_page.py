@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -52,7 +53,9 @@ ROWS: Final = (
 
 def with_machine(found: Mapping[str, Any], peers_python: Path) -> dict[str, Any]:
     """The result, and on what and with what it was measured."""
-    ask = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {PACKAGES}}}))"
+    ask = (
+        f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {PACKAGES}}}))"
+    )
     theirs = subprocess.run([str(peers_python), "-c", ask], check=True, capture_output=True, text=True).stdout
     ours = {name: version(name) for name in PACKAGES if name not in ("quixstreams", "bytewax")}
     return {
@@ -81,8 +84,8 @@ def table(result: Mapping[str, Any]) -> str:
     """The rates as a table of Markdown."""
     rates: Mapping[str, Sequence[float]] = result["rates"]
     lines = [
-        "| engine | records/s, median | least to most | ours is | target |",
-        "| --- | ---: | ---: | ---: | --- |",
+        "| engine | records/s, median | least to most | processor time a record | ours is | target |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in ROWS:
         runs = rates.get(row.engine)
@@ -92,7 +95,9 @@ def table(result: Mapping[str, Any]) -> str:
         beside = rates.get(row.ours) if row.ours else None
         ratio = f"{statistics.median(beside) / median:.2f} times" if beside else ""
         target = f"at least {row.target:g} times" if row.target else ""
-        lines.append(f"| {row.title} | {median:,.0f} | {min(runs):,.0f} to {max(runs):,.0f} | {ratio} | {target} |")
+        cpu = statistics.median(result["cpu_us"][row.engine])
+        spread = f"{min(runs):,.0f} to {max(runs):,.0f}"
+        lines.append(f"| {row.title} | {median:,.0f} | {spread} | {cpu:,.0f} µs | {ratio} | {target} |")
     return "\n".join(lines)
 
 
@@ -104,9 +109,11 @@ def every_run(result: Mapping[str, Any]) -> str:
         "| records/s | " + " | ".join(f"run {number + 1}" for number in range(count)) + " |",
         "| --- |" + " ---: |" * count,
     ]
-    for row in ROWS:
-        if runs := rates.get(row.engine):
-            lines.append(f"| {row.title} | " + " | ".join(f"{rate:,.0f}" for rate in runs) + " |")
+    lines += [
+        f"| {row.title} | " + " | ".join(f"{rate:,.0f}" for rate in rates[row.engine]) + " |"
+        for row in ROWS
+        if row.engine in rates
+    ]
     return "\n".join(lines)
 
 
@@ -115,20 +122,20 @@ def section(result: Mapping[str, Any]) -> str:
     machine, versions = result["machine"], result["versions"]
     runs = len(next(iter(result["rates"].values())))
     peers, ours = versions["peers"], versions["ours"]
-    return f"""\
-{table(result)}
-
-![Records a second of each engine]({PLOT})
-
-{runs} alternating runs of each on {machine["cores"]} cores ({machine["processor"]}), {machine["memory_gb"]} GB,
-{machine["system"]}, Python {machine["python"]}, Apache Kafka {machine["kafka"]} on the same machine. {result["facts"]:,} facts of
-{result["people"]:,} people in {result["partitions"]} partitions; {result["counted"]:,} records for counting and decoding. The first
-{result["warm"]:.0%} of each run warm it and are not counted. {result["open_alerts"]:,} alerts are open in the end, the same in every engine.
-
-{every_run(result)}
-
-Versions of the peers: {", ".join(f"{name} {peers[name]}" for name in PACKAGES)}; Kafka Streams {machine["kafka"]}. Of ours:
-{", ".join(f"{name} {ours[name]}" for name in ours)}."""
+    measured = (
+        f"{runs} alternating runs of each on {machine['cores']} cores ({machine['processor']}), "
+        f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}, Apache Kafka {machine['kafka']} "
+        f"on the same machine. {result['facts']:,} facts of {result['people']:,} people in {result['partitions']} "
+        f"partitions; {result['counted']:,} records to count, {result['decoded']:,} to decode. The first {result['warm']:.0%} of "
+        f"each run warm it and are not counted. {result['open_alerts']:,} alerts are open in the end, and the same in "
+        "every engine."
+    )
+    used = (
+        f"Versions of the peers: {', '.join(f'{name} {peers[name]}' for name in PACKAGES)}; Kafka Streams "
+        f"{machine['kafka']}. Of ours: {', '.join(f'{name} {ours[name]}' for name in ours)}."
+    )
+    plot = f"![Records a second of each engine]({PLOT})"
+    return "\n\n".join([table(result), plot, textwrap.fill(measured, 120), every_run(result), textwrap.fill(used, 120)])
 
 
 def write(result: Mapping[str, Any], peers_python: Path) -> None:

@@ -1,4 +1,4 @@
-"""Draws the bench's plot. It runs in the peers' environment, where matplotlib is; what to draw comes as JSON on stdin."""
+"""Draws the bench's plot, in the peers' environment, where matplotlib is. What to draw comes as JSON on stdin."""
 
 from __future__ import annotations
 

