@@ -277,6 +277,7 @@ def main(
         raise typer.BadParameter(f"the peers are not installed in {PEERS_PYTHON.parents[1].name}: run `make bench`")
     if quick:
         runs, people = 1, 500
+    load = os.getloadavg()[0]
     kafka, controller, registry = free_ports(3)
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
@@ -286,7 +287,7 @@ def main(
         except Failed as error:
             console.print(f"The bench failed: {error}", style="red", markup=False)
             raise typer.Exit(1) from error
-    result = performance_page.with_machine(found, PEERS_PYTHON)
+    result = performance_page.with_machine({**found, "load": load}, PEERS_PYTHON)
     if as_json:
         typer.echo(json.dumps(result))
     else:

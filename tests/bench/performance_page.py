@@ -64,7 +64,7 @@ def with_machine(found: Mapping[str, Any], peers_python: Path) -> dict[str, Any]
             "cores": len(os.sched_getaffinity(0)),
             "processor": _processor(),
             "memory_gb": round(psutil.virtual_memory().total / 2**30),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": platform.system(),
             "python": platform.python_version(),
             "kafka": pinned()["kafka"].version,
         },
@@ -125,10 +125,10 @@ def section(result: Mapping[str, Any]) -> str:
     measured = (
         f"{runs} alternating runs of each on {machine['cores']} cores ({machine['processor']}), "
         f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}, Apache Kafka {machine['kafka']} "
-        f"on the same machine. {result['facts']:,} facts of {result['people']:,} people in {result['partitions']} "
-        f"partitions; {result['counted']:,} records to count, {result['decoded']:,} to decode. The first {result['warm']:.0%} of "
-        f"each run warm it and are not counted. {result['open_alerts']:,} alerts are open in the end, and the same in "
-        "every engine."
+        f"on the same machine, which had a load of {result['load']:.1f} before. {result['facts']:,} facts of "
+        f"{result['people']:,} people in {result['partitions']} partitions; {result['counted']:,} records to count, "
+        f"{result['decoded']:,} to decode. The first {result['warm']:.0%} of each run warm it and are not counted. "
+        f"{result['open_alerts']:,} alerts are open in the end, and the same in every engine."
     )
     used = (
         f"Versions of the peers: {', '.join(f'{name} {peers[name]}' for name in PACKAGES)}; Kafka Streams "
@@ -140,10 +140,7 @@ def section(result: Mapping[str, Any]) -> str:
 
 def write(result: Mapping[str, Any], peers_python: Path) -> None:
     """Put the result into the page, and draw its plot."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{section(result)}\n{END}{after}", encoding="utf-8")
+    replace_section(PAGE, section(result))
     bars = {
         "rows": [
             {"title": row.title.replace("**", ""), "runs": result["rates"][row.engine], "ours": row.ours is None}
@@ -153,3 +150,10 @@ def write(result: Mapping[str, Any], peers_python: Path) -> None:
     }
     plot = Path(__file__).with_name("plot.py")
     subprocess.run([str(peers_python), str(plot)], check=True, input=json.dumps(bars), text=True)
+
+
+def replace_section(page: Path, text: str) -> None:
+    """Put a text between the marks of a page, and leave the rest as it is."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")

@@ -77,6 +77,7 @@ def properties(job: Job, caching: bool) -> dict[str, object]:
         "producer.linger.ms": 100,
         "producer.batch.size": 256 * 1024,
         "consumer.max.poll.records": 10_000,
+        "buffered.records.per.partition": 10_000,
         "bench.input": job.input,
         "bench.ends": ",".join(str(end) for end in job.ends),
         "bench.warm": job.warm,

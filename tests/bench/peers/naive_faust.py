@@ -1,7 +1,7 @@
 """Faust as its tutorial has it: an agent, one event at a time, and a Table with its changelog.
 
-Tuned by https://faust-streaming.github.io/faust/userguide/settings.html: a producer that gathers (`producer_linger`),
-fetches and buffers that are large, a table in memory, the compiled event loop of Faust's wheel.
+Tuned by https://faust-streaming.github.io/faust/userguide/settings.html: a producer that gathers, in a thread of
+its own, fetches and buffers that are large, a table in memory, the compiled stream loop of Faust's wheel.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
         producer_acks=-1,
         producer_linger=0.02,
         producer_max_batch_size=256 * 1024,
+        producer_threaded=True,
         # What it would do beside.
         stream_wait_empty=False,
         topic_disable_leader=True,
