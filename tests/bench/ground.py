@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,7 +92,7 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
         ends[out.partition] += 1
         facts_of[out.key.partition(b"/")[0]] += 1
 
-    here = [_of_site(out, name, by_record) for out in outs]
+    here = [_framed(out, by_record) for out in outs]
     keys |= {out.key for out in here}
     ticks = [encode("Tick", {"time": time}, by_record["Tick"]) for time in (START, LAST_TICK)]
     for number in range(partitions):
@@ -109,14 +109,12 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
     return FilledSite(site, by_record, ends, facts_of, len(keys))
 
 
-def _of_site(out: Out, name: str, ids: dict[str, int]) -> Out:
-    """The same fact on another site, its bytes framed as that site's registry has the schema."""
+def _framed(out: Out, ids: dict[str, int]) -> Out:
+    """The same fact, its bytes framed as the registry has the schema."""
     value = out.value
     assert isinstance(value, bytes)
     record = SCHEMAS[int.from_bytes(value[1:5], "big")].name
-    headers = tuple((key, f"{name}.".encode() + text[len(SITE.name) + 1 :] if key == "topic" else text)
-                    for key, text in out.headers)  # fmt: skip
-    return replace(out, value=value[:1] + ids[record].to_bytes(4, "big") + value[5:], headers=headers)
+    return out._replace(value=value[:1] + ids[record].to_bytes(4, "big") + value[5:])
 
 
 def _keep_everything(settings: Settings, topic: str) -> None:
