@@ -233,5 +233,7 @@ def decode_body(value: bytes, at: int, schemas: Mapping[int, WriterSchema]) -> B
 
 def digest(content: Any) -> str:
     """SHA-256 of any JSON-like content, in hexadecimal: equal content has an equal digest, whatever its key order."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=list)

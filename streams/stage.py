@@ -137,6 +137,8 @@ class PersonStage:
         Where it is contested to whom the person is joined, every partition is told first: facts that went another way
         may be on any, and come back.
         """
+        if not self.picture.may_have_moved(person):
+            return []
         return self._announce(person) + [
             out
             for here, there in self.picture.misplaced(person)

@@ -37,6 +37,7 @@ from streams.facts import (
     FactKey,
     Joining,
     KeyKind,
+    Rarity,
     StayKey,
     parse_key,
     read_fact,
@@ -146,11 +147,13 @@ class View:
     """Whether what is known ever joined this person to another than now, or to nobody."""
     standing: tuple[Fact, ...]
     """In order: what counts, and is about this person; nothing where another person has the facts."""
+    types: frozenset[str]
+    """The event types of these: most questions are about what nobody said of this person."""
     stay: Stay | None
 
 
 NOTHING: Final = Change()
-NOBODY: Final = View(NEVER, None, False, (), None)
+NOBODY: Final = View(NEVER, None, False, (), frozenset(), None)
 
 
 class PersonPicture:
@@ -258,6 +261,7 @@ class PersonPicture:
         known = self._variants(fact.event_key, fact.person, fact.role)
         if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
             return NOTHING
+        is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
         variants, conflict = with_variant(known, fact, self._event)
         self._keep(known, variants)
         if fact.rarity.joined_by:
@@ -277,9 +281,17 @@ class PersonPicture:
             if fact.role != SAME_AS:
                 return NOTHING
         self._expiry.watch(fact)
+        if is_said_already:
+            return NOTHING
         # What stands in another's place concerns whatever that one concerned.
         what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
         return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict)
+
+    def _is_said(self, link: Fact) -> bool:
+        """Whether another event joins the same two, for ever: nearly every event of a person with two numbers does."""
+        known = self._people.get(link.person)
+        first = known.links[0] if known is not None and known.links else None
+        return first is not None and first.rarity == link.rarity == Rarity(first.rarity.same_as) and self._stands(first)
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
@@ -339,6 +351,11 @@ class PersonPicture:
         """The person to whom this one's facts are forwarded, and what joined them; None for nobody."""
         return self._view(person).joined
 
+    def may_have_moved(self, person: str) -> bool:
+        """Whether the person was ever joined to another, or got another's facts: most never were."""
+        known = self._people.get(person)
+        return (known is not None and bool(known.links or known.is_forwarded_to)) or person in self.announced
+
     def is_contested(self, person: str) -> bool:
         """Whether facts may have been forwarded by what does not stand: to another, or by another content of the event
         that joined them. Whoever got them can't know, and must be told."""
@@ -351,7 +368,7 @@ class PersonPicture:
         leads to another by now, go back to the person they were first addressed to.
         """
         known = self._people.get(person)
-        if known is None or not (known.links or known.is_forwarded_to):
+        if known is None:
             return
         joined = self.joined_to(person)
         for fact in (*known.facts, *(other for other in known.fallen if other.role != SAME_AS)):
@@ -383,10 +400,13 @@ class PersonPicture:
         Only what is about this person: who is a victim, an associate or another party in an event is neither booked,
         nor housed, nor a member by it. Nothing for a person who is joined to another: the other has the facts.
         """
-        types = [TYPE_OF_BODY[body] for body in bodies]
+        view = self._view(person)
+        types = [event_type for body in bodies if (event_type := TYPE_OF_BODY[body]) in view.types]
+        if not types:
+            return []
         return [
             Told(fact, body)
-            for fact in self._view(person).standing
+            for fact in view.standing
             if fact.sort.event_type in types
             and (stay is None or fact.stay == stay.key)
             and isinstance(body := self._body(fact), bodies)
@@ -434,11 +454,16 @@ class PersonPicture:
 
     def _derived(self, known: Person) -> View:
         joined = self._joined(known.links) if known.links else None
-        standing = tuple(f for f in known.facts if f.role == SUBJECT and self._stands(f)) if joined is None else ()
+        withdrawn = self._withdrawn
+        standing: tuple[Fact, ...] = ()
+        if joined is None:
+            counts = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
+            standing = tuple(filter(self._stands, counts) if known.expires or known.is_forwarded_to else counts)
         until = NEVER
         if known.expires:
             until = min((time for fact in known.all() for time in _purges(fact) if time > self.now), default=NEVER)
-        return View(until, joined, _contested(known), standing, _open_stay(standing))
+        types = frozenset([fact.sort.event_type for fact in standing])
+        return View(until, joined, _contested(known), standing, types, _open_stay(standing))
 
     def _joined(self, links: Iterable[Fact]) -> tuple[str, Joining] | None:
         standing = [fact for fact in links if self._stands(fact)]
