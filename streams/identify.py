@@ -179,6 +179,7 @@ def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLett
     return None
 
 
+@lru_cache(4_096)
 def group_key(group: str) -> str:
     """A group's name as it is compared: agencies differ in case and spacing."""
     return " ".join(group.casefold().split())

@@ -38,21 +38,18 @@ Member = tuple[InCustody, Standing]
 
 def situations(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situation]:
     """The pairs of feuding groups in a unit."""
-    counted = {
-        group: members
-        for group, persons in picture.members(unit).items()
-        if (members := _counted(group, persons.values()))
-    }
+    members = picture.members(unit)
     found = set()
-    for group in sorted(counted) if len(counted) > 1 else ():
+    for group in sorted(members) if len(members) > 1 else ():
         for feud in picture.street.feuds_of(group, now):
             first, second = feud.groups
-            # Each pair is met from both its groups: once is enough. Someone of both groups is no rival of himself.
-            if group != first or second not in counted:
+            # Each pair is met from both its groups: once is enough.
+            if group != first or second not in members:
                 continue
-            persons = {p.person for p, _ in counted[first]}, {p.person for p, _ in counted[second]}
-            if len(persons[0] | persons[1]) > 1:
-                found.add(_situation(unit, feud, counted[first], counted[second]))
+            sides = _counted(first, members[first].values()), _counted(second, members[second].values())
+            # Someone of both groups is no rival of himself.
+            if all(sides) and len({person.person for side in sides for person, _ in side}) > 1:
+                found.add(_situation(unit, feud, *sides))
     return found
 
 
