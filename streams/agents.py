@@ -20,11 +20,12 @@ from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
 from streams.batching import Batch
-from streams.clock import CLOCK, TICK_EVERY_S, Clock, wall_clock
+from streams.clock import CLOCK, TICK_EVERY_S, Clock
 from streams.disclose import DISCLOSE
 from streams.fencing import PartitionWriter
 from streams.fold import BrokerQuietError, Progress, last_tick, plain_consumer, recover
 from streams.identify import DeadLetter, Source, identify
+from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery, PartitionLoop, set_aside
 from streams.records import Out, Record
@@ -103,12 +104,14 @@ class Partitions:
         schemas: SchemaCache,
         schema_ids: Mapping[tuple[str, str], int],
         on_broken: Callable[[BaseException], None],
+        outside: Outside = REAL,
     ) -> None:
         self._settings = settings
         self.site = site
         self._schemas = schemas
         self._schema_ids = schema_ids
         self._on_broken = on_broken
+        self._outside = outside
         self._sources = sources(site)
         self._clock = Clock(site)
         self._generation = -1
@@ -134,7 +137,8 @@ class Partitions:
 
     def _start(self, number: int) -> None:
         running = Running(Partition.of(self.site, number, self._schemas))
-        decide, writer = partial(self._decide, running), PartitionWriter(self._settings, self.site, number)
+        decide = partial(self._decide, running)
+        writer = PartitionWriter(self._settings, self.site, number, self._outside)
         running.loop = PartitionLoop(number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison)
         self.running[number] = running
         running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
@@ -182,7 +186,8 @@ class Partitions:
 
     def _with_consumer(self, read: Callable[[Site, Consumer, SchemaCache], T]) -> T:
         """What a plain consumer reads; it is closed after."""
-        consumer = plain_consumer(self._settings, self.site.user("bus"), topics.consumer_group(self.site.name))
+        user, group = self.site.user("bus"), topics.consumer_group(self.site.name)
+        consumer = plain_consumer(self._settings, user, group, self._outside)
         try:
             return read(self.site, consumer, self._schemas)
         finally:
@@ -205,7 +210,7 @@ class Partitions:
 
     async def _tick(self, loop: PartitionLoop) -> None:
         while True:
-            await loop.write(self._clock.advance(wall_clock()))
+            await loop.write(self._clock.advance(self._outside.wall_clock()))
             await asyncio.sleep(TICK_EVERY_S)
 
     # -- deciding ------------------------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ class Partitions:
 
     def _identify(self, batch: Batch, record: Record) -> Sequence[Out]:
         source = self._sources[batch.topic]
-        found = identify(record, source, self.site, self._schemas, wall_clock())
+        found = identify(record, source, self.site, self._schemas, self._outside.wall_clock())
         if isinstance(found, DeadLetter):
             topic = topics.dead_letters(self.site.name, source.agency.id)
             return [set_aside(topic, batch, record, found.reason, found.detail)]

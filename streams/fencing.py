@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -20,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.settings import Settings
 from schemas.site import Site
+from streams.outside import REAL, Outside
 from streams.records import Out
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class BrokenWriterError(Exception):
 class PartitionWriter:
     """The writer of one partition number. Its calls come one at a time, whoever makes them."""
 
-    def __init__(self, settings: Settings, site: Site, number: int) -> None:
+    def __init__(self, settings: Settings, site: Site, number: int, outside: Outside = REAL) -> None:
+        self._outside = outside
         self.transactional_id = f"{site.name}.partition.{number}"
         self._config = {
             **settings.kafka(site.user("bus")),
@@ -87,7 +88,7 @@ class PartitionWriter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _open(self) -> None:
-        producer = Producer(self._config)
+        producer = self._outside.producer(self._config)
         self._retrying(lambda: producer.init_transactions(CALL_TIMEOUT_S))
         self._producer = producer
 
@@ -123,7 +124,7 @@ class PartitionWriter:
                 self._raise_if_final(error)
                 if not error.args[0].retriable():
                     raise
-                time.sleep(RETRY_S)
+                self._outside.sleep(RETRY_S)
             else:
                 return
 

@@ -7,7 +7,6 @@ The caller has fenced the predecessor first, so that what is read here is all th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
 from streams.facts import TICK_KEY
+from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.records import Headers, LoggedRecord, Out
 from streams.stage import PERSON
@@ -32,7 +32,7 @@ CONSUME_S: Final = 0.02
 TAIL: Final = 64
 """Offsets from the end of a partition in which its last record is looked for first: transactions' markers take some."""
 QUIET_S: Final = 30.0
-"""Seconds without a record or an end after which the broker counts as gone."""
+"""Seconds of waiting without a record or an end after which the broker counts as gone."""
 
 
 class BrokerQuietError(Exception):
@@ -57,9 +57,9 @@ class Recovered:
     """What reconciling wants written before anything else."""
 
 
-def plain_consumer(settings: Settings, user: str, group: str) -> Consumer:
+def plain_consumer(settings: Settings, user: str, group: str, outside: Outside = REAL) -> Consumer:
     """A consumer that never joins the group, and commits nothing; it may ask what the group has committed."""
-    return Consumer(
+    return outside.consumer(
         {
             **settings.kafka(user),
             "group.id": group,
@@ -85,12 +85,12 @@ def read_back(
     wanted = [TopicPartition(topic, partition, start_at) for topic, partition in parts]
     open_parts = {(part.topic, part.partition) for part in wanted}
     consumer.assign(wanted)
-    heard = time.monotonic()
+    waited = 0.0
     while open_parts:
         messages = consumer.consume(CONSUME, CONSUME_S)
         if messages:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > QUIET_S:
+            waited = 0.0
+        elif (waited := waited + CONSUME_S) > QUIET_S:
             raise BrokerQuietError("the broker sent nothing for half a minute while a partition was read back")
         for message in messages:
             topic, partition, error = message.topic(), message.partition(), message.error()
