@@ -127,24 +127,29 @@ class Partitions:
         """
         keeps = numbers if generation == self._generation + 1 else frozenset()
         self._generation = generation
-        await asyncio.gather(*(self._stop(number) for number in [*self.running] if number not in keeps))
-        for number in sorted(numbers - self.running.keys()):
-            self._start(number)
+        ending = [self.running.pop(number) for number in [*self.running] if number not in keeps]
+        # Faust lets batches flow while we wait here, and does not bring again what nobody took: whoever is to process
+        # them must be there already.
+        beginning = {number: self._prepare(number) for number in sorted(numbers - self.running.keys())}
+        await asyncio.gather(*(self._end(running) for running in ending))
+        for number, running in beginning.items():
+            if self.running.get(number) is running:
+                running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
 
     async def close(self) -> None:
         """Stop every loop; nothing more is written."""
         await self.own(frozenset(), self._generation)
 
-    def _start(self, number: int) -> None:
+    def _prepare(self, number: int) -> Running:
+        """A loop that takes batches, and processes them once it is driven."""
         running = Running(Partition.of(self.site, number, self._schemas))
         decide = partial(self._decide, running)
         writer = PartitionWriter(self._settings, self.site, number, self._outside)
         running.loop = PartitionLoop(number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison)
         self.running[number] = running
-        running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
+        return running
 
-    async def _stop(self, number: int) -> None:
-        running = self.running.pop(number)
+    async def _end(self, running: Running) -> None:
         if running.task is not None:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
