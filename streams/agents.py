@@ -248,8 +248,8 @@ class Partitions:
         async for event in stream.noack().events():
             batch: Batch = event.value
             running = self.running.get(batch.partition)
-            if running is None:
-                # The partition was just taken away: its new owner gets the batch.
+            if running is None or batch.comes_again:
+                # The partition was just taken away: its new owner gets the batch. Or it is from before a rebalance.
                 continue
             await running.loop.hand_over(stage, Delivery(batch, partial(stream.ack, event)))
 

@@ -76,13 +76,15 @@ class Record(Protocol):
         """Milliseconds since 1970, as the topic sets it (by the publisher or by the broker)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Batch:
     """The records that one fetch brought for one partition, at least one, in the order of their offsets."""
 
     topic: str
     partition: int
     records: Sequence[Record]
+    comes_again: bool = False
+    """The consumer has gone back to before it: who has not taken it yet must leave it, or it would overtake others."""
 
     @property
     def last_offset(self) -> int:
@@ -151,8 +153,8 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Offsets of the batches handed to the agents and not yet committed, in the order handed out.
-        self._handed_out: defaultdict[TP, deque[int]] = defaultdict(deque)
+        # The batches handed to the agents and not yet committed, in the order handed out.
+        self._handed_out: defaultdict[TP, deque[Batch]] = defaultdict(deque)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         # The only way to reach the aiokafka consumer's arguments.
@@ -175,7 +177,7 @@ class BatchConsumer(driver.Consumer):
         message = super()._to_message(tp, record.records[-1])
         message.key, message.headers = None, None
         message.value = record  # type: ignore[assignment]  # Faust's types know bytes only; `WholeBatch` takes it out
-        self._handed_out[message.tp].append(message.offset)
+        self._handed_out[message.tp].append(record)
         return message
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -191,8 +193,8 @@ class BatchConsumer(driver.Consumer):
         # open one before them.
         acknowledged, handed_out = self._acked_index[tp], self._handed_out[tp]
         last: int | None = None
-        while handed_out and handed_out[0] in acknowledged:
-            last = handed_out.popleft()
+        while handed_out and handed_out[0].last_offset in acknowledged:
+            last = handed_out.popleft().last_offset
             acknowledged.discard(last)
         self._acked[tp] = list(acknowledged)
         return None if last is None else last + 1
@@ -200,9 +202,12 @@ class BatchConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after every rebalance, and when a fetch was overtaken by one.
 
-        What was handed out before will come again, so it must not hold up what is committed.
+        What was handed out before will come again, so it must not hold up what is committed. Faust empties the
+        streams' buffers, but a batch that was about to wait for room in one is put there after that: it says itself
+        that it is stale.
         """
-        self._handed_out.clear()
+        for tp in [*self._handed_out]:
+            self._take_back(tp)
         self._acked.clear()
         self._acked_index.clear()
         await super().perform_seek()
@@ -212,8 +217,12 @@ class BatchConsumer(driver.Consumer):
         after."""
         await self.commit()
         for tp in revoked:
-            self._handed_out[tp].clear()
+            self._take_back(tp)
         await super().on_partitions_revoked(revoked)
+
+    def _take_back(self, tp: TP) -> None:
+        for batch in self._handed_out.pop(tp, ()):
+            batch.comes_again = True
 
 
 class BatchTransport(driver.Transport):
