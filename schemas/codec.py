@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import fastavro
@@ -59,6 +60,7 @@ class WriterSchema:
     """Equal to our own: no resolution needed."""
 
 
+@lru_cache(256)
 def writer_schema(text: str) -> WriterSchema:
     """Read a schema as the registry returns it. Raises DecodeError UNKNOWN_SCHEMA where it is no Avro record."""
     try:
