@@ -7,9 +7,9 @@ STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-latency docs clean
+.PHONY: help run test check fmt lock wheel bench bench-latency simulate-faults docs clean
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sallyport needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
@@ -56,6 +56,11 @@ bench: $(STAMP) $(BENCH_STAMP)  ## the engine against its peers, measured on thi
 bench-latency: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
 	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py
+
+SEEDS ?= 1000
+FROM ?= 0
+simulate-faults: $(STAMP)  ## the shells under a simulated broker, clock and fate: SEEDS=1000 FROM=0; one seed tells its story
+	@PYTHONPATH=. $(BIN)/python tests/simulation/simulate_faults.py --seeds $(SEEDS) --from $(FROM)
 
 docs: $(STAMP)  ## make the pages that are generated from the code
 	@$(BIN)/python -m deploy.catalogue
