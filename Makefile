@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-latency simulate-faults docs clean
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-latency simulate-faults docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -52,6 +52,9 @@ $(BENCH_STAMP): requirements-bench.lock
 
 bench: $(STAMP) $(BENCH_STAMP)  ## the engine against its peers, measured on this machine and written into docs/performance.md
 	@PYTHONPATH=. $(BIN)/python tests/bench/engine_stage.py $(ARGS)
+
+bench-growth: $(STAMP)  ## time and memory of a fact as people and jails grow, written into docs/performance.md
+	@PYTHONPATH=. $(BIN)/python tests/bench/growth.py $(ARGS)
 
 bench-latency: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
 	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py

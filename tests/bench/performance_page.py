@@ -21,8 +21,6 @@ from deploy.artifacts import pinned
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "performance.md"
 PLOT: Final = "performance-engine-stage.svg"
-BEGIN: Final = "<!-- engine stage: written by `make bench` -->"
-END: Final = "<!-- engine stage: end -->"
 PACKAGES: Final = ("faust-streaming", "aiokafka", "quixstreams", "bytewax", "confluent-kafka", "fastavro", "pydantic")
 
 
@@ -140,7 +138,7 @@ def section(result: Mapping[str, Any]) -> str:
 
 def write(result: Mapping[str, Any], peers_python: Path) -> None:
     """Put the result into the page, and draw its plot."""
-    replace_section(PAGE, section(result))
+    replace_section(PAGE, "engine stage", section(result))
     bars = {
         "rows": [
             {"title": row.title.replace("**", ""), "runs": result["rates"][row.engine], "ours": row.ours is None}
@@ -152,8 +150,9 @@ def write(result: Mapping[str, Any], peers_python: Path) -> None:
     subprocess.run([str(peers_python), str(plot)], check=True, input=json.dumps(bars), text=True)
 
 
-def replace_section(page: Path, text: str) -> None:
-    """Put a text between the marks of a page, and leave the rest as it is."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+def replace_section(page: Path, name: str, text: str) -> None:
+    """Put a text between the two marks of a name, and leave the rest of the page as it is."""
+    begin, end = f"<!-- {name}: written by `make bench` -->", f"<!-- {name}: end -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

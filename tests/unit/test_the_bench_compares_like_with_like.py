@@ -53,8 +53,8 @@ def test_every_engine_has_a_line() -> None:
 
 
 def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:
-    before, after = f"words\n{performance_page.BEGIN}\n", f"\n{performance_page.END}\nmore words\n"
+    before, after = "words\n<!-- a part: written by `make bench` -->\n", "\n<!-- a part: end -->\nmore words\n"
     page = tmp_path / "performance.md"
     page.write_text(f"{before}old{after}")
-    performance_page.replace_section(page, "new")
+    performance_page.replace_section(page, "a part", "new")
     assert page.read_text() == f"{before}new{after}"
