@@ -239,8 +239,6 @@ class PersonPicture:
         if len(left) == len(known):
             return NOTHING
         self._keep(known, left)
-        if not self._of_event[event_key]:
-            del self._of_event[event_key]
         if next(self._people[key.person].all(), None) is None:
             del self._people[key.person]
         return Change(frozenset({key.person}), event_type="Purged", event_id=key.event_id)
@@ -262,8 +260,12 @@ class PersonPicture:
         if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
             return NOTHING
         is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
-        variants, conflict = with_variant(known, fact, self._event)
-        self._keep(known, variants)
+        conflict = None
+        if known:
+            variants, conflict = with_variant(known, fact, self._event)
+            self._keep(known, variants)
+        else:
+            self._add(fact)
         if fact.rarity.joined_by:
             self._people[fact.person].is_forwarded_to = True
             # Not taken back when the fact goes: whom it names is asked again when it matters.
@@ -307,31 +309,47 @@ class PersonPicture:
         facts = (found,) if isinstance(found, Fact) else found
         return tuple(fact for fact in facts if fact.role == role and fact.person == person)
 
+    def _add(self, fact: Fact) -> None:
+        """Keep a fact of which there was no other content."""
+        person = self._people.get(fact.person)
+        if person is None:
+            person = self._people[fact.person] = Person(fact.person, [])
+        # One object for all facts of a person.
+        fact.person = person.id
+        if fact.rarity is not COMMON and not person.expires:
+            person.expires = next(_purges(fact), None) is not None
+        found = self._of_event.get(fact.event_key)
+        if found is None:
+            self._of_event[fact.event_key] = fact
+        else:
+            self._of_event[fact.event_key] = (found, fact) if isinstance(found, Fact) else (*found, fact)
+        if fact.role == SAME_AS:
+            person.links = (*person.links, fact)
+        elif not person.facts or person.facts[-1].time < fact.time:
+            person.facts.append(fact)
+        else:
+            insort(person.facts, fact)
+        self._views.pop(fact.person, None)
+
     def _keep(self, known: Variants, variants: Variants) -> None:
         """Keep these variants of one event, person and role instead of those known."""
-        one = variants[0] if variants else known[0]
-        person = self._people.get(one.person)
-        if person is None:
-            person = self._people[one.person] = Person(one.person, [])
-        for fact in variants:
-            # One object for all facts of a person.
-            fact.person = person.id
-            if fact.rarity is not COMMON:
-                person.expires = person.expires or next(_purges(fact), None) is not None
+        one = known[0]
+        person = self._people[one.person]
         others = tuple(fact for fact in self._facts_of(one.event_key) if fact not in known)
-        if others or len(variants) != 1:
-            self._of_event[one.event_key] = (*others, *variants)
+        if others:
+            self._of_event[one.event_key] = others
         else:
-            self._of_event[one.event_key] = one
-        if one.role == SAME_AS:
-            person.links = (*(fact for fact in person.links if fact not in known), *variants[:1])
-        else:
-            for fact in known[:1]:
-                person.facts.remove(fact)
-            for fact in variants[:1]:
-                insort(person.facts, fact)
-        if len(known) > 1 or len(variants) > 1:
-            person.fallen = (*(fact for fact in person.fallen if fact not in known), *variants[1:])
+            del self._of_event[one.event_key]
+        person.links = tuple(fact for fact in person.links if fact not in known)
+        person.facts = [fact for fact in person.facts if fact not in known]
+        person.fallen = tuple(fact for fact in person.fallen if fact not in known)
+        for fact in variants[:1]:
+            self._add(fact)
+        if len(variants) > 1:
+            event = self._facts_of(one.event_key)
+            self._of_event[one.event_key] = (*event, *variants[1:])
+            person.fallen = (*person.fallen, *variants[1:])
+            person.expires = person.expires or any(True for fact in variants for _ in _purges(fact))
         self._views.pop(one.person, None)
 
     def _look_again(self, persons: Iterable[str]) -> None:
