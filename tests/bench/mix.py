@@ -106,7 +106,7 @@ def _violence(choose: random.Random, number: int) -> Published:
         "place": "5th and Main",
         "retaliation_expected": choose.random() < 0.3,
     }
-    return _event(choose, "StreetViolenceReported", POLICE, START - choose.randrange(40 * DAY), None, None, fields)
+    return _event(choose, "StreetViolenceReported", POLICE, START - choose.randrange(150 * DAY), None, None, fields)
 
 
 def _event(
