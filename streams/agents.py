@@ -40,6 +40,8 @@ REPORTED: Final = (*STAGES, DISCLOSE)
 """The stages that a worker reports of."""
 CLOCK_NUMBER: Final = 0
 """The partition of the clock topic that ticks are on: its owner runs a live site's clock."""
+CLOSE_S: Final = 2.0
+"""Seconds for which a rebalance waits for what is being written; half a session is left."""
 T = TypeVar("T")
 RETRY_S: Final = 2.0
 """Seconds before a recovery that the broker or the registry broke off begins again."""
@@ -115,7 +117,10 @@ class Partitions:
         self._sources = sources(site)
         self._clock = Clock(site)
         self._generation = -1
+        self._closing: set[asyncio.Task[None]] = set()
         self.running: dict[int, Running] = {}
+        self.held: set[tuple[str, int]] = set()
+        """Topics and partitions of which enough waits here: whoever fetches leaves them out for now."""
 
     # -- owning --------------------------------------------------------------------------------------------------
 
@@ -145,7 +150,9 @@ class Partitions:
         running = Running(Partition.of(self.site, number, self._schemas))
         decide = partial(self._decide, running)
         writer = PartitionWriter(self._settings, self.site, number, self._outside)
-        running.loop = PartitionLoop(number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison)
+        running.loop = PartitionLoop(
+            number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison, self.held
+        )
         self.running[number] = running
         return running
 
@@ -153,9 +160,15 @@ class Partitions:
         if running.task is not None:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
-        # An agent that waits for room here would wait for ever, and with it the stage's other partitions.
+        # A thread can't be cancelled: what it reads back is of no use to anybody.
+        running.progress.abandoned = True
         running.loop.abandon()
-        await running.loop.writer.close()
+        # Before the rebalance has ended nobody tells the group that this worker lives; a writer that waits for a slow
+        # broker ends its call later. Who opens the partition next fences it in any case.
+        closing = asyncio.create_task(running.loop.writer.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.wait([closing], timeout=CLOSE_S)
 
     # -- driving -------------------------------------------------------------------------------------------------
 
@@ -203,7 +216,7 @@ class Partitions:
         while True:
             try:
                 read_back = partial(recover, running.partition, running.progress)
-                recovered = await asyncio.to_thread(self._with_consumer, read_back)
+                recovered = await running.loop.in_thread(partial(self._with_consumer, read_back))
             except (BrokerQuietError, KafkaException, RegistryAway) as error:
                 log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)
                 await asyncio.sleep(RETRY_S)
@@ -251,7 +264,7 @@ class Partitions:
             if running is None or batch.comes_again:
                 # The partition was just taken away: its new owner gets the batch. Or it is from before a rebalance.
                 continue
-            await running.loop.hand_over(stage, Delivery(batch, partial(stream.ack, event)))
+            running.loop.hand_over(stage, Delivery(batch, partial(stream.ack, event)))
 
     @property
     def ready(self) -> bool:

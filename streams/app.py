@@ -61,7 +61,7 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
         broker_credentials=_credentials(settings, site),
         **tuned_app_settings(datadir),
     )
-    read_by_the_batch(app)
+    read_by_the_batch(app, partitions.held)
     for stage in STAGES:
         _declare(app, stage, site, partitions)
     app.on_partitions_assigned.connect(_on_assigned(app, partitions), weak=False)

@@ -29,7 +29,7 @@ its end offset: "end minus committed" is not the number of records left.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +50,12 @@ partition that was just drained is not in it: its next record waits until the fe
 PREFETCH_BACKOFF_S = 0.005
 """How long aiokafka waits for buffered records to be taken before it fetches for the other partitions of that
 broker. Its fixed 0.1 s is a pause of all partitions whenever one of them is busy."""
+
+HELD_S = 0.05
+"""How long a fetch may wait for records while a partition is held."""
+
+_NOTHING = TP("", -1)
+"""A partition of which there never is anything."""
 
 
 class Record(Protocol):
@@ -151,6 +157,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, but a "message" is a batch, and what may be committed is reckoned in batches."""
 
+    transport: BatchTransport
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The batches handed to the agents and not yet committed, in the order handed out.
@@ -167,6 +175,16 @@ class BatchConsumer(driver.Consumer):
     ) -> RecordMap:
         # `Consumer.getmany` interleaves what this returns record by record; one batch a partition is one
         # "record".
+        #
+        # What is held is left out here, for this one fetch: aiokafka keeps the one fetch of it that it has made, and
+        # goes on with the others. Faust's own `pause_partitions` takes effect while `getmany` hands out what was
+        # fetched before, and then loses it: its position has gone on.
+        held = self.transport.held
+        if held and active_partitions is not None:
+            # An empty set would mean all. And not to ask at all would be idling, for which aiokafka leaves the group.
+            active_partitions = (active_partitions - held) or {_NOTHING}
+            # What is let go of meanwhile is in the next call.
+            timeout = min(timeout, HELD_S)
         fetched = await super()._getmany(active_partitions, timeout)
         return {tp: [Batch(tp.topic, tp.partition, records)] for tp, records in fetched.items() if records}
 
@@ -229,11 +247,19 @@ class BatchTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = BatchConsumer
+    held: Set[tuple[str, int]] = frozenset()
+    """Topics and partitions of which nothing is to be handed out now."""
 
 
-def read_by_the_batch(app: faust.App) -> None:
-    """Make the app read by the batch. To be called before anything of it is declared."""
-    app.transport = BatchTransport(app.conf.broker_consumer, app)
+def read_by_the_batch(app: faust.App, held: Set[tuple[str, int]] = frozenset()) -> None:
+    """Make the app read by the batch. To be called before anything of it is declared.
+
+    `held`: topics and partitions of which nothing is to be handed out as long as they are in it. Who puts them there
+    still gets what was fetched before: a batch of each topic, and what streams buffer.
+    """
+    transport = BatchTransport(app.conf.broker_consumer, app)
+    transport.held = held
+    app.transport = transport
 
 
 def batch_topic(app: faust.App, *names: str) -> Any:

@@ -39,12 +39,28 @@ class BrokerQuietError(Exception):
     """The broker neither sent records nor the end of a partition: the recovery is to be begun again."""
 
 
+class AbandonedError(Exception):
+    """The partition went to somebody else while it was recovered."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far the refold has come, in records of the stages' inputs."""
 
     done: int = 0
     total: int = 0
+    read: int = 0
+    """Records read back, of all topics: it grows as long as the recovery gets on."""
+    deriving: bool = False
+    """Everything is read: what is derived anew is compared with what is recorded, which takes what it takes."""
+    abandoned: bool = False
+    """Nobody waits for it any more."""
+
+    def count(self) -> None:
+        """One record more was read. Raises AbandonedError."""
+        if self.abandoned:
+            raise AbandonedError
+        self.read += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +150,12 @@ def recover(
 ) -> Recovered:
     """Recover the stages of one partition number from the logs. Blocks; to be run off the event loop.
 
+    Raises BrokerQuietError, KafkaException, RegistryAway; AbandonedError where nobody waits for it any more.
+
     A record that no schema or key explains is passed over, as it was when it first came: it is a dead letter already.
     """
     for topic, record in read_back(consumer, partition.outputs()):
+        progress.count()
         if record.value is not None:
             schemas.ensure([record.value])
         _unless_poison(partial(partition.recall, topic, record))
@@ -154,12 +173,14 @@ def recover(
     for name in FOLDING:
         source_part = (input_of(name, site), partition.number)
         for _, record in read_back(consumer, [source_part], stop_at=positions[name]):
+            progress.count()
             if record.value is not None:
                 schemas.ensure([record.value])
             _unless_poison(partial(partition.refold, name, record))
             progress.done = before + record.offset - starts[name] + 1
         before += max(0, positions[name] - starts[name])
         progress.done = before
+    progress.deriving = True
     return Recovered(positions, partition.reconcile(positions))
 
 

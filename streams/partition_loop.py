@@ -2,15 +2,22 @@
 
 Everything that waits while a transaction is under way goes into the next one: at a low rate a record does not wait, at
 a high rate the commit's price is shared by all that came, whatever stage it is for.
+
+Who hands over never waits. Of a topic of which enough waits here, nothing more is fetched (it is *held*) until half of
+that is done, and every other topic, and every other partition, goes on. A topic whose schemas the registry has not told
+yet waits alone, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, Protocol, TypeVar
 
 from schemas.codec import encode
 from schemas.registry_client import RegistryAway, SchemaCache
@@ -20,11 +27,18 @@ from streams.records import Out, Record
 
 log = logging.getLogger(__name__)
 
-WAITING_BATCHES: Final = 16
-"""Batches that may wait for one stage; beyond, reading waits too (backpressure)."""
+MOST_OF_A_TOPIC: Final = 4 * 1024 * 1024
+"""Bytes of one topic that may wait before it is held: two fetches and more, so that one is ready when one is done."""
+MOST_OF_ALL: Final = 16 * 1024 * 1024
+"""Bytes of all topics that may wait before each that brings more is held."""
+RECORD_BYTES: Final = 200
+"""What a record counts beside its value: its key, its headers, what the network added."""
 MOST_RECORDS: Final = 5_000
 """Records of one stage in one transaction, about: a transaction must end well within its timeout."""
+MOST_OUTS: Final = 20_000
+"""Records written in one transaction, about: what one record leads to is never parted."""
 REGISTRY_RETRY_S: Final = 1.0
+T = TypeVar("T")
 
 
 class Acknowledge(Protocol):
@@ -34,12 +48,29 @@ class Acknowledge(Protocol):
         """Mark it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
     """A batch and the way to acknowledge it."""
 
     batch: Batch
     acknowledge: Acknowledge
+    bytes: int = field(init=False)
+    """What it counts as."""
+
+    def __post_init__(self) -> None:
+        self.bytes = sum(RECORD_BYTES + len(record.value or b"") for record in self.batch.records)
+
+
+@dataclass(slots=True)
+class _Topic:
+    """What waits of one topic."""
+
+    queue: deque[tuple[int, Delivery]] = field(default_factory=deque)
+    """With the place of each among all that came: the order in which they are taken."""
+    bytes: int = 0
+    """Handed over and not yet processed."""
+    learner: asyncio.Task[None] | None = None
+    """Asks the registry for the schemas of what waits first."""
 
 
 Decide = Callable[[str, Batch, Record], Sequence[Out]]
@@ -51,7 +82,8 @@ Poison = Callable[[str, Batch, Record, Exception], Out]
 class PartitionLoop:
     """The stages of one partition number. `stages` is the order in which what waits for them is taken.
 
-    `schema_ids`: (topic, record) to the schema id that we frame with.
+    `schema_ids`: (topic, record) to the schema id that we frame with. `held`: topics and partitions of which nothing is
+    to be fetched; the loop puts its own there, and takes them out.
     """
 
     def __init__(
@@ -63,6 +95,7 @@ class PartitionLoop:
         schema_ids: Mapping[tuple[str, str], int],
         decide: Decide,
         poison: Poison,
+        held: set[tuple[str, int]],
     ) -> None:
         self.number = number
         self.writer = writer
@@ -70,63 +103,125 @@ class PartitionLoop:
         self._schema_ids = schema_ids
         self._decide = decide
         self._poison = poison
-        self._queues: dict[str, asyncio.Queue[Delivery]] = {stage: asyncio.Queue(WAITING_BATCHES) for stage in stages}
+        self._held = held
+        self._waiting: dict[str, defaultdict[str, _Topic]] = {stage: defaultdict(_Topic) for stage in stages}
+        self._came = count()
+        self._bytes = 0
         self._more = asyncio.Event()
+        # Of its own: on a thread that partitions share, one that waits for the registry would be waited for by all.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"partition-{number}")
         self.waiting = dict.fromkeys(stages, 0)
         """By stage: records handed over and not yet processed."""
+        self.processed: dict[str, int] = {}
+        """By topic: one more than the last offset that was processed here."""
 
-    async def hand_over(self, stage: str, delivery: Delivery) -> None:
-        """Give the loop a batch for a stage; waits while too many wait."""
+    def unprocessed(self, stage: str, topic: str) -> int:
+        """Bytes, about, that were handed over of a topic and are not processed."""
+        return self._waiting[stage][topic].bytes
+
+    def asks_the_registry(self, stage: str, topic: str) -> bool:
+        """Whether a topic waits until the registry tells its schemas."""
+        return self._waiting[stage][topic].learner is not None
+
+    # -- handing over --------------------------------------------------------------------------------------------
+
+    def hand_over(self, stage: str, delivery: Delivery) -> None:
+        """Give the loop a batch for a stage. Never waits; the batch's topic is held where enough of it waits."""
+        topic = self._waiting[stage][delivery.batch.topic]
+        topic.queue.append((next(self._came), delivery))
+        topic.bytes += delivery.bytes
+        self._bytes += delivery.bytes
         self.waiting[stage] += len(delivery.batch.records)
-        await self._queues[stage].put(delivery)
+        if topic.bytes >= MOST_OF_A_TOPIC or self._bytes >= MOST_OF_ALL:
+            self._held.add((delivery.batch.topic, self.number))
         self._more.set()
+
+    def _done(self, stage: str, delivery: Delivery) -> None:
+        batch = delivery.batch
+        self._waiting[stage][batch.topic].bytes -= delivery.bytes
+        self._bytes -= delivery.bytes
+        self.waiting[stage] -= len(batch.records)
+        self.processed[batch.topic] = batch.last_offset + 1
+
+    def _let_go(self) -> None:
+        """Hold no longer what is half done."""
+        if not self._held or self._bytes >= MOST_OF_ALL:
+            return
+        for by_topic in self._waiting.values():
+            for name, topic in by_topic.items():
+                if topic.bytes <= MOST_OF_A_TOPIC // 2:
+                    self._held.discard((name, self.number))
+
+    def abandon(self) -> None:
+        """Let go of what waits: the partition's next owner reads it again. Nothing can be handed over after."""
+        for by_topic in self._waiting.values():
+            for name in by_topic:
+                self._held.discard((name, self.number))
+            by_topic.clear()
+        self._thread.shutdown(wait=False)
+
+    # -- processing ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Process for ever. Ends by cancellation, or by an error after which the worker must exit."""
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            while deliveries := list(self._taken()):
-                await self._process(deliveries)
+        async with asyncio.TaskGroup() as learners:
+            while True:
+                await self._more.wait()
+                self._more.clear()
+                while deliveries := list(self._taken(learners)):
+                    await self._process(deliveries)
 
-    def abandon(self) -> None:
-        """Let go of what waits, and of whoever waits to hand more over: the partition's next owner reads it again."""
-        for queue in self._queues.values():
-            while not queue.empty():
-                queue.get_nowait()
-
-    def _taken(self) -> Iterator[tuple[str, Delivery]]:
+    def _taken(self, learners: asyncio.TaskGroup) -> Iterator[tuple[str, Delivery]]:
         """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""
-        for stage, queue in self._queues.items():
+        for stage, by_topic in self._waiting.items():
             size = 0
-            while size < MOST_RECORDS and not queue.empty():
-                delivery = queue.get_nowait()
+            while size < MOST_RECORDS and (topic := self._next(by_topic, learners)):
+                _, delivery = topic.queue.popleft()
                 size += len(delivery.batch.records)
                 yield stage, delivery
 
+    def _next(self, by_topic: Mapping[str, _Topic], learners: asyncio.TaskGroup) -> _Topic | None:
+        """The topic whose batch came first, of those that can be decoded."""
+        while ready := [topic for topic in by_topic.values() if topic.queue and topic.learner is None]:
+            first = min(ready, key=lambda topic: topic.queue[0][0])
+            _, delivery = first.queue[0]
+            values = [record.value for record in delivery.batch.records if record.value is not None]
+            if self._schemas.knows(values):
+                return first
+            first.learner = learners.create_task(self._learn_schemas(first, values))
+        return None
+
     async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
-        await self._learn_schemas([r.value for _, d in deliveries for r in d.batch.records if r.value is not None])
         outs: list[Out] = []
         for stage, delivery in deliveries:
             for record in delivery.batch.records:
                 outs += self._decided(stage, delivery.batch, record)
+                if len(outs) >= MOST_OUTS:
+                    # A batch may be parted: what was folded and is not acknowledged is folded again, and says the same.
+                    await self.write(outs)
+                    outs = []
             # Other partitions have their turn: a batch may take a while.
             await asyncio.sleep(0)
         await self.write(outs)
         for stage, delivery in deliveries:
-            self.waiting[stage] -= len(delivery.batch.records)
+            self._done(stage, delivery)
             await delivery.acknowledge()
+        self._let_go()
 
-    async def _learn_schemas(self, values: Sequence[bytes]) -> None:
+    async def _learn_schemas(self, topic: _Topic, values: Sequence[bytes]) -> None:
         """Wait for the registry rather than set good records aside while it is away."""
         while not self._schemas.knows(values):
             try:
-                await asyncio.to_thread(self._schemas.ensure, values)
+                await self.in_thread(lambda: self._schemas.ensure(values))
             except RegistryAway:
                 log.warning("partition %s waits for the schema registry", self.number)
                 await asyncio.sleep(REGISTRY_RETRY_S)
-            else:
-                return
+        topic.learner = None
+        self._more.set()
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """What a call that blocks returns, from the loop's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _decided(self, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
         try:

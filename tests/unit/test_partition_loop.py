@@ -1,55 +1,94 @@
-"""The loop of a partition number: each stage has its share of a transaction; nobody waits for a partition that went."""
+"""The loop of a partition number: each stage has its share of a transaction, and no topic waits for another."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from schemas.registry_client import SchemaCache
+from schemas.registry_client import RegistryAway, SchemaCache
+from streams import partition_loop
 from streams.batching import Batch
 from streams.fencing import PartitionWriter
-from streams.partition_loop import MOST_RECORDS, WAITING_BATCHES, Delivery, PartitionLoop
+from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop
 from streams.records import LoggedRecord, Out, Record
+
+MEGABYTE = 1024 * 1024
 
 
 class Kept:
-    """Keeps what would be written, transaction by transaction."""
+    """Keeps what would be written, transaction by transaction; while it is shut, who writes waits."""
 
     def __init__(self) -> None:
         self.transactions: list[Sequence[Out]] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def write(self, records: Sequence[Out]) -> None:
+        await self.open.wait()
         self.transactions.append(records)
 
+    @property
+    def keys(self) -> list[bytes]:
+        return [out.key for transaction in self.transactions for out in transaction]
 
-class NoSchemas:
-    """Knows all there is to know about records without a schema."""
+
+class Registry:
+    """Knows what it was told; asked for more, it is away until it is back."""
+
+    def __init__(self) -> None:
+        self.known = {b"\0" * MEGABYTE}
+        self.asked = 0
+        self.away = True
 
     def knows(self, values: Sequence[bytes]) -> bool:
-        return not any(values)
+        return self.known.issuperset(values)
+
+    def ensure(self, values: Sequence[bytes]) -> None:
+        self.asked += 1
+        if self.away:
+            raise RegistryAway
+        self.known.update(values)
 
 
-def a_loop(*stages: str) -> tuple[PartitionLoop, Kept]:
+def a_loop(
+    *stages: str,
+    held: set[tuple[str, int]] | None = None,
+    registry: Registry | None = None,
+    outs: Callable[[int], int] = lambda _: 1,
+) -> tuple[PartitionLoop, Kept]:
     kept = Kept()
 
     def decide(stage: str, batch: Batch, record: Record) -> list[Out]:
-        return [Out(batch.topic, 0, f"{stage} {record.offset}".encode(), None, None)]
+        return [Out(batch.topic, 0, f"{stage} {record.offset}".encode(), None, None)] * outs(record.offset)
 
     def poison(stage: str, batch: Batch, record: Record, error: Exception) -> Out:
         raise AssertionError((stage, batch, record)) from error
 
-    writer, schemas = cast(PartitionWriter, kept), cast(SchemaCache, NoSchemas())
-    return PartitionLoop(0, stages, writer, schemas, {}, decide, poison), kept
+    writer, schemas = cast(PartitionWriter, kept), cast(SchemaCache, registry or Registry())
+    loop = PartitionLoop(0, stages, writer, schemas, {}, decide, poison, set() if held is None else held)
+    return loop, kept
 
 
-def delivery(begin: int, records: int, done: asyncio.Event | None = None) -> Delivery:
+def delivery(
+    begin: int, records: int, done: asyncio.Event | None = None, topic: str = "topic", value: bytes | None = None
+) -> Delivery:
     async def acknowledge() -> None:
         if done is not None:
             done.set()
 
-    batch = Batch("topic", 0, [LoggedRecord(begin + number, b"k", None) for number in range(records)])
+    batch = Batch(topic, 0, [LoggedRecord(begin + number, b"k", value) for number in range(records)])
     return Delivery(batch, acknowledge)
+
+
+def a_megabyte(offset: int, topic: str, done: asyncio.Event | None = None) -> Delivery:
+    return delivery(offset, 1, done, topic, b"\0" * MEGABYTE)
+
+
+async def soon(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 async def test_a_stage_does_not_wait_for_the_backlog_of_another() -> None:
@@ -57,8 +96,8 @@ async def test_a_stage_does_not_wait_for_the_backlog_of_another() -> None:
     told, all_done = asyncio.Event(), asyncio.Event()
     half = MOST_RECORDS // 2
     for number in range(4):
-        await loop.hand_over("identify", delivery(number * half, half, all_done if number == 3 else None))
-    await loop.hand_over("person", delivery(7, 1, told))
+        loop.hand_over("identify", delivery(number * half, half, all_done if number == 3 else None))
+    loop.hand_over("person", delivery(7, 1, told))
     assert loop.waiting == {"person": 1, "identify": 4 * half}
     running = asyncio.create_task(loop.run())
     await asyncio.wait_for(told.wait(), 10)
@@ -71,13 +110,86 @@ async def test_a_stage_does_not_wait_for_the_backlog_of_another() -> None:
     assert [len(transaction) for transaction in kept.transactions] == [1 + MOST_RECORDS, MOST_RECORDS]
 
 
-async def test_who_waits_for_room_is_let_go_when_the_partition_goes() -> None:
-    loop, kept = a_loop("identify")
-    for number in range(WAITING_BATCHES):
-        await loop.hand_over("identify", delivery(number, 1))
-    waiting = asyncio.create_task(loop.hand_over("identify", delivery(WAITING_BATCHES, 1)))
+async def test_a_topic_of_which_enough_waits_is_held_alone_until_half_of_it_is_done() -> None:
+    held: set[tuple[str, int]] = set()
+    loop, kept = a_loop("identify", held=held)
+    kept.open.clear()
+    enough = MOST_OF_A_TOPIC // MEGABYTE
+    for number in range(enough):
+        assert held == set()
+        loop.hand_over("identify", a_megabyte(number, "many"))
+    loop.hand_over("identify", a_megabyte(0, "few"))
+    assert held == {("many", 0)}
+    running = asyncio.create_task(loop.run())
+    kept.open.set()
+    await soon(lambda: not held)
+    running.cancel()
+    assert kept.keys == [b"identify %d" % number for number in range(enough)] + [b"identify 0"]
+
+
+async def test_however_many_topics_there_are_what_waits_of_all_is_bounded() -> None:
+    held: set[tuple[str, int]] = set()
+    loop, kept = a_loop("identify", held=held)
+    topics = [f"topic {number}" for number in range(MOST_OF_ALL // MEGABYTE + 5)]
+    for topic in topics:
+        if (topic, 0) not in held:
+            loop.hand_over("identify", a_megabyte(0, topic))
+    assert held == {(topic, 0) for topic in topics[MOST_OF_ALL // MEGABYTE - 1 :]}
+    done = asyncio.Event()
+    running = asyncio.create_task(loop.run())
+    await soon(lambda: len(kept.keys) == len(topics))
+    await soon(lambda: not held)
+    loop.hand_over("identify", a_megabyte(1, topics[-1], done))
+    await asyncio.wait_for(done.wait(), 10)
+    running.cancel()
+
+
+async def test_a_topic_whose_schemas_the_registry_does_not_tell_waits_alone_and_keeps_its_order() -> None:
+    registry = Registry()
+    loop, kept = a_loop("person", "identify", registry=registry)
+    running = asyncio.create_task(loop.run())
+    last = asyncio.Event()
+    loop.hand_over("identify", delivery(0, 1, topic="new", value=b"a new schema"))
+    loop.hand_over("identify", delivery(1, 1, topic="new", value=None))
+    loop.hand_over("identify", delivery(5, 1, topic="old"))
+    loop.hand_over("person", delivery(9, 1, topic="facts"))
+    await soon(lambda: registry.asked)
+    await soon(lambda: {b"identify 5", b"person 9"} <= set(kept.keys))
+    assert loop.asks_the_registry("identify", "new")
+    assert loop.waiting == {"person": 0, "identify": 2}
+    loop.hand_over("identify", delivery(2, 1, last, topic="new"))
+    registry.away = False
+    await asyncio.wait_for(last.wait(), 10)
+    running.cancel()
+    assert [key for key in kept.keys if key in (b"identify 0", b"identify 1", b"identify 2")] == [
+        b"identify 0",
+        b"identify 1",
+        b"identify 2",
+    ]
+    assert not loop.asks_the_registry("identify", "new")
+
+
+async def test_a_transaction_ends_where_it_is_long_enough_and_never_within_what_one_record_leads_to() -> None:
+    many = partition_loop.MOST_OUTS + 1
+    loop, kept = a_loop("person", outs=lambda offset: many if offset == 1 else 1)
+    done = asyncio.Event()
+    loop.hand_over("person", delivery(0, 4, done))
+    kept.open.clear()
+    running = asyncio.create_task(loop.run())
     await asyncio.sleep(0.01)
-    assert not waiting.done()
+    assert not done.is_set(), "nothing is acknowledged before all of it is written"
+    kept.open.set()
+    await asyncio.wait_for(done.wait(), 10)
+    running.cancel()
+    assert [len(transaction) for transaction in kept.transactions] == [1 + many, 2]
+
+
+async def test_what_waits_when_the_partition_goes_is_let_go_and_holds_nothing() -> None:
+    held = {("of another partition", 1)}
+    loop, kept = a_loop("identify", held=held)
+    for number in range(MOST_OF_A_TOPIC // MEGABYTE):
+        loop.hand_over("identify", a_megabyte(number, "many"))
+    assert ("many", 0) in held
     loop.abandon()
-    await asyncio.wait_for(waiting, 5)
+    assert held == {("of another partition", 1)}
     assert kept.transactions == []
