@@ -36,6 +36,8 @@ class Supervised:
     ended_in_a_row: int = 0
     again_at: float = 0.0
     restarts: int = 0
+    ended_with: int | None = None
+    """Exit code with which it ended last; below 0 the signal that killed it."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ def _look_after(supervised: Supervised, now: float) -> None:
     if process is not None:
         if process.poll() is None:
             return
+        supervised.ended_with = process.returncode
         steady = now - supervised.started > STEADY_S
         _put_off(supervised, now, 1 if steady else supervised.ended_in_a_row + 1)
         supervised.process = None

@@ -25,6 +25,7 @@ from streams.agents import CLOCK_NUMBER, REPORTED, STAGES, Partitions, input_top
 from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
 from streams.clock import CLOCK, wall_clock
 from streams.fencing import Fenced
+from streams.lookout import Lookout, StalledError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,11 @@ EXIT_FENCED: Final = 3
 """Exit code of a worker that found another in its place; its supervisor starts it again."""
 EXIT_BROKEN: Final = 4
 """Exit code of a worker that met what it can't go on with."""
+EXIT_STALLED: Final = 5
+"""Exit code of a worker that stood still; its supervisor starts it again."""
 REPORT_EVERY_S: Final = 1.0
+REPORT_HOLDS_MS: Final = 10_000
+"""How long a report waits for a broker that is away: an older one says nothing. So what waits is bounded."""
 
 
 class WorkerError(Exception):
@@ -67,6 +72,7 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     app.on_partitions_assigned.connect(_on_assigned(app, partitions), weak=False)
     reporter = StageReporter(settings, site, partitions, ids[topics.stage_reports(site.name), "StageReported"])
     app.timer(REPORT_EVERY_S)(reporter.report(app))
+    app.task(_watched(Lookout(settings, app, partitions, _exit_on)))
     return app, partitions
 
 
@@ -96,11 +102,19 @@ def _on_assigned(app: faust.App, partitions: Partitions) -> Any:
     return assigned
 
 
+def _watched(lookout: Lookout) -> Any:
+    async def start() -> None:
+        lookout.start(asyncio.get_running_loop())
+
+    return start
+
+
 def _exit_on(error: BaseException) -> None:
     """Leave at once: a worker that may not write has nothing to tidy up, and must not acknowledge anything."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    code = EXIT_FENCED if isinstance(error, Fenced) else EXIT_BROKEN
+    codes: dict[type[BaseException], int] = {Fenced: EXIT_FENCED, StalledError: EXIT_STALLED}
+    code = codes.get(type(error), EXIT_BROKEN)
     # The text of an unexpected error may quote a record; its kind and place tell enough.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -116,7 +130,8 @@ class StageReporter:
     """Says every second how each stage of each partition is doing. No personal data: recipients read it."""
 
     def __init__(self, settings: Settings, site: Site, partitions: Partitions, schema_id: int) -> None:
-        self._producer = Producer({**settings.kafka(site.user("bus")), "enable.idempotence": True, "linger.ms": 5})
+        config = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": REPORT_HOLDS_MS}
+        self._producer = Producer({**settings.kafka(site.user("bus")), **config})
         self._topic = topics.stage_reports(site.name)
         self._partitions = partitions
         self._schema_id = schema_id

@@ -217,6 +217,10 @@ class BatchConsumer(driver.Consumer):
         self._acked[tp] = list(acknowledged)
         return None if last is None else last + 1
 
+    def last_poll(self, tp: TP) -> int:
+        """When the broker last answered a fetch of a partition, with records or without: ms since 1970; 0 for never."""
+        return self._thread._ensure_consumer().last_poll_timestamp(tp) or 0
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after every rebalance, and when a fetch was overtaken by one.
 

@@ -29,7 +29,9 @@ TRANSACTION_TIMEOUT_MS: Final = 30_000
 CALL_TIMEOUT_S: Final = 30.0
 RETRY_S: Final = 0.5
 POLL_EVERY: Final = 10_000
-"""Records after which delivery reports are served, so that librdkafka's queue never fills."""
+"""Records after which delivery reports are served."""
+ROOM_S: Final = 0.1
+"""Seconds for which a writer waits for room in librdkafka's queue, before it tries again."""
 T = TypeVar("T")
 
 
@@ -102,9 +104,7 @@ class PartitionWriter:
                 value = out.value
                 if value is not None and not isinstance(value, bytes):
                     raise TypeError("a record to be written must be encoded")
-                producer.produce(
-                    out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
-                )
+                self._produce(producer, out, value)
                 if number % POLL_EVERY == 0:
                     producer.poll(0)
             self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
@@ -114,6 +114,18 @@ class PartitionWriter:
             # transaction that nobody ends; and to open again would fence whoever may own the partition by now. Who
             # opens it next ends what is under way, under a new epoch.
             raise BrokenWriterError(f"{self.transactional_id}: {error.args[0].name()}") from error
+
+    def _produce(self, producer: Producer, out: Out, value: bytes | None) -> None:
+        while True:
+            try:
+                producer.produce(
+                    out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
+                )
+            except BufferError:
+                # One record may lead to more than librdkafka's queue takes: it goes on as the broker takes some.
+                producer.poll(ROOM_S)
+            else:
+                return
 
     def _retrying(self, call: Callable[[], object]) -> None:
         """Make a call until it is answered: the broker may be away for a while."""

@@ -181,7 +181,9 @@ def recover(
         before += max(0, positions[name] - starts[name])
         progress.done = before
     progress.deriving = True
-    return Recovered(positions, partition.reconcile(positions))
+    outs = partition.reconcile(positions)
+    progress.deriving = False
+    return Recovered(positions, outs)
 
 
 def _headers(message: Message) -> Headers:

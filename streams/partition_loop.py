@@ -38,6 +38,8 @@ MOST_RECORDS: Final = 5_000
 MOST_OUTS: Final = 20_000
 """Records written in one transaction, about: what one record leads to is never parted."""
 REGISTRY_RETRY_S: Final = 1.0
+TURN_S: Final = 0.02
+"""Seconds after which a loop that decides lets others go on."""
 T = TypeVar("T")
 
 
@@ -112,8 +114,8 @@ class PartitionLoop:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"partition-{number}")
         self.waiting = dict.fromkeys(stages, 0)
         """By stage: records handed over and not yet processed."""
-        self.processed: dict[str, int] = {}
-        """By topic: one more than the last offset that was processed here."""
+        self.decided = 0
+        """Records decided on so far: it grows as long as the loop gets on."""
 
     def unprocessed(self, stage: str, topic: str) -> int:
         """Bytes, about, that were handed over of a topic and are not processed."""
@@ -141,7 +143,6 @@ class PartitionLoop:
         self._waiting[stage][batch.topic].bytes -= delivery.bytes
         self._bytes -= delivery.bytes
         self.waiting[stage] -= len(batch.records)
-        self.processed[batch.topic] = batch.last_offset + 1
 
     def _let_go(self) -> None:
         """Hold no longer what is half done."""
@@ -193,15 +194,20 @@ class PartitionLoop:
 
     async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
         outs: list[Out] = []
+        time = asyncio.get_running_loop().time
+        began = time()
         for stage, delivery in deliveries:
             for record in delivery.batch.records:
                 outs += self._decided(stage, delivery.batch, record)
+                self.decided += 1
                 if len(outs) >= MOST_OUTS:
                     # A batch may be parted: what was folded and is not acknowledged is folded again, and says the same.
                     await self.write(outs)
                     outs = []
-            # Other partitions have their turn: a batch may take a while.
-            await asyncio.sleep(0)
+                if time() - began > TURN_S:
+                    # Other partitions have their turn: a batch may take a while.
+                    await asyncio.sleep(0)
+                    began = time()
         await self.write(outs)
         for stage, delivery in deliveries:
             self._done(stage, delivery)

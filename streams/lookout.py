@@ -1,0 +1,143 @@
+"""The lookout: looks every few seconds whether the worker gets on, and says when it stands still.
+
+A thread of its own, with a client of its own: what it watches may be the event loop or the consumer's thread. What it
+sees is judged by `liveness.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import TimeoutError as NoAnswer
+from typing import Any, Final
+
+from aiokafka.errors import IllegalStateError
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from faust.types import TP
+
+from schemas.settings import Settings
+from streams.agents import STAGES, Partitions, Running, input_topics
+from streams.liveness import PATIENCE_S, Look, Memory, Reading, Recovering, Stalled, judge
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 5.0
+ANSWER_S: Final = 5.0
+"""Seconds in which the broker, and the worker's own threads, are to answer a look."""
+Ends = Mapping[tuple[str, int], int]
+
+
+class StalledError(Exception):
+    """The worker stands still. It must exit: its supervisor starts another."""
+
+
+class Lookout:
+    """Watches the partitions of one worker, in its event loop `loop`, whose consumer Faust's app has."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app: Any,
+        partitions: Partitions,
+        on_stalled: Callable[[StalledError], None],
+        patience: float = PATIENCE_S,
+    ) -> None:
+        config = {**settings.kafka(partitions.site.user("bus")), "log_level": 2}
+        self._admin = AdminClient(config)
+        self._app = app
+        self._partitions = partitions
+        self._on_stalled = on_stalled
+        self._patience = patience
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch until the process ends."""
+        threading.Thread(target=self._watch, args=(loop,), name="lookout", daemon=True).start()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        memory = Memory()
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            memory, verdict = judge(memory, self._look(loop), self._patience)
+            if isinstance(verdict, Stalled):
+                for standstill in verdict.standstills:
+                    log.critical("the worker stands still: %s", standstill)
+                self._on_stalled(StalledError())
+                return
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> Look:
+        # The ends first: what is seen of the worker is later, so that nothing seems to be behind that is not.
+        ends = self._ends()
+        if ends is None:
+            return Look(time.monotonic(), broker_answered=False)
+        seeing = asyncio.run_coroutine_threadsafe(self._see(ends), loop)
+        try:
+            readings, recovering = seeing.result(ANSWER_S)
+        except NoAnswer:
+            seeing.cancel()
+            return Look(time.monotonic(), broker_answered=True, worker_answered=False)
+        return Look(time.monotonic(), True, True, readings, recovering)
+
+    def _ends(self) -> Ends | None:
+        """The end of each partition that is read here, for who reads what is committed; None: the broker is away."""
+        parts = [
+            TopicPartition(topic, number)
+            for number in list(self._partitions.running)
+            for stage in STAGES
+            for topic in input_topics(stage, self._partitions.site)
+        ]
+        try:
+            if not parts:
+                # Nothing to ask the ends of, and yet: is anybody there?
+                self._admin.list_topics(timeout=ANSWER_S)
+                return {}
+            latest = {part: OffsetSpec.latest() for part in parts}  # type: ignore[no-untyped-call]
+            asked = self._admin.list_offsets(
+                latest, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
+            )
+            return {(part.topic, part.partition): future.result().offset for part, future in asked.items()}
+        except KafkaException:
+            return None
+
+    async def _see(self, ends: Ends) -> tuple[tuple[Reading, ...], tuple[Recovering, ...]]:
+        readings: list[Reading] = []
+        recovering = []
+        for number, running in list(self._partitions.running.items()):
+            if running.live.is_set():
+                readings += [
+                    reading
+                    for stage in STAGES
+                    for topic in input_topics(stage, self._partitions.site)
+                    if (reading := await self._reading(running, stage, topic, number, ends)) is not None
+                ]
+            else:
+                progress = running.progress
+                # Another object: it began again.
+                marks = (id(progress), progress.read)
+                recovering.append(Recovering(number, marks, progress.deriving))
+        return tuple(readings), tuple(recovering)
+
+    async def _reading(self, running: Running, stage: str, topic: str, number: int, ends: Ends) -> Reading | None:
+        """How a topic is read; None for one that a rebalance has just brought or taken."""
+        part, consumer = TP(topic, number), self._app.consumer
+        if (topic, number) not in ends or part not in consumer.assignment():
+            return None
+        try:
+            position = await consumer.position(part)
+            polled = consumer.last_poll(part)
+        except (IllegalStateError, AssertionError):
+            return None
+        return Reading(
+            topic,
+            number,
+            position if position is not None else 0,
+            ends[topic, number],
+            polled,
+            running.loop.decided,
+            running.loop.unprocessed(stage, topic),
+            (topic, number) in self._partitions.held,
+            running.loop.asks_the_registry(stage, topic),
+        )
