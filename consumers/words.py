@@ -116,7 +116,8 @@ def notice(line: Notice) -> str:
     elif what.startswith("version "):
         why = f"the rule is now {what}"
     else:
-        why = what or "one change"
+        # "at once, ...": whatever it was, what it was may be more than this desk may know.
+        why = "by one change" if what.startswith("at once") else what or "one change"
     return f"{rule(name)}: {', '.join(happened)}; {why}"
 
 

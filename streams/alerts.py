@@ -165,20 +165,21 @@ class AlertBook(Generic[P, F]):
                     self._schedule(situation.until, focus, now)
         outs = []
         for known_as, (correlation, situation) in sorted(derived.items()):
-            cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position)
+            cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position, now)
             outs += self._raise(known_as, correlation, situation, cause, now, group)
         for known_as, recorded in sorted(self._recorded.items()):
             if recorded.is_open and known_as not in derived:
-                cause, group = self._recovery_cause(recorded.rule, recorded, position)
+                cause, group = self._recovery_cause(recorded.rule, recorded, position, now)
                 outs.append(self._withdraw(known_as, recorded, cause, now, group))
         return outs
 
-    def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int) -> tuple[Cause, str]:
+    def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int, now: int) -> tuple[Cause, str]:
         version = next((c.version for c in self._correlations if c.name == rule), None)
         if recorded is not None and recorded.rule_version != version:
             group = f"{rule}: version {version}" if version is not None else f"{rule}: no longer in force"
             return Cause(CauseKind.RULE_CHANGED, self._stage, self._partition, position - 1), group
-        group = f"{rule}: found on recovery of {self._stage}-{self._partition} at {position}"
+        # Not at which offset: a recipient could count by it what others publish.
+        group = f"{rule}: found on recovery of {self._stage}-{self._partition} at {now}"
         return Cause(CauseKind.RECONCILED, self._stage, self._partition, position - 1), group
 
     # -- live ------------------------------------------------------------------------------------------------------

@@ -282,7 +282,7 @@ class DiscloseStage:
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
-                outs += self._withdraw(recipient, {**lost, "group": None}, cause)
+                outs += self._withdraw(recipient, lost, cause, None)
         return outs
 
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
@@ -309,6 +309,8 @@ class DiscloseStage:
         """Records for every recipient of this kind of alert. Where the alert says nothing new, only for those for
         whom something changed."""
         outs = []
+        # The alert's group is what once happened to it; here something else happens.
+        group = alert["group"] if news else None
         for recipient in self._site.recipients:
             told = self._told.get((recipient.id, alert["alert_id"]))
             if alert["kind"] not in recipient.kinds:
@@ -316,11 +318,11 @@ class DiscloseStage:
                 continue
             decision = decide(alert, recipient, self._site, self._now)
             if isinstance(decision, Disclose):
-                records = self._disclosed(alert, recipient, decision, told, cause)
+                records = self._disclosed(alert, recipient, decision, told, cause, group)
                 if records or news:
                     outs += [*records, self._audit(alert, recipient.id, "DISCLOSED", decision, cause)]
             elif told is not None and told.is_open:
-                outs += self._withdraw(recipient.id, alert, cause)
+                outs += self._withdraw(recipient.id, alert, cause, group)
             elif news and decision.reason is not Reason.NOTHING_HOLDS:
                 outs.append(self._audit(alert, recipient.id, "WITHHELD", decision, cause))
         return outs
@@ -332,6 +334,7 @@ class DiscloseStage:
         decision: Disclose,
         told: _Told | None,
         cause: Cause,
+        group: str | None,
     ) -> list[Out]:
         view = {**decision.view, "agreements": list(decision.agreements)}
         now_digest = digest(view)
@@ -351,11 +354,11 @@ class DiscloseStage:
             "at": alert["at"],
             # Not which event: it may be another agency's.
             "cause": replace(cause, event_id=None).record(),
-            "group": alert["group"],
+            "group": group,
         }
         return [self._out(recipient.id, alert["kind"], alert["alert_id"], record)]
 
-    def _withdraw(self, recipient: str, alert: Mapping[str, Any], cause: Cause) -> list[Out]:
+    def _withdraw(self, recipient: str, alert: Mapping[str, Any], cause: Cause, group: str | None) -> list[Out]:
         """The withdrawal, id only: it reaches everyone who was told, whatever an agreement says meanwhile."""
         known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
@@ -378,7 +381,7 @@ class DiscloseStage:
             "kind": told.kind,
             "at": alert["at"],
             "cause": replace(cause, event_id=None).record(),
-            "group": alert["group"],
+            "group": group,
         }
         return [
             self._out(recipient, told.kind, known_as, record),

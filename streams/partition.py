@@ -17,6 +17,7 @@ from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
+from streams.storm import grouped
 
 FOLDING = (PERSON, FACILITY)
 """The stages that fold a topic of facts; disclose folds what these raise."""
@@ -86,7 +87,7 @@ class Partition:
         """What is to be written so that what is recorded and told is what is derived at these positions."""
         outs = [out for name in FOLDING for out in self.stage(name).reconcile(positions[name])]
         self.disclose.recall_tick(self.tick)
-        return [*outs, *self._told(outs), *self.disclose.reconcile()]
+        return grouped([*outs, *self._told(outs), *self.disclose.reconcile()], self.tick)
 
     # -- live ----------------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class Partition:
             outs += self._told(outs)
         if record.key == TICK_KEY:
             outs += self.disclose.advance(self.tick)
-        return outs
+        return grouped(outs, self.stage(name).tick)
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
         return [

@@ -1,0 +1,133 @@
+"""What one change does to many alerts is one notice at a desk; each alert stands for itself besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consumers import words
+from consumers.board import AlertSaid, Board, CaughtUp, Entry, Notice
+from schemas import topics
+from schemas.events import Event
+from streams.records import Out
+from streams.storm import MANY, grouped
+from tests.county import DAY, START, agency_of, demo_site, event
+from tests.in_memory_bus import InMemoryBus, digests
+
+WATCH = "county-jail-watch"
+CLASSIFICATION = "county-jail-classification"
+FEUD = event("StreetViolenceReported", day=3, groups=["Eastside", "Harbor"], name="the feud")
+
+
+def members(count: int) -> list[Event]:
+    """So many validated members in custody, each classified after that was known: nothing is wrong with any."""
+    people = [f"p{number}" for number in range(count)]
+    return [
+        *(event("BookingReported", p) for p in people),
+        *(event("AffiliationValidated", p, day=0.5, group="Eastside") for p in people),
+        *(event("CustodyClassified", p, day=1) for p in people),
+    ]
+
+
+def after(events: list[Event], *more: Event, **changes: Any) -> InMemoryBus:
+    bus = InMemoryBus(demo_site(partitions=1, **changes))
+    bus.tick(START + 4 * DAY)
+    for part in (events, more):
+        for what in part:
+            bus.publish(what, agency_of(what))
+        bus.run()
+    return bus
+
+
+def groups(bus: InMemoryBus, topic: str | None = None) -> list[str | None]:
+    return [alert["group"] for alert in bus.history(topic or topics.alerts_raised("demo"))]
+
+
+def told(bus: InMemoryBus, recipient: str = WATCH) -> str:
+    return topics.alerts_for(bus.site.name, recipient, "housing")
+
+
+def a_desk(bus: InMemoryBus, since: int = 0) -> Board:
+    """The watch's board: it hears what is told from the record `since` on while it looks."""
+    now = START + 4 * DAY
+    board = Board(bus.site, WATCH, started=now)
+    for number, record in enumerate(bus.history(told(bus))):
+        if number == since:
+            board.fold(CaughtUp(), now)
+        board.fold(AlertSaid(record), now)
+    return board
+
+
+def test_a_feud_that_concerns_many_is_one_notice_and_each_alert_is_in_the_list() -> None:
+    bus = after(members(MANY + 1), FEUD)
+    name = f"classification_review: at once, {START + 4 * DAY}"
+    assert groups(bus) == [name] * (MANY + 1)
+    assert groups(bus, told(bus)) == [name] * (MANY + 1)
+    first, *others = a_desk(bus).lines(START + 4 * DAY)
+    assert isinstance(first, Notice)
+    assert words.notice(first) == "classification review: 21 alerts new or changed; by one change"
+    assert len(others) == MANY + 1
+    assert all(isinstance(one, Entry) for one in others)
+    assert {entry.key for entry in first.entries} == bus.open_alerts().keys()
+
+
+def test_what_concerns_no_more_than_a_handful_has_no_group() -> None:
+    bus = after(members(MANY), FEUD)
+    assert groups(bus) == [None] * MANY
+    assert set(groups(bus, told(bus))) == {None}
+
+
+def test_the_feuds_end_is_one_notice_too() -> None:
+    withdrawn = event("EventWithdrawn", agency="city-pd", day=3.5, target_event_id=FEUD.head.event_id)
+    bus = after([*members(MANY + 1), FEUD], withdrawn)
+    assert bus.open_alerts() == {}
+    over = [record for record in bus.history(told(bus)) if record["state"] == "WITHDRAWN"]
+    assert {record["group"] for record in over} == {f"classification_review: at once, {START + 4 * DAY}"}
+    (only,) = a_desk(bus, since=MANY + 1).lines(START + 4 * DAY)
+    assert isinstance(only, Notice)
+    assert words.notice(only) == "classification review: 21 alerts withdrawn; by one change"
+
+
+def test_an_agreement_that_ends_takes_many_alerts_with_it_as_one_notice() -> None:
+    site = demo_site()
+    ending = tuple(a.model_copy(update={"valid_until": START + 5 * DAY}) for a in site.agreements)
+    bus = after(members(MANY + 1), FEUD, agreements=ending)
+    assert len(bus.shown_to(WATCH)) == MANY + 1
+    bus.tick(START + 6 * DAY)
+    bus.run()
+    assert bus.shown_to(WATCH) == {}
+    over = [record["group"] for record in bus.history(told(bus)) if record["state"] == "WITHDRAWN"]
+    assert over == [f"classification_review: at once, {START + 6 * DAY}"] * (MANY + 1)
+    assert len(bus.open_alerts()) == MANY + 1, "the alerts themselves stand"
+
+
+def test_an_alert_told_alone_later_does_not_carry_the_group_in_which_it_was_raised() -> None:
+    site = demo_site()
+    coming = tuple(a.model_copy(update={"valid_from": START + 5 * DAY}) for a in site.agreements)
+    bus = after(members(MANY + 1), FEUD, agreements=coming)
+    assert bus.shown_to(WATCH) == {}
+    bus.restart_all()
+    bus.tick(START + 6 * DAY)
+    bus.run()
+    assert set(groups(bus, told(bus))) == {f"classification_review: at once, {START + 6 * DAY}"}
+    bus.restart_all()
+    assert len(groups(bus, told(bus))) == MANY + 1, "a restart tells nobody anything"
+
+
+def told_of(recipient: str, number: int) -> Out:
+    value = {"alert_id": f"a{number}", "recipient": recipient, "rule": "rivals", "group": None, "state": "OPEN"}
+    return Out(f"alerts.{recipient}", 0, b"", "AlertDisclosed", value)
+
+
+def test_who_is_told_of_one_of_many_does_not_learn_that_there_are_more() -> None:
+    outs = [told_of("jail", number) for number in range(MANY + 1)] + [told_of("court", 0)]
+    said = [out.value["group"] for out in grouped(outs, 7) if isinstance(out.value, dict)]
+    assert said == ["rivals: at once, 7"] * (MANY + 1) + [None]
+
+
+def test_a_group_says_nothing_else_than_before_and_a_restart_finds_nothing_to_do() -> None:
+    many = after(members(MANY + 1), FEUD)
+    one_by_one = after([FEUD, *members(MANY + 1)])
+    assert digests(many) == digests(one_by_one)
+    before = len(groups(many))
+    many.restart_all()
+    assert len(groups(many)) == before
