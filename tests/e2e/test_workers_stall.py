@@ -1,0 +1,189 @@
+"""On the real broker: what is slow blocks nobody else, and who stands still is ended and replaced."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from deploy.supervisor import Supervised, Supervisor
+from schemas import topics
+from schemas.events import Event
+from streams.partition_loop import RECORD_BYTES
+from tests.county import DAY, START, agency_of, demo_site, event
+from tests.in_memory_bus import InMemoryBus, digests
+from tests.working_site import WorkingSite, environment, until
+
+pytestmark = pytest.mark.bus
+PEOPLE = [f"p{number}" for number in range(24)]
+LAST_TICK = START + 40 * DAY
+MANY = 3_000
+
+A_SLOW_RECOVERY = """
+import pathlib, sys, time
+from streams import agents, batching, partition_loop
+
+here = pathlib.Path(sys.argv.pop(1))
+
+# The recovery of partition 0 hangs until it is told to go on.
+recover = agents.recover
+def slowly(partition, *arguments):
+    while partition.number == 0 and not (here / "go on").exists():
+        time.sleep(0.05)
+    return recover(partition, *arguments)
+agents.recover = slowly
+
+# Little fits, so that it is full soon; and somebody writes down how much waited at most.
+partition_loop.MOST_OF_A_TOPIC = 64 * 1024
+tuned = batching.tuned_app_settings
+import streams.app
+streams.app.tuned_app_settings = lambda datadir: {**tuned(datadir), "consumer_max_fetch_size": 16 * 1024}
+most, hand_over = 0, partition_loop.PartitionLoop.hand_over
+def counted(loop, *arguments):
+    global most
+    hand_over(loop, *arguments)
+    if loop.number == 0 and loop._bytes > most:
+        most = loop._bytes
+        (here / "most").write_text(str(most))
+partition_loop.PartitionLoop.hand_over = counted
+
+from deploy.cli import main
+main()
+"""
+
+
+def reviews(people: list[str]) -> list[Event]:
+    """For each person what a review is due for."""
+    return [
+        *(event("BookingReported", p, day=0) for p in people),
+        *(event("CustodyClassified", p, day=1) for p in people),
+        *(event("DisciplinaryRecorded", p, day=2) for p in people),
+    ]
+
+
+def from_scratch(events: list[Event], site_name: str) -> dict[str, str]:
+    bus = InMemoryBus(demo_site(partitions=1, name=site_name, clock="history"))
+    for what in events:
+        bus.publish(what, agency_of(what))
+    bus.tick(LAST_TICK)
+    bus.run()
+    return digests(bus)
+
+
+def recorded(site: WorkingSite) -> dict[str, str]:
+    return {known_as: alert["digest"] for known_as, alert in site.open_alerts().items()}
+
+
+def test_a_partition_whose_recovery_hangs_blocks_no_other_and_what_waits_for_it_is_bounded(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    site = a_site("hanging", clock="history")
+    program = tmp_path / "slow_recovery.py"
+    program.write_text(A_SLOW_RECOVERY)
+    site.start_worker([str(program), str(tmp_path), "worker"])
+    raised, facts = topics.alerts_raised(site.site.name), topics.person_facts(site.site.name)
+    # More than fits, of each stage: facts of partition 0, and what comes in on it.
+    flood = [event("HousingAssigned", f"q{n % 100}", day=n / 100, unit="4-A", name=f"q-{n}") for n in range(MANY)]
+    site.publish(flood)
+    until((tmp_path / "most").exists, "something waits for partition 0")
+    first = reviews(PEOPLE)
+    site.publish(first)
+    until(site.open_alerts, "partition 1 raises alerts")
+    # And again, after all that partition 0 is given was given: nothing that comes later waits for it either.
+    time.sleep(2)
+    before = len(site.records(raised))
+    later = reviews([f"{p}-later" for p in PEOPLE])
+    site.publish(later)
+    until(lambda: len(site.records(raised)) > before, "partition 1 goes on raising alerts")
+    assert {message.partition() for message in site.read(raised)} == {1}
+    assert {m.partition() for m in site.read(facts) if m.headers()} <= {0, 1}
+    # All that waits for partition 0 came, or would have come, to one loop.
+    inbound = topics.inbound(site.site.name, "county-jail", "HousingAssigned")
+    came = sum(
+        RECORD_BYTES + len(message.value() or b"")
+        for topic in (inbound, facts)
+        for message in site.read(topic)
+        if message.partition() == 0
+    )
+    assert int((tmp_path / "most").read_text()) < came / 2
+
+    (tmp_path / "go on").touch()
+    site.tick(LAST_TICK)
+    site.until_settled(LAST_TICK)
+    assert recorded(site) == from_scratch([*flood, *first, *later], site.site.name)
+
+
+A_SILENT_STALL = """
+import asyncio, pathlib, sys
+from aiokafka.consumer.fetcher import Fetcher
+from streams import app, lookout
+
+here = pathlib.Path(sys.argv.pop(1))
+
+# As it was seen to happen: a fetch is never answered, so that no other is made. Heartbeats go on, nothing is said.
+fetch = Fetcher._proc_fetch_request
+async def fetch_or_stall(*arguments):
+    if (here / "stall").exists() and not (here / "stalled").exists():
+        (here / "stalled").touch()
+        await asyncio.Event().wait()
+    return await fetch(*arguments)
+Fetcher._proc_fetch_request = fetch_or_stall
+
+lookout.LOOK_EVERY_S = 0.5
+watch = lookout.Lookout
+app.Lookout = lambda *arguments: watch(*arguments, patience=4)
+
+from deploy.cli import main
+main()
+"""
+
+
+def test_a_worker_whose_consumer_stalls_silently_ends_itself_and_the_next_one_does_its_work(
+    a_site: Callable[..., WorkingSite], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = a_site("stalling", clock="history")
+    program = tmp_path / "silent_stall.py"
+    program.write_text(A_SILENT_STALL)
+    for name, value in environment(site.settings).items():
+        monkeypatch.setenv(name, value)
+    worker = Supervised("worker", [sys.executable, str(program), str(tmp_path), "worker"], tmp_path / "worker.log")
+    supervisor = Supervisor([worker])
+    supervisor.start()
+    try:
+        first = reviews(PEOPLE[:8])
+        site.publish(first)
+        site.tick(START + 3 * DAY)
+        site.until_settled(START + 3 * DAY)
+        # What is last on most partitions are markers now, and on one a transaction that was aborted.
+        aborted(site, topics.clock(site.site.name))
+        time.sleep(6)
+        assert worker.restarts == 0, "longer than its patience nothing was to be read, and it lived"
+
+        (tmp_path / "stall").touch()
+        later = reviews(PEOPLE[8:])
+        site.publish(later)
+        site.tick(LAST_TICK)
+        until(lambda: worker.restarts, "the worker ended itself")
+        assert worker.ended_with == 5
+        site.until_settled(LAST_TICK)
+    finally:
+        supervisor.stop()
+    assert worker.restarts == 1
+    assert recorded(site) == from_scratch([*first, *later], site.site.name)
+    said = (tmp_path / "worker.log").read_text()
+    assert "the worker stands still: stalling." in said
+    assert "NOT_FETCHED" in said
+
+
+def aborted(site: WorkingSite, topic: str) -> None:
+    """Leave an aborted transaction at the end of a topic."""
+    producer = Producer({**site.settings.kafka("admin"), "transactional.id": "stalling.aborted"})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    producer.produce(topic, b"never seen", b"k", 0)
+    producer.flush(60)
+    producer.abort_transaction(60)
