@@ -156,9 +156,8 @@ class PartitionLoop:
     def abandon(self) -> None:
         """Let go of what waits: the partition's next owner reads it again. Nothing can be handed over after."""
         for by_topic in self._waiting.values():
-            for name in by_topic:
-                self._held.discard((name, self.number))
             by_topic.clear()
+        self._held.difference_update([part for part in self._held if part[1] == self.number])
         self._thread.shutdown(wait=False)
 
     # -- processing ----------------------------------------------------------------------------------------------

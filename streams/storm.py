@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from streams.records import Out
@@ -34,7 +33,7 @@ def grouped(outs: Sequence[Out], now: int) -> list[Out]:
     if not several or max(several.values()) <= MANY:
         return list(outs)
     return [
-        replace(out, value={**_value(out), "group": f"{crowd[1]}: at once, {now}"})
+        out._replace(value={**_value(out), "group": f"{crowd[1]}: at once, {now}"})
         if (crowd := _crowd(out, rules)) is not None and several[crowd] > MANY
         else out
         for out in outs

@@ -24,7 +24,7 @@ LAST_TICK = START + 40 * DAY
 MANY = 3_000
 
 A_SLOW_RECOVERY = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from streams import agents, batching, partition_loop
 
 here = pathlib.Path(sys.argv.pop(1))
@@ -36,6 +36,13 @@ def slowly(partition, *arguments):
         time.sleep(0.05)
     return recover(partition, *arguments)
 agents.recover = slowly
+
+own = agents.Partitions.own
+async def told(partitions, numbers, generation):
+    await own(partitions, numbers, generation)
+    if numbers:
+        (here / f"owns-{os.getpid()}").touch()
+agents.Partitions.own = told
 
 # Little fits, so that it is full soon; and somebody writes down how much waited at most.
 partition_loop.MOST_OF_A_TOPIC = 64 * 1024

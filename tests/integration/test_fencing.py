@@ -57,6 +57,15 @@ async def test_a_writer_that_was_overtaken_is_refused_and_none_of_its_records_is
     assert seen(site, 2) == [b"by the first", b"by the second"]
 
 
+async def test_more_records_than_the_clients_queue_takes_are_one_transaction_all_the_same(site: WorkingSite) -> None:
+    writer = PartitionWriter(site.settings, site.site, 0)
+    writer._config["queue.buffering.max.messages"] = 100
+    await writer.open()
+    await writer.write([out(site, str(number)) for number in range(1_000)])
+    assert seen(site, 1_000) == [b"%d" % number for number in range(1_000)]
+    await writer.close()
+
+
 async def test_writers_of_other_partitions_are_left_alone(site: WorkingSite) -> None:
     writers = [PartitionWriter(site.settings, site.site, number) for number in range(3)]
     for writer in writers:
