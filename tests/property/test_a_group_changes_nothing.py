@@ -21,7 +21,7 @@ def said(bus: InMemoryBus) -> dict[Any, list[Any]]:
     return {
         where: [(r.key, r.value and {**decode(r.value, SCHEMAS)[1], "group": None}) for r in log]
         for where, log in bus.logs.items()
-        if "alerts" in where[0] or "audit" in where[0]
+        if log and ("alerts" in where[0] or "audit" in where[0])
     }
 
 
@@ -34,10 +34,11 @@ def test_groups_are_all_that_grouping_adds(history: list[Event], seed: int, many
         patched.setattr(storm, "MANY", many)
         together = unfold(history, seed, 2, compact=False)
         again = unfold(history, seed, 2, compact=False)
-    grouped = any(
-        record["group"] for topic, _ in together.logs if "alerts" in topic for record in together.history(topic)
-    )
+    names = {topic for topic, _ in together.logs if "alerts" in topic}
+    grouped = any(record["group"] for name in names for record in together.history(name))
     hypothesis_event(f"something is grouped: {grouped}")
     assert digests(together) == digests(alone)
     assert said(together) == said(alone)
-    assert together.logs == again.logs, "the same input has the same groups"
+    assert {w: log for w, log in together.logs.items() if log} == {w: log for w, log in again.logs.items() if log}, (
+        "the same input has the same groups"
+    )
