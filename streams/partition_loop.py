@@ -74,6 +74,13 @@ class _Topic:
     learner: asyncio.Task[None] | None = None
     """Asks the registry for the schemas of what waits first."""
 
+    def is_ready(self) -> bool:
+        """Whether nothing is asked of the registry any more. Raises what asking raised."""
+        if self.learner is not None and self.learner.done():
+            self.learner.result()
+            self.learner = None
+        return self.learner is None
+
 
 Decide = Callable[[str, Batch, Record], Sequence[Out]]
 """What one record leads to in a stage. Pure, and raising only for a record that nothing can be made of."""
@@ -156,6 +163,9 @@ class PartitionLoop:
     def abandon(self) -> None:
         """Let go of what waits: the partition's next owner reads it again. Nothing can be handed over after."""
         for by_topic in self._waiting.values():
+            for topic in by_topic.values():
+                if topic.learner is not None:
+                    topic.learner.cancel()
             by_topic.clear()
         self._held.difference_update([part for part in self._held if part[1] == self.number])
         self._thread.shutdown(wait=False)
@@ -164,31 +174,31 @@ class PartitionLoop:
 
     async def run(self) -> None:
         """Process for ever. Ends by cancellation, or by an error after which the worker must exit."""
-        async with asyncio.TaskGroup() as learners:
-            while True:
-                await self._more.wait()
-                self._more.clear()
-                while deliveries := list(self._taken(learners)):
-                    await self._process(deliveries)
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while deliveries := list(self._taken()):
+                await self._process(deliveries)
 
-    def _taken(self, learners: asyncio.TaskGroup) -> Iterator[tuple[str, Delivery]]:
+    def _taken(self) -> Iterator[tuple[str, Delivery]]:
         """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""
         for stage, by_topic in self._waiting.items():
             size = 0
-            while size < MOST_RECORDS and (topic := self._next(by_topic, learners)):
+            while size < MOST_RECORDS and (topic := self._next(by_topic)):
                 _, delivery = topic.queue.popleft()
                 size += len(delivery.batch.records)
                 yield stage, delivery
 
-    def _next(self, by_topic: Mapping[str, _Topic], learners: asyncio.TaskGroup) -> _Topic | None:
+    def _next(self, by_topic: Mapping[str, _Topic]) -> _Topic | None:
         """The topic whose batch came first, of those that can be decoded."""
-        while ready := [topic for topic in by_topic.values() if topic.queue and topic.learner is None]:
+        while ready := [topic for topic in by_topic.values() if topic.queue and topic.is_ready()]:
             first = min(ready, key=lambda topic: topic.queue[0][0])
             _, delivery = first.queue[0]
             values = [record.value for record in delivery.batch.records if record.value is not None]
             if self._schemas.knows(values):
                 return first
-            first.learner = learners.create_task(self._learn_schemas(first, values))
+            first.learner = asyncio.create_task(self._learn_schemas(values))
+            first.learner.add_done_callback(lambda _: self._more.set())
         return None
 
     async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
@@ -213,7 +223,7 @@ class PartitionLoop:
             await delivery.acknowledge()
         self._let_go()
 
-    async def _learn_schemas(self, topic: _Topic, values: Sequence[bytes]) -> None:
+    async def _learn_schemas(self, values: Sequence[bytes]) -> None:
         """Wait for the registry rather than set good records aside while it is away."""
         while not self._schemas.knows(values):
             try:
@@ -221,8 +231,6 @@ class PartitionLoop:
             except RegistryAway:
                 log.warning("partition %s waits for the schema registry", self.number)
                 await asyncio.sleep(REGISTRY_RETRY_S)
-        topic.learner = None
-        self._more.set()
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """What a call that blocks returns, from the loop's own thread."""

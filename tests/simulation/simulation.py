@@ -134,7 +134,11 @@ class World:
         self.slow = plan.choice([0.0, 0.0, 0.01, 0.05])
         self.day_per_s = plan.choice([0.02, 0.2, 0.5])
         # Small rooms, so that few records fill them.
-        self.rooms = plan.choice([1, 2, partition_loop.WAITING_BATCHES]), plan.choice([3, partition_loop.MOST_RECORDS])
+        self.rooms: dict[str, Any] = {
+            "MOST_OF_A_TOPIC": plan.choice([1, 1_000, partition_loop.MOST_OF_A_TOPIC]),
+            "MOST_RECORDS": plan.choice([3, partition_loop.MOST_RECORDS]),
+            "MOST_OUTS": plan.choice([1, partition_loop.MOST_OUTS]),
+        }
         self.frozen: int | None = None
         self.moments = [plan.random() * self.trouble_s for _ in range(plan.choice([1, 2, 4, 30]))]
         """When something is published: now and then, or much at once."""
@@ -425,9 +429,8 @@ def simulate(seed: int) -> Outcome:
     """Run one seed."""
     world = World(seed)
     loop = world.loop
-    batches, records = world.rooms
     try:
-        with patch.multiple(partition_loop, WAITING_BATCHES=batches, MOST_RECORDS=records):
+        with patch.multiple(partition_loop, **world.rooms):
             broken = loop.run_until_complete(loop.world.spawn(world.run(), "world"))
     except WentNowhereError as error:
         broken = [str(error)]

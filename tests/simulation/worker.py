@@ -11,6 +11,7 @@ their source (tests/unit/test_faust_is_as_we_rely_on_it.py holds the versions; t
   comes, and may end long after. A call for an older generation than the present one resumes nothing.
 - A fetch brings records of any partitions, cut anywhere. What it brought is dropped where the flow stopped or another
   generation came meanwhile; everything since the committed offset comes again after each rebalance.
+- What the partitions hold is left out of a fetch; the next one is made after a moment.
 - Each stage's stream holds two batches. The one that waits for room is dropped when the flow stops, except where its
   waiting has not begun yet: then it is put when the flow goes on, before what is new.
 - An acknowledgement counts if the partition's committed offset is not beyond it. Offsets are committed a tenth of a
@@ -32,7 +33,7 @@ from schemas.settings import Settings
 from schemas.site import Site
 from streams.agents import STAGES, Partitions, input_topics
 from streams.assignor import Claim
-from streams.batching import Batch, BatchConsumer
+from streams.batching import HELD_S, Batch, BatchConsumer
 from streams.fencing import Fenced
 from tests.simulation.broker import COMMIT_S, HEARTBEAT_S, Part, Refused, SimulatedBroker
 from tests.simulation.kafka_clients import SimulatedOutside
@@ -297,6 +298,9 @@ class SimulatedWorker:
                 await self._flow.resumed.wait()
             generation = self.generation
             fetched = self._fetch()
+            if not fetched and self.partitions.held:
+                await asyncio.sleep(HELD_S)
+                continue
             if not fetched:
                 self._more.clear()
                 await self._more.wait()
@@ -318,7 +322,8 @@ class SimulatedWorker:
     def _fetch(self) -> list[tuple[TP, Batch]]:
         choose, logs = self.broker.choose, self.broker.logs
         found: list[tuple[TP, Batch]] = []
-        behind = [tp for tp in self._reading if logs[tp].stable > self._positions.get(tp, 0)]
+        held = self.partitions.held
+        behind = [tp for tp in self._reading if logs[tp].stable > self._positions.get(tp, 0) and tp not in held]
         while behind and not found:
             for tp in behind:
                 if choose.random() < 0.2:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import pytest
+
 from schemas.registry_client import RegistryAway, SchemaCache
 from streams import partition_loop
 from streams.batching import Batch
@@ -169,6 +171,19 @@ async def test_a_topic_whose_schemas_the_registry_does_not_tell_waits_alone_and_
         b"identify 2",
     ]
     assert not loop.asks_the_registry("identify", "new")
+
+
+async def test_what_goes_wrong_when_the_registry_is_asked_ends_the_loop() -> None:
+    registry = Registry()
+
+    def damaged(values: Sequence[bytes]) -> None:
+        raise LookupError(len(values))
+
+    registry.ensure = damaged  # type: ignore[method-assign]
+    loop, _ = a_loop("identify", registry=registry)
+    loop.hand_over("identify", delivery(0, 1, value=b"a new schema"))
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(loop.run(), 10)
 
 
 async def test_a_transaction_ends_where_it_is_long_enough_and_never_within_what_one_record_leads_to() -> None:
