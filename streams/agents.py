@@ -223,7 +223,7 @@ class Partitions:
                 running.partition, running.progress = Partition.of(self.site, number, self._schemas), Progress()
             else:
                 break
-        await running.loop.write(recovered.outs)
+        await running.loop.write_in_parts(recovered.outs)
         running.positions = recovered.positions
 
     async def _tick(self, loop: PartitionLoop) -> None:

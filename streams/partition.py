@@ -87,7 +87,9 @@ class Partition:
         """What is to be written so that what is recorded and told is what is derived at these positions."""
         outs = [out for name in FOLDING for out in self.stage(name).reconcile(positions[name])]
         self.disclose.recall_tick(self.tick)
-        return grouped([*outs, *self._told(outs), *self.disclose.reconcile()], self.tick)
+        # Each alert beside who is told of it: so many records may be written in parts.
+        told = [one for out in outs for one in (out, *self._told([out]))]
+        return grouped([*told, *self.disclose.reconcile()], self.tick)
 
     # -- live ----------------------------------------------------------------------------------------------------
 

@@ -257,10 +257,28 @@ class PartitionLoop:
             return out
         return out._replace(value=encode(out.name, out.value, self._schema_ids[out.topic, out.name]))
 
+    async def write_in_parts(self, outs: Sequence[Out]) -> None:
+        """Write records of which some may be on the log without the others: what reconciling wants written.
+
+        However many they are, no transaction is longer than its timeout; who recovers after a part finds the rest.
+        """
+        for part in parted(outs, MOST_OUTS):
+            await self.write(part)
+
     async def write(self, outs: Sequence[Out]) -> None:
         """Write records, all or none of them; returns when they are on the log."""
         if outs:
             await self.writer.write([self._encoded(out) for out in outs])
+
+
+def parted(outs: Sequence[Out], most: int) -> Iterator[Sequence[Out]]:
+    """The same records in parts of about so many: what follows each other under one key, as an alert and who is told of
+    it, stays together."""
+    begin = 0
+    for end in range(1, len(outs) + 1):
+        if end == len(outs) or (end - begin >= most and outs[end].key != outs[end - 1].key):
+            yield outs[begin:end]
+            begin = end
 
 
 def set_aside(topic: str, batch: Batch, record: Record, reason: str, detail: str) -> Out:

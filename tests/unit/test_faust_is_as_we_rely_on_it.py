@@ -84,3 +84,19 @@ def test_aiokafka_takes_the_options_that_faust_does_not_offer() -> None:
 
 def test_the_assignor_has_what_aiokafka_calls() -> None:
     assert all(callable(getattr(NumberAssignor(), name)) for name in ("metadata", "assign", "on_assignment"))
+
+
+def test_what_is_left_out_of_a_fetch_is_kept_by_aiokafka_and_no_partitions_would_mean_all() -> None:
+    assert "if partitions and tp not in partitions:" in source(Fetcher.fetched_records)
+    assert "not self._subscriptions.is_assigned(tp)" in source(Fetcher.fetched_records)
+    # What is kept of one partition holds up a fetch of the others no longer than the pause that is shortened.
+    assert "backoff = record.calculate_backoff()" in source(Fetcher._get_actions_per_node)
+
+
+def test_to_ask_for_nothing_is_not_to_idle() -> None:
+    assert "fetch_context()" in source(driver.AIOKafkaConsumerThread._fetch_records)
+
+
+def test_aiokafka_says_when_a_fetch_was_answered_last() -> None:
+    assert "tp_state.timestamp = now_ms" in source(Fetcher)
+    assert callable(aiokafka.AIOKafkaConsumer.last_poll_timestamp)

@@ -12,7 +12,7 @@ from schemas.registry_client import RegistryAway, SchemaCache
 from streams import partition_loop
 from streams.batching import Batch
 from streams.fencing import PartitionWriter
-from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop
+from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop, parted
 from streams.records import LoggedRecord, Out, Record
 
 MEGABYTE = 1024 * 1024
@@ -199,6 +199,13 @@ async def test_a_transaction_ends_where_it_is_long_enough_and_never_within_what_
     await asyncio.wait_for(done.wait(), 10)
     running.cancel()
     assert [len(transaction) for transaction in kept.transactions] == [1 + many, 2]
+
+
+def test_many_records_are_parted_where_another_key_begins() -> None:
+    outs = [Out("topic", 0, key, None, None) for key in (b"a", b"a", b"a", b"b", b"c", b"c", b"d")]
+    assert [[out.key for out in part] for part in parted(outs, 2)] == [[b"a"] * 3, [b"b", b"c", b"c"], [b"d"]]
+    assert list(parted(outs, 100)) == [outs]
+    assert list(parted([], 2)) == []
 
 
 async def test_what_waits_when_the_partition_goes_is_let_go_and_holds_nothing() -> None:
