@@ -52,7 +52,7 @@ async def test_an_agent_leaves_what_comes_again() -> None:
     taken: list[Batch] = []
 
     class Loop:
-        async def hand_over(self, stage: str, delivery: Delivery) -> None:
+        def hand_over(self, stage: str, delivery: Delivery) -> None:
             assert stage == "person"
             taken.append(delivery.batch)
 
