@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -21,8 +21,8 @@ from schemas import topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.fold import CONSUME, BrokerQuietError, input_of, plain_consumer, read_back
-from streams.records import LoggedRecord, Record
+from streams.fold import CONSUME, BrokerQuietError, input_of, logged, plain_consumer, read_back
+from streams.records import Record
 from streams.shadow import Candidate, Shadow
 
 CONNECT_S: Final = 10.0
@@ -170,9 +170,7 @@ class Shadowing:
         if number is None or offset is None or number not in shadows:
             return
         if error is None:
-            pairs: Any = message.headers() or []
-            headers = [(name, value) for name, value in pairs if isinstance(value, bytes)]
-            record = LoggedRecord(offset, message.key(), message.value(), headers, message.timestamp()[1])
+            record = logged(message)
             while not self._is_decodable(record):
                 if ended():
                     return

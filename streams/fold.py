@@ -22,7 +22,7 @@ from schemas.site import Site
 from streams.facts import TICK_KEY
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
-from streams.records import Headers, LoggedRecord, Out
+from streams.records import LoggedRecord, Out
 from streams.stage import PERSON
 
 CONSUME: Final = 2_000
@@ -121,7 +121,7 @@ def read_back(
             if stop_at is not None and offset >= stop_at:
                 open_parts.discard((topic, partition))
                 continue
-            yield topic, LoggedRecord(offset, message.key(), message.value(), _headers(message), message.timestamp()[1])
+            yield topic, logged(message)
     consumer.unassign()
 
 
@@ -186,9 +186,10 @@ def recover(
     return Recovered(positions, outs)
 
 
-def _headers(message: Message) -> Headers:
-    found: Any = message.headers()  # its types allow more shapes than it returns
-    return found or ()
+def logged(message: Message) -> LoggedRecord:
+    """A record that a consumer brought."""
+    headers: Any = message.headers()  # its types allow more shapes than it returns
+    return LoggedRecord(message.offset() or 0, message.key(), message.value(), headers or (), message.timestamp()[1])
 
 
 def _unless_poison(take_in: Callable[[], None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from testcontainers.core.container import DockerContainer
 
 from deploy.embedded import EmbeddedBus
 from schemas.settings import Settings
+from tests.free_ports import free_ports
 from tests.working_site import WorkingSite
 
 # How long an example takes tells of the machine: the first one alone builds tables of all characters.
@@ -26,18 +26,6 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 REGISTRY_IMAGE = "apicurio/apicurio-registry:3.3.3"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def settings_in(home: Path) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from schemas.site import Site, read_site
 DAY = 86_400_000_000
 START = 1_790_000_000_000_000
 """Some moment in 2026, microseconds."""
+_NOW = time.time_ns() // 1000
 JAIL, POLICE = "county-jail", "city-pd"
 MAIN = "county-jail-main"
 
@@ -87,6 +89,11 @@ def event(
         "handling": {"purge_by": None if purge_day is None else START + int(purge_day * DAY)},
     }
     return EVENT_TYPES[kind].model_validate({**shape, "head": head})
+
+
+def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
+    """An event so many hours ago: for sites whose clock is the wall's."""
+    return event(kind, person, day=(_NOW - START) / DAY - hours / 24, **fields)
 
 
 def agency_of(what: Event) -> str:

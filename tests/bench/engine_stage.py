@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,7 @@ from tests.bench.ground import (
     stored_facts,
 )
 from tests.bench.peers.job import Job
+from tests.free_ports import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 PEERS: Final = ROOT / "tests" / "bench" / "peers"
@@ -243,16 +243,6 @@ def _check_agreement(decided: Mapping[str, Alerts]) -> None:
         differing = len(theirs.history ^ ours.history)
         if differing:
             raise Failed(f"{name} and {first} differ in {differing} records of alerts: they did not do the same work")
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def main(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import statistics
 import struct
 import subprocess
@@ -32,6 +31,7 @@ from deploy.sites import SITES_DIR
 from schemas import topics
 from schemas.settings import Settings
 from schemas.site import Site, read_site
+from tests.free_ports import free_ports
 
 RATE = 1_000
 RECORD = 200
@@ -218,16 +218,6 @@ def measure(settings: Settings, site: Site, transactional: bool, seconds: float,
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def main(
     runs: Annotated[int, typer.Option(help="Alternating runs of each kind.")] = 3,
     seconds: Annotated[float, typer.Option(help="Seconds at 1,000 records a second.")] = 10,
@@ -241,7 +231,7 @@ def main(
     if hop_settings is not None:
         hop(Settings.model_validate_json(hop_settings), site_of(partitions), transactions)
         return
-    kafka, controller, registry = _free_ports(3)
+    kafka, controller, registry = free_ports(3)
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
         site = site_of(partitions)

@@ -15,7 +15,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from schemas.events import Event
 from schemas.settings import Settings
 from schemas.site import read_site
 from tests.county import DAY, START, event
+from tests.free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 REAL = sorted((ROOT.parent / "shared" / "data" / "nyc-custody").glob("*.csv.gz"))
@@ -67,16 +67,6 @@ def enemies_in_one_unit(feud: int) -> list[Event]:
 def violence(feud: int, name: str) -> Event:
     """A report of violence between the two sides."""
     return today("StreetViolenceReported", groups=[f"east {feud}", f"west {feud}"], name=name)
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class Desk:

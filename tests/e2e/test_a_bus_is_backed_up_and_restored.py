@@ -8,11 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,16 +21,11 @@ from schemas import topics
 from schemas.events import Event
 from schemas.settings import Settings
 from schemas.site import read_site
-from tests.county import DAY, START, event
+from tests.county import today
 from tests.working_site import WAIT_S, WorkingSite, environment, site_files, until
 
 pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
 RECIPIENT = "county-jail-watch"
-NOW = time.time_ns() // 1000
-
-
-def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
-    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
 
 
 def rivals(unit: str, *persons: str) -> list[Event]:

@@ -3,9 +3,7 @@ not stop it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,16 +12,10 @@ from schemas import topics
 from schemas.codec import encode_event, frame
 from schemas.events import Event, type_name
 from schemas.registry_client import registry_client, schema_ids
-from tests.county import DAY, JAIL, MAIN, START, event
+from tests.county import DAY, JAIL, MAIN, START, event, today
 from tests.working_site import WorkingSite, until
 
 pytestmark = pytest.mark.bus
-NOW = time.time_ns() // 1000
-
-
-def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
-    """An event so many hours ago."""
-    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
 
 
 RIVALS_IN_4B = [

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
 from schemas import topics
-from schemas.events import Event
-from tests.county import DAY, START, event, event_id
+from tests.county import event_id, today
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
-NOW = time.time_ns() // 1000
-
-
-def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
-    """An event so many hours ago."""
-    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
 
 
 RIVALS_IN_4B = [

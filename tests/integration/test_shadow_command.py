@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ from confluent_kafka.admin import AdminClient
 
 from schemas import topics
 from schemas.events import Event
-from tests.county import DAY, START, event
+from tests.county import today
 from tests.json_lines import Stream
 from tests.working_site import WAIT_S, WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
-NOW = time.time_ns() // 1000
 DRAFT = """
 from __future__ import annotations
 from dataclasses import replace
@@ -38,10 +36,6 @@ CORRELATION = replace(rivals_housed_together.CORRELATION, version=2, situations=
 """
 THREE = DRAFT % "len(one.subjects) > 2"
 BROKEN = DRAFT % "{}[one.subjects[0].name]"
-
-
-def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
-    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
 
 
 def booked(person: str) -> Event:

@@ -6,27 +6,19 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
 from consumers.alert_feed import AlertFeed, now_us
 from consumers.board import Board, Said, Standing
 from consumers.desk import Desk
-from schemas.events import Event
-from tests.county import DAY, START, event
+from tests.county import today
 from tests.json_lines import Stream
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 RECIPIENT = "county-jail-watch"
-NOW = time.time_ns() // 1000
-
-
-def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: Any) -> Event:
-    return event(kind, person, day=(NOW - START) / DAY - hours / 24, **fields)
 
 
 RIVALS = [
