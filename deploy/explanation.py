@@ -16,8 +16,8 @@ from schemas import topics
 from schemas.agreements import Agreement
 from schemas.site import Site
 from streams.alerts import CauseKind
+from streams.custody import CUSTODY
 from streams.facts import KeyKind, parse_key
-from streams.pictures.facility import CUSTODY
 from streams.records import header
 from streams.replay import Named, Place, shipped
 from streams.stage import PERSON
@@ -340,7 +340,7 @@ def _came_on(event_id: str, on: set[str], inbound: Sequence[Found]) -> tuple[Pla
 def trace(found: Found) -> Trace:
     """What a record on the facts topics is, by its key and headers."""
     key, record, place = found.record.key or b"", found.record, found.place
-    if key.startswith(CUSTODY.encode()):
+    if key.startswith(CUSTODY):
         person = key.decode().rpartition("/")[2]
         return Trace(What.PLACEMENT, place, "", "PersonInCustody", "", person, "", everywhere=False)
     try:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from schemas import topics
 from schemas.codec import digest
@@ -39,8 +39,7 @@ class CauseKind(StrEnum):
     RULE_CHANGED = "RULE_CHANGED"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """What on a stage's input led to a record that the stage wrote."""
 
     kind: CauseKind

@@ -353,7 +353,7 @@ class DiscloseStage:
             "until": decision.until,
             "at": alert["at"],
             # Not which event: it may be another agency's.
-            "cause": replace(cause, event_id=None).record(),
+            "cause": cause._replace(event_id=None).record(),
             "group": group,
         }
         return [self._out(recipient.id, alert["kind"], alert["alert_id"], record)]
@@ -380,7 +380,7 @@ class DiscloseStage:
             "agreements": [],
             "kind": told.kind,
             "at": alert["at"],
-            "cause": replace(cause, event_id=None).record(),
+            "cause": cause._replace(event_id=None).record(),
             "group": group,
         }
         return [

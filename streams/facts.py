@@ -141,7 +141,16 @@ class Provenance:
 
     def record(self) -> dict[str, Any]:
         """As the fields of the contract's records."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {
+            "agency": self.agency,
+            "event_type": self.event_type,
+            "event_id": self.event_id,
+            "event_time": self.event_time,
+            "topic": self.topic,
+            "via": self.via,
+            "joined": self.joined,
+            "marked": self.marked,
+        }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Provenance:
@@ -325,37 +334,33 @@ class Conflict:
 def read_fact(record: Record) -> Fact:
     """A fact from its record. Raises ValueError where key or headers are not as a stage writes them."""
     parts = (record.key or b"").split(b"/")
-    headers = dict(record.headers)
     try:
         if parts[0] == _EVERYONE_KEY:
             (_, agency, event_id, _), person, role = parts, b"", b""
         else:
             person, agency, event_id, role, _ = parts
-        time, body_at, purge_by, *stay = headers["fact"].split(b";", 3)
-        rare = len(headers) > len(_USUAL) or purge_by
+        (_, sort), (_, told), *more = record.headers
+        time, body_at, purge_by, *stay = told.split(b";", 3)
         return Fact(
             person.decode(),
             unhexlify(event_id.replace(b"-", b"")) + agency,
             _known(role),
-            _sort(headers["sort"]),
+            _sort(sort),
             int(time),
             int(body_at),
             record.value or b"",
-            _rarity(headers.get(SAME_AS), headers.get("joined-by", b""), headers.get("origin"), purge_by)
-            if rare
-            else COMMON,
+            _rarity(purge_by, *more) if more or purge_by else COMMON,
             _stay(stay[0]) if stay else None,
         )
-    except (KeyError, IndexError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError("a fact with another key or other headers than stages write") from error
 
 
-_USUAL: Final = ("sort", "fact")
-
-
 @lru_cache(65_536)
-def _rarity(same_as: bytes | None, joined_by: bytes, origin: bytes | None, purge_by: bytes) -> Rarity:
+def _rarity(purge_by: bytes, *more: tuple[str, bytes]) -> Rarity:
     """One object for most of the links of a person."""
+    rare = dict(more)
+    same_as, joined_by, origin = rare.get(SAME_AS), rare.get("joined-by", b""), rare.get("origin")
     return Rarity(
         None if same_as is None else same_as.decode(),
         _joinings(joined_by.decode()),

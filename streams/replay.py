@@ -29,8 +29,9 @@ from schemas.site import Site
 from streams.alerts import WITHDRAWN_DIGEST, CauseKind, alert_id, content
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, Situation, UnitCorrelation
+from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
-from streams.pictures.facility import CUSTODY, FacilityPicture
+from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
 from streams.stage import PERSON, PersonStage
@@ -540,7 +541,7 @@ def _fold(picture: Picture, record: Record) -> None:
 
 
 def _is_custody(key: bytes) -> bool:
-    return key.startswith(CUSTODY.encode())
+    return key.startswith(CUSTODY)
 
 
 def _is_withdrawal(key: bytes) -> bool:

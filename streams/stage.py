@@ -8,20 +8,20 @@ record, never batch by batch, makes the history the same however the input is cu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from schemas import topics
-from schemas.codec import WriterSchema, decode, digest
-from schemas.events import Booking, Housing
+from schemas.codec import WriterSchema, decode
 from schemas.site import Site
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
-from streams.facts import TICK_KEY, Conflict, Fact, FactKey, KeyKind, StayKey, partition_of
+from streams.custody import CUSTODY
+from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.identify import to_person
-from streams.pictures.facility import FacilityPicture, UnitKey, custody_key
-from streams.pictures.person import Affiliation, PersonPicture, Stay
+from streams.pictures.facility import FacilityPicture, UnitKey
+from streams.pictures.person import PersonPicture
+from streams.placements import Placements
 from streams.records import Out, Record
 
 PERSON: Final = "person"
@@ -41,13 +41,10 @@ class PersonStage:
         self._site = site
         self._partition = partition
         self._schemas = schemas
+        self._input = topics.person_facts(site.name)
         self.picture = PersonPicture(schemas)
         self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations)
-        self._placed: dict[str, dict[str, tuple[int, str, bool]]] = {}
-        """By person and facility: revision, digest, in custody; as recorded on the facility facts."""
-        self._placed_on: dict[str, Grounds] = {}
-        """By person in custody: what the last of these rests on."""
-        self._last_placed = -1
+        self._placements = Placements(site, partition, self.picture)
         self._announced: dict[str, str] = {}
         """By person: to whom it is joined, as was announced last; empty for nobody."""
 
@@ -62,21 +59,12 @@ class PersonStage:
             return
         if topic == topics.alerts_raised(self._site.name):
             self.book.recall(decode(record.value, self._schemas, "AlertRaised")[1])
-        elif record.key.startswith(b"~custody/"):
-            _, value = decode(record.value, self._schemas, "PersonInCustody")
-            cause = value["cause"]
-            if (cause["stage"], cause["partition"]) != (PERSON, self._partition):
-                return
-            self._last_placed = max(self._last_placed, cause["offset"])
-            self._placed.setdefault(value["person_id"], {})[value["facility"]] = (
-                value["revision"],
-                value["digest"],
-                value["in_custody"],
-            )
+        elif record.key.startswith(CUSTODY):
+            self._placements.recall(record)
 
     def last_cause(self) -> int:
         """The later of the last alert's and the last placement's cause."""
-        return max(self.book.last_cause, self._last_placed)
+        return max(self.book.last_cause, self._placements.last_cause)
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
@@ -86,7 +74,8 @@ class PersonStage:
         """Raise, withdraw, place and forward what the records lack."""
         cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position - 1)
         persons = sorted(self.picture.persons())
-        outs = [out for person in sorted({*persons, *self._placed}) for out in self._place(person, cause)]
+        placed = sorted({*persons, *self._placements.persons()})
+        outs = [out for person in placed for out in self._placements.place(person, cause)]
         for person in persons:
             outs += self._forward(person)
             self._schedule(person)
@@ -104,7 +93,7 @@ class PersonStage:
             outs += [out for person in due for out in self._follow(person, cause)]
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
         if change.conflict is not None:
-            outs += _settled(change.conflict, topics.person_facts(self._site.name), self._partition, self._site)
+            outs += _settled(change.conflict, self._input, self._partition, self._site)
         if not change.event_type:
             return outs
         cause = Cause(CauseKind.FACT, PERSON, self._partition, record.offset, change.event_id)
@@ -117,12 +106,11 @@ class PersonStage:
         return outs + self.book.evaluate(self.picture, touched, change.event_type, cause, now)
 
     def _tombstones(self) -> list[Out]:
-        topic = topics.person_facts(self._site.name)
-        return [Out(topic, self._partition, key, None, None) for key in self.picture.spent()]
+        return [Out(self._input, self._partition, key, None, None) for key in self.picture.spent()]
 
     def _follow(self, person: str, cause: Cause) -> list[Out]:
         """What follows from a person's facts, the alerts aside."""
-        outs = [*self._forward(person), *self._place(person, cause)]
+        outs = [*self._forward(person), *self._placements.place(person, cause)]
         self._schedule(person)
         return outs
 
@@ -144,7 +132,7 @@ class PersonStage:
             for here, there in self.picture.misplaced(person)
             for out in (
                 to_person(there, self._site),
-                Out(topics.person_facts(self._site.name), self._partition, here.key.encoded(), None, None),
+                Out(self._input, self._partition, here.key.encoded(), None, None),
             )
         ]
 
@@ -156,84 +144,8 @@ class PersonStage:
         if before == to or (before is None and not self.picture.is_contested(person)):
             return []
         self._announced[person] = to
-        topic, key = topics.person_facts(self._site.name), FactKey(KeyKind.JOINED, person).encoded()
-        headers = (("to", to.encode()),)
-        return [Out(topic, number, key, None, b"", headers) for number in range(self._site.partitions)]
-
-    def _place(self, person: str, cause: Cause) -> list[Out]:
-        """The records that bring the facility facts up to date about one person."""
-        stay = self.picture.stay(person)
-        recorded = self._placed.get(person)
-        if stay is None and recorded is None:
-            return []
-        grounds = self._grounds(person, stay) if stay else None
-        if grounds is not None and grounds == self._placed_on.get(person):
-            return []
-        outs = []
-        for facility in sorted({*(recorded or ()), *([stay.facility] if stay else [])}):
-            here = stay is not None and stay.facility == facility
-            said = self._custody(stay, grounds) if here and stay and grounds else None
-            revision, last_digest, was_here = (recorded or {}).get(facility, (0, "", False))
-            now_digest = digest(said)
-            if now_digest == last_digest or not (here or was_here):
-                continue
-            self._placed.setdefault(person, {})[facility] = (revision + 1, now_digest, here)
-            value = {
-                "person_id": person,
-                "facility": facility,
-                "revision": revision + 1,
-                "digest": now_digest,
-                "in_custody": here,
-                **(said or _GONE),
-                "cause": cause.record(),
-            }
-            topic, partition = (
-                topics.facility_facts(self._site.name),
-                partition_of(facility, self._site.partitions),
-            )
-            outs.append(Out(topic, partition, custody_key(facility, person), "PersonInCustody", value))
-        if grounds is None:
-            self._placed_on.pop(person, None)
-        else:
-            self._placed_on[person] = grounds
-        return outs
-
-    def _grounds(self, person: str, stay: Stay) -> Grounds:
-        housed = self.picture.latest(person, Housing, stay)
-        return Grounds(stay.key, stay.booked, housed.fact if housed else None, tuple(self.picture.affiliations(person)))
-
-    def _custody(self, stay: Stay, grounds: Grounds) -> dict[str, Any]:
-        booked = self.picture.say(stay.booked, Booking) if stay.booked else None
-        housed = self.picture.say(grounds.housed, Housing) if grounds.housed else None
-        return {
-            "booking_number": stay.booking_number,
-            "name": booked.name if booked else None,
-            "unit": housed.unit if housed else None,
-            "housing": [grounds.housed.provenance.record()] if grounds.housed else [],
-            "affiliations": [
-                {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
-                for a in grounds.affiliations
-            ],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What a person's placement rests on: as long as these are the same facts, it says the same."""
-
-    stay: StayKey
-    booked: Fact | None
-    housed: Fact | None
-    affiliations: tuple[Affiliation, ...]
-
-
-_GONE: Final[dict[str, Any]] = {
-    "booking_number": None,
-    "name": None,
-    "unit": None,
-    "housing": [],
-    "affiliations": [],
-}
+        key, headers = FactKey(KeyKind.JOINED, person).encoded(), (("to", to.encode()),)
+        return [Out(self._input, number, key, None, b"", headers) for number in range(self._site.partitions)]
 
 
 def _settled(conflict: Conflict, topic: str, partition: int, site: Site) -> list[Out]:
@@ -269,6 +181,7 @@ class FacilityStage:
         self._site = site
         self._partition = partition
         self._schemas = schemas
+        self._input = topics.facility_facts(site.name)
         self.picture = FacilityPicture(schemas)
         self.book: AlertBook[FacilityPicture, UnitKey] = AlertBook(site.name, FACILITY, partition, correlations)
 
@@ -304,12 +217,10 @@ class FacilityStage:
         if change.ticked:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
             return outs + self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
-        topic = topics.facility_facts(self._site.name)
         if change.conflict is not None:
-            outs += _settled(change.conflict, topic, self._partition, self._site)
+            outs += _settled(change.conflict, self._input, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
         return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)
 
     def _tombstones(self) -> list[Out]:
-        topic = topics.facility_facts(self._site.name)
-        return [Out(topic, self._partition, key, None, None) for key in self.picture.spent()]
+        return [Out(self._input, self._partition, key, None, None) for key in self.picture.spent()]

@@ -40,7 +40,8 @@ from streams.correlations.situation import (
     Subject,
 )
 from streams.identify import group_key
-from streams.pictures.person import PersonPicture, Stay, Told
+from streams.pictures.person import PersonPicture, Told
+from streams.pictures.stays import Stay
 from streams.pictures.street import Feud
 
 TRIGGERS: Final = frozenset(

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.codec import WriterSchema, decode
 from schemas.events import AffiliationStatus
+from streams.custody import CUSTODY, read_placed
 from streams.facts import TICK_KEY, Conflict, EventKey, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.expiry import Expiry
 from streams.pictures.street import Street
 from streams.records import Record
 
-CUSTODY: Final = "~custody"
-"""First part of the key of a person's record: `~custody/<facility>/<person>`."""
 UnitKey = tuple[str, str]
 """Facility and housing unit."""
 
@@ -36,11 +35,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class InCustody:
-    """A person in custody, as far as it matters to the facility."""
+    """A person in custody who has a standing with a group."""
 
     person: str
-    facility: str
-    revision: int
     booking_number: str | None
     name: str | None
     unit: str | None
@@ -52,8 +49,16 @@ class InCustody:
 Members = dict[str, dict[str, InCustody]]
 
 
-@dataclass(frozen=True, slots=True)
-class FacilityChange:
+class Known(NamedTuple):
+    """The last record of a person: nearly all that is there of most."""
+
+    revision: int
+    unit: UnitKey | None
+    """Where the person is in custody; None for nowhere, or a unit that is not known."""
+    affiliated: InCustody | None
+
+
+class FacilityChange(NamedTuple):
     """What folding one record did."""
 
     units: frozenset[UnitKey] = frozenset()
@@ -67,9 +72,7 @@ class FacilityChange:
 NOTHING: Final = FacilityChange()
 
 
-def custody_key(facility: str, person: str) -> bytes:
-    """Key of a person's record on the facility facts."""
-    return f"{CUSTODY}/{facility}/{person}".encode()
+UNKNOWN: Final = Known(0, None, None)
 
 
 class FacilityPicture:
@@ -82,8 +85,8 @@ class FacilityPicture:
         self.street = Street(schemas)
         self._withdrawn: set[EventKey] = set()
         self._expiry = Expiry()
-        self._custody: dict[tuple[str, str], InCustody] = {}
-        self._left: dict[tuple[str, str], int] = {}
+        self._known: dict[bytes, Known] = {}
+        """By key of the record."""
         self._units: set[UnitKey] = set()
         self._members: defaultdict[UnitKey, Members] = defaultdict(dict)
         self._units_of_group: defaultdict[str, set[UnitKey]] = defaultdict(set)
@@ -93,7 +96,7 @@ class FacilityPicture:
         raw_key = record.key or b""
         if raw_key == TICK_KEY:
             return self._tick(record)
-        if raw_key.startswith(CUSTODY.encode()):
+        if raw_key.startswith(CUSTODY):
             return self._place(record)
         key = parse_key(raw_key)
         event_key = key.event_key
@@ -131,42 +134,39 @@ class FacilityPicture:
 
     def _place(self, record: Record) -> FacilityChange:
         if record.value is None:
-            return NOTHING  # only what `in_custody` false has already emptied is ever tombstoned
-        _, value = decode(record.value, self._schemas, "PersonInCustody")
-        key = value["facility"], value["person_id"]
-        known = self._custody.get(key)
-        if value["revision"] <= (known.revision if known else self._left.get(key, 0)):
+            return NOTHING  # no stage tombstones them
+        facility, _, placed = read_placed(record)
+        key = record.key or b""
+        before = self._known.get(key, UNKNOWN)
+        if placed.revision <= before.revision:
             return NOTHING
-        units = set()
-        if known is not None and known.unit is not None:
-            units.add(self._leaves((known.facility, known.unit), known))
-        if value["in_custody"]:
-            placed = _in_custody(value)
-            self._custody[key] = placed
-            self._left.pop(key, None)
-            if placed.unit is not None:
-                units.add(self._enters((placed.facility, placed.unit), placed))
-        else:
-            self._custody.pop(key, None)
-            self._left[key] = value["revision"]
-        return FacilityChange(frozenset(units), "PersonInCustody", value["cause"]["event_id"])
+        unit = (facility, placed.unit) if placed.here and placed.unit else None
+        affiliated = None
+        if unit is not None and placed.standings:
+            affiliated = _in_custody(decode(record.value, self._schemas, "PersonInCustody")[1])
+        self._known[key] = Known(placed.revision, unit, affiliated)
+        if before.affiliated is not None and before.unit is not None:
+            self._leaves(before.unit, before.affiliated)
+        if unit is not None:
+            self._units.add(unit)
+            if affiliated is not None:
+                self._enters(unit, affiliated)
+        units = frozenset(one for one in (before.unit, unit) if one is not None)
+        return FacilityChange(units, "PersonInCustody", placed.event_id or None)
 
-    def _enters(self, unit: UnitKey, placed: InCustody) -> UnitKey:
-        self._units.add(unit)
+    def _enters(self, unit: UnitKey, placed: InCustody) -> None:
         for standing in placed.affiliations:
             group = group_key(standing.group)
             self._members[unit].setdefault(group, {})[placed.person] = placed
             self._units_of_group[group].add(unit)
-        return unit
 
-    def _leaves(self, unit: UnitKey, known: InCustody) -> UnitKey:
+    def _leaves(self, unit: UnitKey, known: InCustody) -> None:
         for group in {group_key(standing.group) for standing in known.affiliations}:
             members = self._members[unit][group]
             del members[known.person]
             if not members:
                 del self._members[unit][group]
                 self._units_of_group[group].discard(unit)
-        return unit
 
     def spent(self) -> list[bytes]:
         """Keys of records that are to go from the log: what is withdrawn, or past its purge date. Each is told once."""
@@ -186,8 +186,6 @@ def _in_custody(value: Mapping[str, Any]) -> InCustody:
     housing = value["housing"]
     return InCustody(
         value["person_id"],
-        value["facility"],
-        value["revision"],
         value["booking_number"],
         value["name"],
         value["unit"],

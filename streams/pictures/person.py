@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from schemas.codec import WriterSchema, decode, decode_event
 from schemas.events import (
@@ -38,7 +38,6 @@ from streams.facts import (
     Joining,
     KeyKind,
     Rarity,
-    StayKey,
     parse_key,
     read_fact,
     variant_of,
@@ -46,15 +45,12 @@ from streams.facts import (
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
 from streams.pictures.expiry import Expiry
+from streams.pictures.stays import Stay, Stays
 from streams.pictures.street import Street
 from streams.pictures.variants import Variants, with_variant
 from streams.records import Record, header
 
 AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReported"})
-BOOKING: Final = "BookingReported"
-END_TYPES: Final = frozenset({"CustodyEnded", "NoLongerListed"})
-STAY_TYPES: Final = frozenset({BOOKING, "HousingAssigned", "CustodyClassified", *END_TYPES})
-"""What tells that somebody is in custody, or is no more."""
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
 """Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
@@ -64,8 +60,7 @@ NEVER: Final = 1 << 63
 B_ = TypeVar("B_", bound=Body)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What folding one record did."""
 
     persons: frozenset[str] = frozenset()
@@ -80,28 +75,11 @@ class Change:
     """One key came with two contents."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told(Generic[B_]):
+class Told(NamedTuple, Generic[B_]):
     """A fact with what it says."""
 
     fact: Fact
     body: B_
-
-
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """One stay in custody, as the facts have it."""
-
-    facility: str
-    booking_number: str
-    booked: Fact | None
-    began: int
-    """Microseconds: event time of the booking, or of the first fact of the stay where the booking is not known."""
-
-    @property
-    def key(self) -> StayKey:
-        """What tells it from other stays."""
-        return self.facility, self.booking_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +113,9 @@ class Person:
         return chain(self.facts, self.links, self.fallen)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class View:
-    """What a person's facts come to, as long as none is added or withdrawn."""
+    """What a person's facts come to. It grows with facts in order of time; whatever else changes, it is made anew."""
 
     until: int
     """Microseconds: when the first of them ceases to count."""
@@ -145,15 +123,22 @@ class View:
     """The person to whom this one's facts are forwarded, and what joined them."""
     is_contested: bool
     """Whether what is known ever joined this person to another than now, or to nobody."""
-    standing: tuple[Fact, ...]
+    standing: list[Fact]
     """In order: what counts, and is about this person; nothing where another person has the facts."""
-    types: frozenset[str]
+    types: set[str]
     """The event types of these: most questions are about what nobody said of this person."""
-    stay: Stay | None
+    stays: Stays
+
+    def grow(self, fact: Fact) -> None:
+        """Take in a fact that is later than all others, and that nothing withdraws or ends."""
+        if self.joined is None and fact.role == SUBJECT:
+            self.standing.append(fact)
+            self.types.add(fact.sort.event_type)
+            self.stays.tell(fact)
 
 
 NOTHING: Final = Change()
-NOBODY: Final = View(NEVER, None, False, (), frozenset(), None)
+NOBODY: Final = View(NEVER, None, False, [], set(), Stays(()))
 
 
 class PersonPicture:
@@ -327,9 +312,13 @@ class PersonPicture:
             person.links = (*person.links, fact)
         elif not person.facts or person.facts[-1].time < fact.time:
             person.facts.append(fact)
+            view = self._views.get(person.id)
+            if view is not None and fact.rarity is COMMON and fact.event_key not in self._withdrawn:
+                view.grow(fact)
+                return
         else:
             insort(person.facts, fact)
-        self._views.pop(fact.person, None)
+        self._views.pop(person.id, None)
 
     def _keep(self, known: Variants, variants: Variants) -> None:
         """Keep these variants of one event, person and role instead of those known."""
@@ -432,11 +421,18 @@ class PersonPicture:
 
     def latest(self, person: str, of: type[B_], stay: Stay) -> Told[B_] | None:
         """The last fact of a stay that says such."""
+        fact = self.latest_fact(person, of, stay)
+        body = None if fact is None else self._body(fact)
+        return Told(fact, body) if fact is not None and isinstance(body, of) else None
+
+    def latest_fact(self, person: str, of: type[Body], stay: Stay) -> Fact | None:
+        """The last fact of a stay of which such is said, undecoded."""
         event_type, key = TYPE_OF_BODY[of], stay.key
-        for fact in reversed(self._view(person).standing):
-            if fact.sort.event_type == event_type and fact.stay == key:
-                body = self._body(fact)
-                return Told(fact, body) if isinstance(body, of) else None
+        view = self._view(person)
+        if event_type in view.types:
+            for fact in reversed(view.standing):
+                if fact.sort.event_type == event_type and fact.stay == key:
+                    return fact
         return None
 
     def say(self, fact: Fact, of: type[B_]) -> B_ | None:
@@ -446,7 +442,7 @@ class PersonPicture:
 
     def stay(self, person: str) -> Stay | None:
         """The stay that the person is in now: the latest that has begun and not ended."""
-        return self._view(person).stay
+        return self._view(person).stays.open
 
     def affiliations(self, person: str) -> list[Affiliation]:
         """Standing with each named group, by each agency's latest event; in order of group and agency."""
@@ -473,15 +469,16 @@ class PersonPicture:
     def _derived(self, known: Person) -> View:
         joined = self._joined(known.links) if known.links else None
         withdrawn = self._withdrawn
-        standing: tuple[Fact, ...] = ()
+        standing: list[Fact] = []
         if joined is None:
-            counts = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
-            standing = tuple(filter(self._stands, counts) if known.expires or known.is_forwarded_to else counts)
+            standing = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
+            if known.expires or known.is_forwarded_to:
+                standing = [fact for fact in standing if self._stands(fact)]
         until = NEVER
         if known.expires:
             until = min((time for fact in known.all() for time in _purges(fact) if time > self.now), default=NEVER)
-        types = frozenset([fact.sort.event_type for fact in standing])
-        return View(until, joined, _contested(known), standing, types, _open_stay(standing))
+        types = {fact.sort.event_type for fact in standing}
+        return View(until, joined, _contested(known), standing, types, Stays(standing))
 
     def _joined(self, links: Iterable[Fact]) -> tuple[str, Joining] | None:
         standing = [fact for fact in links if self._stands(fact)]
@@ -505,32 +502,6 @@ class PersonPicture:
             and self.announced.get(hop.of, to) == to
             for hop, to in fact.hops
         )
-
-
-def _open_stay(standing: Iterable[Fact]) -> Stay | None:
-    """The latest stay that these facts, in order, leave open. An end is undone only by a later booking."""
-    first: dict[StayKey, Fact] = {}
-    booked: dict[StayKey, Fact] = {}
-    ended: set[StayKey] = set()
-    for fact in standing:
-        event_type, stay = fact.sort.event_type, fact.stay
-        if stay is None or event_type not in STAY_TYPES:
-            continue
-        first.setdefault(stay, fact)
-        if event_type == BOOKING:
-            booked[stay] = fact
-            ended.discard(stay)
-        elif event_type in END_TYPES:
-            ended.add(stay)
-    return max(
-        (
-            Stay(*stay, booked.get(stay), booked.get(stay, begun).time)
-            for stay, begun in first.items()
-            if stay not in ended
-        ),
-        key=lambda stay: (stay.began, *stay.key),
-        default=None,
-    )
 
 
 def _contested(known: Person) -> bool:

@@ -29,6 +29,7 @@ import typer
 from schemas import topics
 from schemas.codec import encode
 from streams.app import COLLECT
+from streams.custody import Placed, custody_key
 from streams.facts import TICK_KEY
 from streams.records import LoggedRecord, Out
 from streams.stage import FacilityStage, PersonStage
@@ -173,8 +174,10 @@ def _placed(number: int, unit: str, group: str | None) -> LoggedRecord:
         "affiliations": [{"group": group, "status": "MEMBER", **provenance}] if group else [],
         "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": number, "event_id": None},
     }
-    key = f"~custody/{SITE.facilities[0].id}/person-{number}".encode()
-    return logged(number, Out(topics.facility_facts(SITE.name), 0, key, "PersonInCustody", value))
+    facility = SITE.facilities[0].id
+    head = Placed(0, number, 1, str(number), here=True, standings=1 if group else 0, event_id="", unit=unit)
+    key = custody_key(facility, f"person-{number}")
+    return logged(number, Out(topics.facility_facts(SITE.name), 0, key, "PersonInCustody", value, head.headers()))
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""Custody records: what the facility facts say of each person in custody, one record a person and facility.
+
+The key is `~custody/<facility>/<person>`, the value a PersonInCustody. What most readers need of it is in the header
+`placed`, so that only the few records with a standing in a group are ever decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from streams.records import Headers, Record
+
+CUSTODY: Final = b"~custody/"
+"""How the keys begin."""
+_PLACED: Final = "placed"
+
+
+def custody_key(facility: str, person: str) -> bytes:
+    """Key of a person's record on the facility facts."""
+    return f"~custody/{facility}/{person}".encode()
+
+
+class Placed(NamedTuple):
+    """The head of a custody record."""
+
+    partition: int
+    """Partition of the person stage that wrote it."""
+    offset: int
+    """Offset of its cause there."""
+    revision: int
+    """One more than that of the record before it of this person and facility; 0 before the first."""
+    digest: str
+    """Of what it rests on; the same as long as it says the same."""
+    here: bool
+    """Whether the person is in the facility's custody."""
+    standings: int
+    """With how many groups."""
+    event_id: str
+    """The causing event; empty where there is none."""
+    unit: str
+    """Housing unit; empty where none is known."""
+
+    def headers(self) -> Headers:
+        """As the record's headers."""
+        cause = f"{self.partition};{self.offset};{self.event_id}"
+        content = f"{self.revision};{self.digest};{'in' if self.here else 'out'};{self.standings}"
+        # The unit comes last: it may hold anything.
+        return ((_PLACED, f"{cause};{content};{self.unit}".encode()),)
+
+
+NEVER_PLACED: Final = Placed(-1, -1, 0, "", False, 0, "", "")
+"""Before the first record."""
+
+
+def read_placed(record: Record) -> tuple[str, str, Placed]:
+    """Facility, person and head of a custody record. Raises ValueError where they are not as a stage writes them."""
+    try:
+        _, facility, person = (record.key or b"").decode().split("/")
+        (text,) = (value for name, value in record.headers if name == _PLACED)
+        partition, offset, event_id, revision, digest, here, standings, unit = text.decode().split(";", 7)
+        placed = Placed(
+            int(partition), int(offset), int(revision), digest, here == "in", int(standings), event_id, unit
+        )
+    except ValueError as error:
+        raise ValueError("a custody record with another key or another header than stages write") from error
+    return facility, person, placed

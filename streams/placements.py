@@ -1,0 +1,150 @@
+"""Placements: each facility is told of each person in its custody, whenever what matters there changed. Pure.
+
+A placement rests on a few facts: the booking, the last housing, the affiliations. As long as these are the same facts
+it says the same, so it is compared by them; only what is to be written is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas import topics
+from schemas.events import Booking, Housing
+from schemas.site import Site
+from streams.alerts import Cause
+from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed
+from streams.facts import Fact, partition_of
+from streams.pictures.person import Affiliation, PersonPicture
+from streams.pictures.stays import Stay
+from streams.records import Out, Record
+
+FORM: Final = b"2"
+"""What a placement says of the same facts; another form is another digest, so that all are written again."""
+GONE: Final = "gone"
+"""Digest of a record that says that the person is there no more."""
+_LEFT: Final[dict[str, Any]] = {
+    "booking_number": None,
+    "name": None,
+    "unit": None,
+    "housing": [],
+    "affiliations": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a person's placement rests on."""
+
+    stay: Stay
+    housed: Fact | None
+    affiliations: tuple[Affiliation, ...]
+
+    def digest(self) -> str:
+        """128 bits of SHA-256 of these facts, and of whether they came to the person by a join."""
+        stay, booked, housed = self.stay, self.stay.booked, self.housed
+        said = b"%b;%b;%b;" % (FORM, stay.facility.encode(), stay.booking_number.encode())
+        said += _said(booked) + _said(housed) + b"".join([_said(item.source) for item in self.affiliations])
+        return hashlib.sha256(said).hexdigest()[:32]
+
+
+def _said(fact: Fact | None) -> bytes:
+    """A fact's part of a digest; with its length, so that no two lists have the same bytes."""
+    if fact is None:
+        return b"-"
+    return b"%d;%d;%b%b" % (len(fact.raw), bool(fact.rarity.joined_by), fact.raw, fact.event_key)
+
+
+class Placements:
+    """The custody records that one partition of the person stage has written."""
+
+    def __init__(self, site: Site, partition: int, picture: PersonPicture) -> None:
+        self._site = site
+        self._partition = partition
+        self._picture = picture
+        self._topic = topics.facility_facts(site.name)
+        self._recorded: dict[str, dict[str, Placed]] = {}
+        """By person and facility: the head of the last record."""
+        self.last_cause = -1
+        """Offset of the last cause of a record; -1 for none."""
+
+    def recall(self, record: Record) -> None:
+        """Take in a custody record of any partition of the facility facts. Raises ValueError for what no stage
+        writes."""
+        facility, person, placed = read_placed(record)
+        if placed.partition == self._partition:
+            self.last_cause = max(self.last_cause, placed.offset)
+            self._recorded.setdefault(person, {})[facility] = placed
+
+    def persons(self) -> Iterable[str]:
+        """Everyone of whom there is a record."""
+        return self._recorded.keys()
+
+    def place(self, person: str, cause: Cause) -> list[Out]:
+        """The records that bring the facility facts up to date about one person."""
+        stay = self._picture.stay(person)
+        recorded = self._recorded.get(person)
+        if stay is None:
+            if recorded is None:
+                return []
+            return [self._left(person, facility, cause) for facility, last in sorted(recorded.items()) if last.here]
+        grounds = self._grounds(person, stay)
+        digest = grounds.digest()
+        last = recorded.get(stay.facility, NEVER_PLACED) if recorded else NEVER_PLACED
+        outs = [] if last.digest == digest else [self._is_in(person, grounds, digest, cause)]
+        if recorded is not None and len(recorded) > 1:
+            others = (facility for facility, held in recorded.items() if held.here and facility != stay.facility)
+            outs += [self._left(person, facility, cause) for facility in sorted(others)]
+        return outs
+
+    def _grounds(self, person: str, stay: Stay) -> Grounds:
+        housed = self._picture.latest_fact(person, Housing, stay)
+        return Grounds(stay, housed, tuple(self._picture.affiliations(person)))
+
+    def _is_in(self, person: str, grounds: Grounds, digest: str, cause: Cause) -> Out:
+        stay, housed = grounds.stay, grounds.housed
+        booking = self._picture.say(stay.booked, Booking) if stay.booked else None
+        housing = self._picture.say(housed, Housing) if housed else None
+        said = {
+            "booking_number": stay.booking_number,
+            "name": booking.name if booking else None,
+            "unit": housing.unit if housing else None,
+            "housing": [housed.provenance.record()] if housed else [],
+            "affiliations": [
+                {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
+                for a in grounds.affiliations
+            ],
+        }
+        return self._out(person, stay.facility, digest, said, cause)
+
+    def _left(self, person: str, facility: str, cause: Cause) -> Out:
+        return self._out(person, facility, GONE, _LEFT, cause)
+
+    def _out(self, person: str, facility: str, digest: str, said: dict[str, Any], cause: Cause) -> Out:
+        here = said is not _LEFT
+        known = self._recorded.setdefault(person, {})
+        revision = known.get(facility, NEVER_PLACED).revision + 1
+        standings = len(said["affiliations"])
+        placed = known[facility] = Placed(
+            self._partition,
+            cause.offset,
+            revision,
+            digest,
+            here,
+            standings,
+            cause.event_id or "",
+            said["unit"] or "",
+        )
+        value = {
+            "person_id": person,
+            "facility": facility,
+            "revision": revision,
+            "digest": digest,
+            "in_custody": here,
+            **said,
+            "cause": cause.record(),
+        }
+        partition = partition_of(facility, self._site.partitions)
+        return Out(self._topic, partition, custody_key(facility, person), "PersonInCustody", value, placed.headers())
