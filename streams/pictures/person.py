@@ -13,7 +13,8 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -54,8 +55,8 @@ AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReport
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
 """Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
-VIEWS: Final = 4_096
-"""Persons of whom what is derived is kept."""
+VIEWS: Final = 131_072
+"""Persons of whom what is derived is kept, some 400 bytes each: who was asked about last."""
 NEVER: Final = 1 << 63
 B_ = TypeVar("B_", bound=Body)
 
@@ -99,7 +100,7 @@ class Person:
     id: str
     facts: list[Fact]
     """In order; of each event and role the one that stands where there are several contents."""
-    links: Variants = ()
+    links: list[Fact] = field(default_factory=list)
     """That this person is the same as another."""
     fallen: Variants = ()
     """Other contents of the same events."""
@@ -124,21 +125,34 @@ class View:
     is_contested: bool
     """Whether what is known ever joined this person to another than now, or to nobody."""
     standing: list[Fact]
-    """In order: what counts, and is about this person; nothing where another person has the facts."""
-    types: set[str]
+    """In order: what counts, and is about this person; nothing where another person has the facts. The very list of the
+    person's facts where all of them count."""
+    types: frozenset[str]
     """The event types of these: most questions are about what nobody said of this person."""
     stays: Stays
 
-    def grow(self, fact: Fact) -> None:
-        """Take in a fact that is later than all others, and that nothing withdraws or ends."""
-        if self.joined is None and fact.role == SUBJECT:
-            self.standing.append(fact)
-            self.types.add(fact.sort.event_type)
+    def grow(self, fact: Fact, facts: list[Fact]) -> None:
+        """Take in a fact that is now the last of the person's, and that nothing withdraws or ends."""
+        if self.joined is not None:
+            return
+        if fact.role == SUBJECT:
+            if self.standing is not facts:
+                self.standing.append(fact)
+            if fact.sort.event_type not in self.types:
+                self.types = _one(self.types | {fact.sort.event_type})
             self.stays.tell(fact)
+        elif self.standing is facts:
+            self.standing = facts[:-1]
 
 
 NOTHING: Final = Change()
-NOBODY: Final = View(NEVER, None, False, [], set(), Stays(()))
+NOBODY: Final = View(NEVER, None, False, [], frozenset(), Stays(()))
+
+
+@lru_cache(1_024)
+def _one(types: frozenset[str]) -> frozenset[str]:
+    """One object for equal ones."""
+    return types
 
 
 class PersonPicture:
@@ -307,14 +321,19 @@ class PersonPicture:
         if found is None:
             self._of_event[fact.event_key] = fact
         else:
-            self._of_event[fact.event_key] = (found, fact) if isinstance(found, Fact) else (*found, fact)
+            others = (found,) if isinstance(found, Fact) else found
+            self._of_event[fact.event_key] = (*others, fact)
+            # An event of two numbers is two facts: its bytes are there once.
+            fact.event_key = others[0].event_key
+            if others[0].raw == fact.raw:
+                fact.raw = others[0].raw
         if fact.role == SAME_AS:
-            person.links = (*person.links, fact)
+            person.links.append(fact)
         elif not person.facts or person.facts[-1].time < fact.time:
             person.facts.append(fact)
             view = self._views.get(person.id)
             if view is not None and fact.rarity is COMMON and fact.event_key not in self._withdrawn:
-                view.grow(fact)
+                view.grow(fact, person.facts)
                 return
         else:
             insort(person.facts, fact)
@@ -329,7 +348,7 @@ class PersonPicture:
             self._of_event[one.event_key] = others
         else:
             del self._of_event[one.event_key]
-        person.links = tuple(fact for fact in person.links if fact not in known)
+        person.links = [fact for fact in person.links if fact not in known]
         person.facts = [fact for fact in person.facts if fact not in known]
         person.fallen = tuple(fact for fact in person.fallen if fact not in known)
         for fact in variants[:1]:
@@ -474,10 +493,12 @@ class PersonPicture:
             standing = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
             if known.expires or known.is_forwarded_to:
                 standing = [fact for fact in standing if self._stands(fact)]
+            if len(standing) == len(known.facts):
+                standing = known.facts
         until = NEVER
         if known.expires:
             until = min((time for fact in known.all() for time in _purges(fact) if time > self.now), default=NEVER)
-        types = {fact.sort.event_type for fact in standing}
+        types = _one(frozenset([fact.sort.event_type for fact in standing]))
         return View(until, joined, _contested(known), standing, types, Stays(standing))
 
     def _joined(self, links: Iterable[Fact]) -> tuple[str, Joining] | None:

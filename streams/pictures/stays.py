@@ -34,13 +34,14 @@ class Stay(NamedTuple):
 
 
 class Stays:
-    """The stays of one person."""
+    """The stays of one person. Small, since there is one for each person that was asked about."""
 
-    __slots__ = ("_ended", "_open")
+    __slots__ = ("_begun", "_ended")
 
     def __init__(self, standing: Iterable[Fact]) -> None:
-        self._open: dict[StayKey, Stay] = {}
-        self._ended: set[StayKey] = set()
+        self._begun: tuple[Stay, ...] = ()
+        """Those that have not ended: mostly one."""
+        self._ended: tuple[StayKey, ...] = ()
         for fact in standing:
             self.tell(fact)
 
@@ -50,17 +51,21 @@ class Stays:
         if key is None or event_type not in STAY_TYPES:
             return
         if event_type == BOOKING:
-            self._ended.discard(key)
-            self._open[key] = Stay(key, fact, fact.time)
+            self._ended = tuple([ended for ended in self._ended if ended != key])
+            self._begun = (*self._others(key), Stay(key, fact, fact.time))
         elif event_type in END_TYPES:
-            self._ended.add(key)
-            self._open.pop(key, None)
-        elif key not in self._open and key not in self._ended:
-            self._open[key] = Stay(key, None, fact.time)
+            if key not in self._ended:
+                self._ended = (*self._ended, key)
+                self._begun = self._others(key)
+        elif key not in self._ended and all(stay.key != key for stay in self._begun):
+            self._begun = (*self._begun, Stay(key, None, fact.time))
+
+    def _others(self, key: StayKey) -> tuple[Stay, ...]:
+        return tuple([stay for stay in self._begun if stay.key != key])
 
     @property
     def open(self) -> Stay | None:
         """The latest stay that has begun and not ended."""
-        if len(self._open) < 2:  # noqa: PLR2004  # as nearly always
-            return next(iter(self._open.values()), None)
-        return max(self._open.values(), key=lambda stay: (stay.began, stay.key))
+        if len(self._begun) < 2:  # noqa: PLR2004  # as nearly always
+            return self._begun[0] if self._begun else None
+        return max(self._begun, key=lambda stay: (stay.began, stay.key))
