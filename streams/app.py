@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -25,6 +24,7 @@ from streams.agents import CLOCK_NUMBER, REPORTED, STAGES, Partitions, input_top
 from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
 from streams.clock import CLOCK, wall_clock
 from streams.fencing import Fenced
+from streams.garbage import collect_seldom
 from streams.lookout import Lookout, StalledError
 
 log = logging.getLogger(__name__)
@@ -182,15 +182,9 @@ class StageReporter:
         return lag + (running.loop.waiting.get(stage, 0) if running else 0)
 
 
-COLLECT: Final = (100_000, 50, 1_000)
-"""When Python looks for garbage that holds itself: thresholds of its three generations. The pictures hold millions of
-objects that never become any; by default they are all gone through again and again, at a third of a recovery's time and
-in pauses that grow with what is known."""
-
-
 def run_worker(settings: Settings, site: Site) -> int:
     """Run a worker until a signal ends it. Returns an exit code. Raises WorkerError, SecretUnreadableError."""
-    gc.set_threshold(*COLLECT)
+    collect_seldom()
     app, partitions = build_app(settings, site)
     worker = _Worker(
         app, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True, loop=_new_loop()

@@ -28,9 +28,9 @@ import typer
 
 from schemas import topics
 from schemas.codec import encode
-from streams.app import COLLECT
 from streams.custody import Placed, custody_key
 from streams.facts import TICK_KEY
+from streams.garbage import collect_seldom
 from streams.records import LoggedRecord, Out
 from streams.stage import FacilityStage, PersonStage
 from tests.bench.mix import Published, county, facts, inbound
@@ -90,7 +90,7 @@ def read(file: Path) -> Iterator[LoggedRecord]:
 
 def measure(file: Path, people: int) -> Size:
     """Fold a file, all but the last facts silently."""
-    gc.set_threshold(*COLLECT)  # as a worker does
+    collect_seldom()  # as a worker does
     total = sum(1 for _ in read(file))
     records = read(file)
     stage = PersonStage(SITE, 0, SCHEMAS)

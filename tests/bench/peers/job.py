@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from schemas.avro_files import whole_schema
 from schemas.codec import WriterSchema, encode, writer_schema
 from schemas.site import Site, read_site
+from streams.garbage import collect_seldom
 from streams.partition import Partition
 from streams.records import Out
 from streams.stage import PERSON
@@ -87,7 +88,8 @@ class Job:
 
     @classmethod
     def given(cls) -> Job:
-        """The job on stdin."""
+        """The job on stdin. From here on the process looks for garbage as seldom as a worker: all have pictures."""
+        collect_seldom()
         return cls(**json.loads(sys.stdin.read()))
 
 
