@@ -60,13 +60,14 @@ class InMemoryBus:
 
     # -- the way in ----------------------------------------------------------------------------------------------
 
-    def publish(self, event: Event, agency: str, raw: bytes | None = None) -> None:
-        """Identify one event and put its facts on the logs."""
+    def publish(self, event: Event, agency: str, raw: bytes | None = None, wall_now: int | None = None) -> None:
+        """Identify one event and put its facts on the logs. Unless told when, it arrives the moment it happened:
+        nothing is from the future, or expired already."""
         event_type = type_name(event)
         source = Source(topics.inbound(self.site.name, agency, event_type), self.site.agency_by_id[agency], event_type)
         value = raw if raw is not None else encode_event(event, SCHEMA_IDS[event_type])
-        # Identified the moment it happened: nothing is from the future, or expired already.
-        found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, event.head.time)
+        arrived = event.head.time if wall_now is None else wall_now
+        found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, arrived)
         if isinstance(found, DeadLetter):
             self.dead_letters.append(found)
         else:
