@@ -131,3 +131,23 @@ def test_a_group_says_nothing_else_than_before_and_a_restart_finds_nothing_to_do
     before = len(groups(many))
     many.restart_all()
     assert len(groups(many)) == before
+
+
+def test_a_merge_of_identities_is_at_the_desk_one_alert_in_place_of_another_and_rings_once() -> None:
+    infractions = [
+        event("DisciplinaryRecorded", "ada", day=2 + n / 100, name=f"i{n}", violent=True) for n in range(2 * MANY)
+    ]
+    bus = after([event("BookingReported", "ada"), event("CustodyClassified", "ada", day=1), *infractions])
+    (before,) = {alert["alert_id"] for alert in bus.history(told(bus))}
+    heard = len(bus.history(told(bus)))
+    bus.publish(event("HousingAssigned", "ada", day=3, sid="SID-ada", unit="4-A"), "county-jail")
+    bus.run()
+
+    desk, now = a_desk(bus, since=len(bus.history(told(bus)))), START + 4 * DAY
+    (line,) = [line for line in desk.lines(now) if isinstance(line, Entry) and not line.is_over]
+    assert line.alert.alert_id != before
+    # Each fact that moves is a record, and changes the alert.
+    looking = a_desk(InMemoryBus(bus.site))
+    changes = [looking.fold(AlertSaid(record), now) for record in bus.history(told(bus))[heard:]]
+    assert len(changes) > MANY
+    assert [change.entry.key for change in changes if change is not None and change.is_urgent] == [line.key]
