@@ -30,8 +30,11 @@ def _is_uuid(value: str) -> str:
     return value
 
 
+_ORI: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{7}")
+
+
 def _is_ori(value: str) -> str:
-    if not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{7}", value):
+    if not _ORI.fullmatch(value):
         raise ValueError("must be an ORI: two letters of the state, then seven letters or digits, such as NY0303000")
     return value
 

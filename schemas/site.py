@@ -83,6 +83,11 @@ class Facility(SiteRecord):
     units: tuple[Unit, ...] = ()
     """Its housing units; empty where they are not known, and then any unit is accepted."""
 
+    @cached_property
+    def unit_ids(self) -> frozenset[str]:
+        """The units' ids."""
+        return frozenset(unit.id for unit in self.units)
+
 
 class Recipient(SiteRecord):
     """A desk or system that receives alerts, with a Kafka user of its own."""

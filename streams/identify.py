@@ -146,7 +146,7 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
         numbers = [number for _, known_by in persons for number in known_by]
         if len(numbers) > len(set(numbers)):
             return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
-    if isinstance(event, EventWithdrawn | StreetViolenceReported):
+    if isinstance(event, (EventWithdrawn, StreetViolenceReported)):
         return None
     if not persons:
         return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
@@ -174,7 +174,7 @@ def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLett
         return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
     if facility.agency != source.agency.id:
         return DeadLetter(Refusal.FOREIGN_FACILITY.value, f"facility {facility.id} is not run by {source.agency.id}")
-    if isinstance(event, HousingAssigned) and facility.units and event.unit not in {u.id for u in facility.units}:
+    if isinstance(event, HousingAssigned) and facility.units and event.unit not in facility.unit_ids:
         return DeadLetter(Refusal.UNKNOWN_UNIT.value, f"unit is not one of {facility.id}; add it to site.toml")
     return None
 
@@ -242,14 +242,16 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
 
     stay = (event.facility, event.booking_number) if isinstance(event, CustodyEvent) else None
 
+    topic, partitions, time = topics.person_facts(site.name), site.partitions, event.head.time
+
     def headers(via: str, same_as: str | None = None) -> Headers:
         sort = sort_of(source.event_type, source.topic, marked, via)
         rare = COMMON if same_as is None and purge_by is None else Rarity(same_as=same_as, purge_by=purge_by)
-        return fact_headers(sort, event.head.time, body_at, stay if same_as is None else None, rare)
+        return fact_headers(sort, time, body_at, stay if same_as is None else None, rare)
 
     def of(person: str, role: str, told: Headers) -> Out:
         key = person_key(person, agency, event_id, role, variant)
-        return Out(topics.person_facts(site.name), partition_of(person, site.partitions), key, None, raw, told)
+        return Out(topic, partition_of(person, partitions), key, None, raw, told)
 
     records: list[Out] = []
     if isinstance(event, StreetViolenceReported):
