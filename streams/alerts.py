@@ -127,6 +127,8 @@ class AlertBook(Generic[P, F]):
         self._timers: list[tuple[int, int, F]] = []
         self._scheduled: dict[F, int] = {}
         self._timer_number = 0
+        self._weighed: dict[str, tuple[Situation, str]] = {}
+        """Of alerts that fire and were weighed ahead of a recovery: by id the situation, and the digest of it."""
         self.last_cause = -1
         """Offset of the last cause that this stage recorded for this partition; -1 for none."""
 
@@ -148,29 +150,61 @@ class AlertBook(Generic[P, F]):
             alert["kind"],
         )
 
-    def reconcile(self, picture: P, focuses: Iterable[F], now: int, position: int) -> list[Out]:
+    def derive(self, picture: P, focuses: Iterable[F], now: int) -> None:
+        """Derive anew what holds at these focuses. What differs from what is recorded is for `settle` to write."""
+        for focus in focuses:
+            for correlation in self._correlations:
+                where = correlation.name, focus
+                holds = {alert_id(correlation.name, s.key): s for s in correlation.situations(picture, focus, now)}
+                for known_as in self._firing.pop(where, ()):
+                    self._weighed.pop(known_as, None)
+                if holds:
+                    self._firing[where] = holds
+                for situation in holds.values():
+                    self._schedule(situation.until, focus, now)
+
+    def weigh(self, focuses: Iterable[F]) -> None:
+        """Reckon ahead what `settle` will ask of what holds at these focuses."""
+        for focus in focuses:
+            for correlation in self._correlations:
+                for known_as, situation in self._firing.get((correlation.name, focus), {}).items():
+                    self._weighed[known_as] = situation, digest(content(situation))
+
+    def settle(self, now: int, position: int) -> list[Out]:
         """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more.
 
         `position` is the first offset that is not folded; the cause of what is found is the record before it.
         A mass change is grouped: every record of one rule's new version, or of one recovery, carries the same group.
         """
-        derived: dict[str, tuple[Correlation[P, F], Situation]] = {}
-        for focus in focuses:
-            for correlation in self._correlations:
-                for situation in correlation.situations(picture, focus, now):
-                    known_as = alert_id(correlation.name, situation.key)
-                    derived[known_as] = correlation, situation
-                    self._firing[correlation.name, focus][known_as] = situation
-                    self._schedule(situation.until, focus, now)
+        correlations = {correlation.name: correlation for correlation in self._correlations}
+        derived = {
+            known_as: (correlations[rule], situation)
+            for (rule, _), holds in self._firing.items()
+            for known_as, situation in holds.items()
+        }
         outs = []
-        for known_as, (correlation, situation) in sorted(derived.items()):
+        for known_as, (correlation, situation) in sorted(derived.items(), key=lambda item: item[0]):
+            if self._is_recorded(known_as, situation):
+                continue
             cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position, now)
             outs += self._raise(known_as, correlation, situation, cause, now, group)
+        self._weighed.clear()
         for known_as, recorded in sorted(self._recorded.items()):
             if recorded.is_open and known_as not in derived:
                 cause, group = self._recovery_cause(recorded.rule, recorded, position, now)
                 outs.append(self._withdraw(known_as, recorded, cause, now, group))
         return outs
+
+    def _is_recorded(self, known_as: str, situation: Situation) -> bool:
+        """Whether it was weighed ahead, and is recorded as it is."""
+        weighed, recorded = self._weighed.get(known_as), self._recorded.get(known_as)
+        return (
+            weighed is not None
+            and weighed[0] is situation
+            and recorded is not None
+            and recorded.is_open
+            and recorded.digest == weighed[1]
+        )
 
     def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int, now: int) -> tuple[Cause, str]:
         version = next((c.version for c in self._correlations if c.name == rule), None)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
 from schemas import topics
@@ -247,6 +248,10 @@ class DiscloseStage:
         self._alerts: dict[str, Mapping[str, Any]] = {}
         self._told: dict[tuple[str, str], _Told] = {}
         self._now = 0
+        self._stale: set[str] = set()
+        """Alerts that were not compared with what was told, since one or the other was recalled."""
+        self._unsettled: set[str] = set()
+        """Alerts of which something was to be told when they were looked at."""
         self._boundaries = sorted(
             {time for a in site.agreements for time in (a.valid_from, a.valid_until) if time is not None}
         )
@@ -266,19 +271,52 @@ class DiscloseStage:
             self._told[value["recipient"], value["alert_id"]] = _Told(
                 value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
             )
+            self._stale.add(value["alert_id"])
         elif name == "AlertRaised":
             self._alerts[value["alert_id"]] = value
+            self._stale.add(value["alert_id"])
 
     def recall_tick(self, now: int) -> None:
-        """Let it be `now` (microseconds), silently: `reconcile` comes after."""
-        self._now = now
+        """Let it be `now` (microseconds), silently: `derive_ahead` or `reconcile` comes after."""
+        before, self._now = self._now, now
+        if self._crosses_a_boundary(before):
+            self._stale.update(self._alerts)
+
+    def derive_ahead(self, most: int) -> bool:
+        """Compare up to so many alerts with what was told of them, and tell nobody: whether any are left."""
+        some = list(islice(self._stale, most))
+        self._stale.difference_update(some)
+        for known_as in some:
+            if self._lacks(known_as):
+                self._unsettled.add(known_as)
+            else:
+                self._unsettled.discard(known_as)
+        return bool(self._stale)
+
+    def _lacks(self, known_as: str) -> bool:
+        """Whether anything of an alert is to be told. Nobody is, so nothing is noted as told."""
+        alert = self._alerts.get(known_as)
+        if alert is None:
+            return False
+        keys = [(recipient.id, known_as) for recipient in self._site.recipients]
+        before = {key: self._told[key] for key in keys if key in self._told}
+        lacks = bool(self._tell(alert, self._cause(CauseKind.RECONCILED), news=False))
+        if lacks:
+            for key in keys:
+                self._told.pop(key, None)
+            self._told |= before
+        return lacks
 
     def reconcile(self) -> list[Out]:
         """Tell whoever lacks an alert, and withdraw what may not, or need not, be known any more."""
         cause = self._cause(CauseKind.RECONCILED)
         outs = [
-            out for known_as in sorted(self._alerts) for out in self._tell(self._alerts[known_as], cause, news=False)
+            out
+            for known_as in sorted((self._stale | self._unsettled) & self._alerts.keys())
+            for out in self._tell(self._alerts[known_as], cause, news=False)
         ]
+        self._stale.clear()
+        self._unsettled.clear()
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
@@ -296,10 +334,14 @@ class DiscloseStage:
     def advance(self, now: int) -> list[Out]:
         """Let it be `now` (microseconds): what changes for recipients whose agreements began or ended by then."""
         before, self._now = self._now, max(self._now, now)
-        if not any(before < time <= self._now for time in self._boundaries):
+        if not self._crosses_a_boundary(before):
             return []
         cause = self._cause(CauseKind.TICK)
         return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
+
+    def _crosses_a_boundary(self, before: int) -> bool:
+        """Whether an agreement began or ended since."""
+        return any(before < time <= self._now for time in self._boundaries)
 
     def _cause(self, kind: CauseKind, event_id: str | None = None) -> Cause:
         # No offset: a recipient could count by it what others publish. The alert's own record has it.

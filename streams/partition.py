@@ -83,6 +83,14 @@ class Partition:
         """Fold one record of a folding stage's input silently."""
         self.stage(name).refold(record)
 
+    def derive_ahead(self, most: int) -> bool:
+        """Derive a part of what a recovery would have to, before anybody asks for it: whether anything is left.
+
+        `most`: persons, units and alerts each.
+        """
+        self.disclose.recall_tick(self.tick)
+        return any([stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose)])
+
     def reconcile(self, positions: Mapping[str, int]) -> list[Out]:
         """What is to be written so that what is recorded and told is what is derived at these positions."""
         outs = [out for name in FOLDING for out in self.stage(name).reconcile(positions[name])]

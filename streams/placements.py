@@ -7,7 +7,7 @@ it says the same, so it is compared by them; only what is to be written is decod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,34 +70,40 @@ class Placements:
         self.last_cause = -1
         """Offset of the last cause of a record; -1 for none."""
 
-    def recall(self, record: Record) -> None:
-        """Take in a custody record of any partition of the facility facts. Raises ValueError for what no stage
-        writes."""
+    def recall(self, record: Record) -> str | None:
+        """Take in a custody record of any partition of the facility facts: of whom it is, where this partition wrote
+        it. Raises ValueError for what no stage writes."""
         facility, person, placed = read_placed(record)
-        if placed.partition == self._partition:
-            self.last_cause = max(self.last_cause, placed.offset)
-            self._recorded.setdefault(person, {})[facility] = placed
+        if placed.partition != self._partition:
+            return None
+        self.last_cause = max(self.last_cause, placed.offset)
+        self._recorded.setdefault(person, {})[facility] = placed
+        return person
 
-    def persons(self) -> Iterable[str]:
-        """Everyone of whom there is a record."""
-        return self._recorded.keys()
+    def lacks(self, person: str) -> bool:
+        """Whether the facility facts are to be brought up to date about a person."""
+        enters, leaves = self._differs(person)
+        return enters is not None or bool(leaves)
 
     def place(self, person: str, cause: Cause) -> list[Out]:
         """The records that bring the facility facts up to date about one person."""
+        enters, leaves = self._differs(person)
+        outs = [] if enters is None else [self._is_in(person, *enters, cause)]
+        return outs + [self._left(person, facility, cause) for facility in leaves]
+
+    def _differs(self, person: str) -> tuple[tuple[Grounds, str] | None, Sequence[str]]:
+        """Grounds and digest of where the person is in custody, if that is to be written, and where no longer."""
         stay = self._picture.stay(person)
         recorded = self._recorded.get(person)
         if stay is None:
-            if recorded is None:
-                return []
-            return [self._left(person, facility, cause) for facility, last in sorted(recorded.items()) if last.here]
+            return None, () if recorded is None else [name for name, last in sorted(recorded.items()) if last.here]
         grounds = self._grounds(person, stay)
         digest = grounds.digest()
         last = recorded.get(stay.facility, NEVER_PLACED) if recorded else NEVER_PLACED
-        outs = [] if last.digest == digest else [self._is_in(person, grounds, digest, cause)]
-        if recorded is not None and len(recorded) > 1:
-            others = (facility for facility, held in recorded.items() if held.here and facility != stay.facility)
-            outs += [self._left(person, facility, cause) for facility in sorted(others)]
-        return outs
+        enters = None if last.digest == digest else (grounds, digest)
+        if recorded is None or (len(recorded) == 1 and stay.facility in recorded):
+            return enters, ()
+        return enters, sorted(name for name, held in recorded.items() if held.here and name != stay.facility)
 
     def _grounds(self, person: str, stay: Stay) -> Grounds:
         housed = self._picture.latest_fact(person, Housing, stay)

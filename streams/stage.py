@@ -3,12 +3,18 @@
 A stage of a partition is recovered from the logs alone: `recall` what it has recorded, `refold` its input silently up
 to the position where it stopped, `reconcile`; then it is live and takes records with `process`. Evaluating record by
 record, never batch by batch, makes the history the same however the input is cut.
+
+Who stands by for a partition recalls and refolds as the records come, and derives in its idle time what they touched
+(`derive_ahead`): `reconcile` then has only that left to do which was touched since. What is derived anew after a record
+is the same as what `process` would evaluate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode
@@ -26,6 +32,37 @@ from streams.records import Out, Record
 
 PERSON: Final = "person"
 FACILITY: Final = "facility"
+F = TypeVar("F")
+
+
+@dataclass(slots=True)
+class Ahead(Generic[F]):
+    """What of a recovery is done before anybody asks for it."""
+
+    begun: bool = False
+    """Whether anything was derived: before, everything is still to be."""
+    stale: set[F] = field(default_factory=set)
+    """Focuses of which something may follow anew, since they were derived last."""
+    unsettled: set[F] = field(default_factory=set)
+    """Focuses of which something was still to be written when they were looked at."""
+
+    def some(self, most: int) -> list[F]:
+        """Up to so many of the stale ones, which are no longer."""
+        taken = list(islice(self.stale, most))
+        self.stale.difference_update(taken)
+        return taken
+
+    def note(self, focus: F, *, lacks: bool) -> None:
+        """A focus was looked at."""
+        if lacks:
+            self.unsettled.add(focus)
+        else:
+            self.unsettled.discard(focus)
+
+    def settled(self) -> None:
+        """Everything is derived and written."""
+        self.stale.clear()
+        self.unsettled.clear()
 
 
 class PersonStage:
@@ -47,6 +84,9 @@ class PersonStage:
         self._placements = Placements(site, partition, self.picture)
         self._announced: dict[str, str] = {}
         """By person: to whom it is joined, as was announced last; empty for nobody."""
+        self._ahead: Ahead[str] = Ahead()
+        self._stale_groups: set[str] = set()
+        """Groups whose feuds changed: those affiliated with them are stale."""
 
     @property
     def tick(self) -> int:
@@ -60,7 +100,10 @@ class PersonStage:
         if topic == topics.alerts_raised(self._site.name):
             self.book.recall(decode(record.value, self._schemas, "AlertRaised")[1])
         elif record.key.startswith(CUSTODY):
-            self._placements.recall(record)
+            person = self._placements.recall(record)
+            if person is not None:
+                # What was derived was compared with another record.
+                self._ahead.stale.add(person)
 
     def last_cause(self) -> int:
         """The later of the last alert's and the last placement's cause."""
@@ -68,19 +111,46 @@ class PersonStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        self.picture.fold(record)
+        change = self.picture.fold(record)
+        self._ahead.stale |= change.persons
+        if change.groups:
+            self._stale_groups |= change.groups
+        if change.ticked:
+            self._ahead.stale.update(self.book.due(self.picture.now))
+
+    def derive_ahead(self, most: int) -> bool:
+        """Derive up to so many of the persons that were touched since they were derived last: whether any are left."""
+        self._find_stale()
+        some = self._ahead.some(most)
+        for person in some:
+            self._ahead.note(person, lacks=self._placements.lacks(person) or self._is_to_be_forwarded(person))
+            self._schedule(person)
+        self.book.derive(self.picture, some, self.picture.now)
+        self.book.weigh(some)
+        return bool(self._ahead.stale)
 
     def reconcile(self, position: int) -> list[Out]:
         """Raise, withdraw, place and forward what the records lack."""
         cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position - 1)
-        persons = sorted(self.picture.persons())
-        placed = sorted({*persons, *self._placements.persons()})
-        outs = [out for person in placed for out in self._placements.place(person, cause)]
+        self._find_stale()
+        stale = sorted(self._ahead.stale)
+        persons = sorted(self._ahead.stale | self._ahead.unsettled)
+        outs = [out for person in persons for out in self._placements.place(person, cause)]
         for person in persons:
             outs += self._forward(person)
             self._schedule(person)
         outs += self._tombstones()
-        return outs + self.book.reconcile(self.picture, persons, self.picture.now, position)
+        self.book.derive(self.picture, stale, self.picture.now)
+        self._ahead.settled()
+        return outs + self.book.settle(self.picture.now, position)
+
+    def _find_stale(self) -> None:
+        if not self._ahead.begun:
+            self._ahead.begun = True
+            self._ahead.stale.update(self.picture.persons())
+        for group in self._stale_groups:
+            self._ahead.stale.update(self.picture.persons_affiliated(group))
+        self._stale_groups.clear()
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it, all on the log or none."""
@@ -136,12 +206,23 @@ class PersonStage:
             )
         ]
 
-    def _announce(self, person: str) -> list[Out]:
+    def _is_to_be_forwarded(self, person: str) -> bool:
+        """Whether facts of a person are still to be moved, or it is to be told to whom the person is joined."""
+        if not self.picture.may_have_moved(person):
+            return False
+        return next(self.picture.misplaced(person), None) is not None or self._unannounced(person) is not None
+
+    def _unannounced(self, person: str) -> str | None:
+        """To whom a person is joined, where that is to be announced; empty for nobody."""
         joined = self.picture.joined_to(person)
         to = joined[0] if joined else ""
         before = self._announced.get(person, self.picture.announced.get(person))
         # Once announced, always: what made it contested may have been purged.
-        if before == to or (before is None and not self.picture.is_contested(person)):
+        return None if before == to or (before is None and not self.picture.is_contested(person)) else to
+
+    def _announce(self, person: str) -> list[Out]:
+        to = self._unannounced(person)
+        if to is None:
             return []
         self._announced[person] = to
         key, headers = FactKey(KeyKind.JOINED, person).encoded(), (("to", to.encode()),)
@@ -184,6 +265,7 @@ class FacilityStage:
         self._input = topics.facility_facts(site.name)
         self.picture = FacilityPicture(schemas)
         self.book: AlertBook[FacilityPicture, UnitKey] = AlertBook(site.name, FACILITY, partition, correlations)
+        self._ahead: Ahead[UnitKey] = Ahead()
 
     @property
     def tick(self) -> int:
@@ -202,12 +284,30 @@ class FacilityStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        self.picture.fold(record)
+        change = self.picture.fold(record)
+        self._ahead.stale |= change.units
+        if change.ticked:
+            self._ahead.stale.update(self.book.due(self.picture.now))
+
+    def derive_ahead(self, most: int) -> bool:
+        """Derive up to so many of the units that were touched since they were derived last: whether any are left."""
+        self._find_stale()
+        some = self._ahead.some(most)
+        self.book.derive(self.picture, some, self.picture.now)
+        self.book.weigh(some)
+        return bool(self._ahead.stale)
 
     def reconcile(self, position: int) -> list[Out]:
         """Raise and withdraw what the records lack."""
-        units: Iterable[UnitKey] = sorted(self.picture.units())
-        return self._tombstones() + self.book.reconcile(self.picture, units, self.picture.now, position)
+        self._find_stale()
+        self.book.derive(self.picture, sorted(self._ahead.stale), self.picture.now)
+        self._ahead.settled()
+        return self._tombstones() + self.book.settle(self.picture.now, position)
+
+    def _find_stale(self) -> None:
+        if not self._ahead.begun:
+            self._ahead.begun = True
+            self._ahead.stale.update(self.picture.units())
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it."""

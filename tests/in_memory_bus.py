@@ -38,6 +38,15 @@ class Running:
 
 
 @dataclass
+class StandingBy:
+    """The stages of a partition number as somebody follows them who stands by for it."""
+
+    partition: Partition
+    recalled: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
+    folded: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDING, 0))
+
+
+@dataclass
 class InMemoryBus:
     """A site's logs and stages. `step` moves one stage of one partition by some records."""
 
@@ -45,6 +54,7 @@ class InMemoryBus:
     logs: dict[tuple[str, int], list[LoggedRecord]] = field(default_factory=lambda: defaultdict(list))
     dead_letters: list[DeadLetter] = field(default_factory=list)
     running: dict[int, Running] = field(default_factory=dict)
+    standing_by: dict[int, StandingBy] = field(default_factory=dict)
     clock: Clock = field(init=False)
     stages: Callable[[Site, int, Mapping[int, WriterSchema]], Partition] = Partition.of
     """Makes the stages of a partition number: other ones after a restart, where the rules changed."""
@@ -112,28 +122,49 @@ class InMemoryBus:
         if commit:
             running.committed[stage] = running.position[stage]
 
-    def run(self, choose: random.Random | None = None, crash: float = 0.0) -> None:
-        """Run until nothing is left to read; with `choose`, in a random order with random batches and crashes."""
+    def run(self, choose: random.Random | None = None, crash: float = 0.0, follow: float = 0.0) -> None:
+        """Run until nothing is left to read; with `choose`, in a random order with random batches and crashes, and now
+        and then followed by one who stands by."""
         while pending := self.pending():
             where = choose.choice(pending) if choose else pending[0]
             batch = choose.randint(1, 7) if choose else 1_000_000
             self.step(where, batch, commit=not choose or choose.random() < 0.7)
+            if choose and choose.random() < follow:
+                self.follow(choose.choice(list(self.running)), choose.randint(1, 20), choose.randint(0, 3))
             if choose and choose.random() < crash:
                 self.restart(choose.choice(list(self.running)))
 
-    def restart(self, number: int) -> None:
-        """Kill the stages of a partition number and recover them from the logs alone, as `streams/fold.py` does."""
-        partition = self.stages(self.site, number, SCHEMAS)
+    def follow(self, number: int, most: int | None, derive: int) -> StandingBy:
+        """Let one who stands by for a partition number read on, up to so many records of each log, and derive a part;
+        as `streams/fold.py` does."""
+        if number not in self.standing_by:
+            self.standing_by[number] = StandingBy(self.stages(self.site, number, SCHEMAS))
+        standing_by = self.standing_by[number]
+        partition = standing_by.partition
         for where in partition.outputs():
-            for record in self.logs[where]:
+            for record in [r for r in self.logs[where] if r.offset >= standing_by.recalled[where]][:most]:
                 partition.recall(where[0], record)
-        positions = {
-            stage: max(self.running[number].committed[stage], partition.last_cause(stage) + 1) for stage in FOLDING
-        }
+                standing_by.recalled[where] = record.offset + 1
+        committed = self.running[number].committed
         for stage in FOLDING:
-            for record in self.input_of(stage, number):
-                if record.offset < positions[stage]:
-                    partition.refold(stage, record)
+            until = max(committed[stage], partition.last_cause(stage) + 1, standing_by.folded[stage])
+            log = [r for r in self.input_of(stage, number) if standing_by.folded[stage] <= r.offset < until]
+            for record in log[:most]:
+                partition.refold(stage, record)
+                standing_by.folded[stage] = record.offset + 1
+        if derive:
+            partition.derive_ahead(derive)
+        return standing_by
+
+    def restart(self, number: int) -> None:
+        """Kill the stages of a partition number and recover them from the logs alone, or from where one has come who
+        stands by, as `streams/fold.py` does."""
+        standing_by = self.follow(number, None, 0)
+        del self.standing_by[number]
+        partition, positions = standing_by.partition, dict.fromkeys(FOLDING, 0)
+        for stage in FOLDING:
+            committed = self.running[number].committed[stage]
+            positions[stage] = max(committed, partition.last_cause(stage) + 1, standing_by.folded[stage])
         self.write(partition.reconcile(positions))
         self.running[number] = Running(partition, dict(positions), dict(positions))
 
@@ -144,6 +175,9 @@ class InMemoryBus:
 
     def compact(self, topic: str) -> None:
         """What Kafka's cleaner does in the end: of each key only the last record, and no tombstones."""
+        # A tombstone stays for longer than one who stands by may be behind.
+        for number in self.standing_by:
+            self.follow(number, None, 0)
         for partition in range(self.site.partitions):
             log = self.logs[topic, partition]
             last = {record.key: record.offset for record in log}

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from typing import Final
 
 from streams.facts import Fact
+
+KEPT: Final = 1_000
+"""Dates of facts that are gone which may stay in memory, beside as many as there are others."""
 
 
 class Expiry:
@@ -36,6 +40,10 @@ class Expiry:
         """The record of this key has gone."""
         self._dated.discard(key)
         self._spent.discard(key)
+        if len(self._dates) > 2 * len(self._dated) + KEPT:
+            # Who stands by never takes: what its owner has seen to must not pile up.
+            self._dates = list({dated for dated in self._dates if dated[1] in self._dated})
+            heapq.heapify(self._dates)
 
     def take(self, now: int) -> list[bytes]:
         """Keys of the records that are to go by `now` (microseconds), each told once."""

@@ -146,7 +146,7 @@ def unfold(history: list[Event], seed: int, partitions: int, *, compact: bool) -
         if choose.random() < 0.2:
             bus.tick(START + choose.randint(0, 45) * DAY)
         if choose.random() < 0.3:
-            bus.run(choose, crash=0.1)
+            bus.run(choose, crash=0.1, follow=0.3)
         if compact and number % 5 == 4:
             bus.run(choose)
             for topic in (
@@ -156,7 +156,7 @@ def unfold(history: list[Event], seed: int, partitions: int, *, compact: bool) -
             ):
                 bus.compact(topic)
     bus.tick(LAST_TICK)
-    bus.run(choose, crash=0.1)
+    bus.run(choose, crash=0.1, follow=0.3)
     return bus
 
 
@@ -204,3 +204,30 @@ def test_restarting_everything_writes_nothing_new(history: list[Event]) -> None:
     before = {where: len(log) for where, log in bus.logs.items() if log}
     bus.restart_all()
     assert {where: len(log) for where, log in bus.logs.items() if log} == before
+
+
+@settings(max_examples=100)
+@given(histories, st.integers(0, 2**32), st.sampled_from([1, 3]))
+def test_who_stood_by_finds_on_taking_over_what_one_who_reads_all_the_log_finds(
+    history: list[Event], seed: int, partitions: int
+) -> None:
+    choose = random.Random(seed)
+    bus = InMemoryBus(demo_site(partitions=partitions))
+    for what in history:
+        bus.publish(what, agency_of(what))
+        if choose.random() < 0.2:
+            bus.tick(START + choose.randint(0, 45) * DAY)
+        if choose.random() < 0.4:
+            bus.run(choose, follow=0.5)
+        for where in bus.pending() if choose.random() < 0.3 else []:
+            # What was written and never committed is found as well.
+            bus.step(where, choose.randint(1, 5), commit=False)
+    for number in bus.running:
+        bus.follow(number, None, choose.choice([0, 1, 1_000]))
+        warm = bus.follow(number, None, 0)
+        del bus.standing_by[number]
+        cold = bus.follow(number, None, 0)
+        assert warm.folded == cold.folded
+        found = cold.partition.reconcile(cold.folded)
+        hypothesis_event(f"something is found: {bool(found)}")
+        assert warm.partition.reconcile(warm.folded) == found
