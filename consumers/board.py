@@ -591,6 +591,8 @@ class Board:
         return Blindness(why, since, where, max(ailment.number for ailment in ailments))
 
     def _percent_refolded(self) -> int:
-        reports = [report for report in self._reports.values() if report.state == "REFOLDING"]
+        # Of those that a desk waits for: who only stands by is none of them.
+        found = [report for (stage, _), report in self._reports.items() if stage in REPORTING]
+        reports = [report for report in found if report.state == "REFOLDING"]
         total = sum(report.total for report in reports)
         return min(100, 100 * sum(report.done for report in reports) // total) if total else 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
+import psutil  # type: ignore[import-untyped]
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -73,6 +74,18 @@ class Settings(BaseSettings):
     ca_file: Path | None = Field(
         default=None, description="CA certificate of broker and registry. Empty: home/tls/ca.pem."
     )
+    standbys: int = Field(
+        default=1,
+        ge=0,
+        description="Workers that stand by for each partition, where a site has more than one: they follow its facts, "
+        "and take over in moments. 0: none. The same for all workers of a site.",
+    )
+    standby_memory: int = Field(
+        default=0,
+        ge=0,
+        description="Megabytes, about, that facts may take in a worker which only stands by for them; a partition that "
+        "would need more is given up. 0: half of this machine's memory.",
+    )
     secrets: Path | None = Field(
         default=None,
         description="Directory of password files, one a Kafka user, mode 0600. Empty: home/secrets.",
@@ -87,6 +100,11 @@ class Settings(BaseSettings):
     def registry_url(self) -> str:
         """Base URL of the registry's Confluent API."""
         return self.registry or f"https://{self.bind}:{self.registry_port}/apis/ccompat/v7"
+
+    @property
+    def standby_bytes(self) -> int:
+        """What facts may take in a worker which only stands by for them."""
+        return self.standby_memory * 1024 * 1024 or psutil.virtual_memory().total // 2
 
     @property
     def ca_path(self) -> Path:

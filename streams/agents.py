@@ -19,17 +19,19 @@ from schemas import topics
 from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
+from streams.assignor import Share
 from streams.batching import Batch
 from streams.clock import CLOCK, TICK_EVERY_S, Clock
 from streams.disclose import DISCLOSE
 from streams.fencing import PartitionWriter
-from streams.fold import BrokerQuietError, Progress, last_tick, plain_consumer, recover
+from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, last_tick, plain_consumer, recover
 from streams.identify import DeadLetter, Source, identify
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery, PartitionLoop, set_aside
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON
+from streams.standby import Following, Standbys
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,8 @@ class Running:
     progress: Progress = field(default_factory=Progress)
     live: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    followed: Following | None = None
+    """What this worker knew of the number when it was given it, as it stood by."""
 
     def fold(self, stage: str, record: Record) -> Sequence[Out]:
         """What a record leads to in a folding stage; nothing where it was folded on recovery."""
@@ -85,6 +89,14 @@ class Running:
             return ()
         self.positions[stage] = record.offset + 1
         return self.partition.process(stage, record)
+
+    def left(self) -> Fold | None:
+        """What its stages know, for who stands by for it from now on; None where that is more, or less, than is on the
+        logs: what was decided on and is not written may never be."""
+        if not self.live.is_set() or not self.loop.all_written:
+            return None
+        # What others write on its outputs from now on is not known by where it begins: it is recalled all again.
+        return Fold(self.partition, {}, dict(self.positions))
 
     def tick(self, stage: str) -> int:
         """The last tick that a stage has seen, microseconds; 0 for stages in which time does not pass."""
@@ -96,7 +108,8 @@ class Running:
 class Partitions:
     """The loops of the partition numbers that this worker owns.
 
-    `on_broken` is called with the error after which the worker must exit: a partition was fenced, or is broken.
+    `on_broken` is called with the error after which the worker must exit: a partition was fenced, or is broken;
+    `on_ready` when the worker is ready for what it stands by for and is to own.
     """
 
     def __init__(
@@ -107,6 +120,7 @@ class Partitions:
         schema_ids: Mapping[tuple[str, str], int],
         on_broken: Callable[[BaseException], None],
         outside: Outside = REAL,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self.site = site
@@ -117,26 +131,42 @@ class Partitions:
         self._sources = sources(site)
         self._clock = Clock(site)
         self._generation = -1
+        self._owned = 0
+        """How often it was told what to own."""
         self._closing: set[asyncio.Task[None]] = set()
         self.running: dict[int, Running] = {}
         self.held: set[tuple[str, int]] = set()
         """Topics and partitions of which enough waits here: whoever fetches leaves them out for now."""
+        most_bytes = settings.standby_bytes
+        self.standbys = Standbys(site, schemas, self._consumer, self._is_busy, on_ready, most_bytes, outside)
 
     # -- owning --------------------------------------------------------------------------------------------------
 
-    async def own(self, numbers: frozenset[int], generation: int) -> None:
-        """Run the loops of these partition numbers and no others; what is kept goes on as it is.
+    def stand_by(self) -> None:
+        """Follow every number, until the group says which this worker is to own and to stand by for."""
+        if self._settings.standbys:
+            self.standbys.stand_by_for(frozenset(range(self.site.partitions)), frozenset(), {})
+
+    async def own(self, numbers: frozenset[int], generation: int, share: Share | None = None) -> None:
+        """Run the loops of these partition numbers and no others; what is kept goes on as it is. `share` says what this
+        worker stands by for besides.
 
         `generation` is the consumer group's. Where one was missed (this worker was stopped, or cut off), somebody else
         may have owned the partitions meanwhile: what was folded then is missing here, so nothing is kept.
         """
         keeps = numbers if generation == self._generation + 1 else frozenset()
         self._generation = generation
-        ending = [self.running.pop(number) for number in [*self.running] if number not in keeps]
+        self._owned += 1
+        this_time = self._owned
+        ending = {number: self.running.pop(number) for number in [*self.running] if number not in keeps}
         # Faust lets batches flow while we wait here, and does not bring again what nobody took: whoever is to process
         # them must be there already.
         beginning = {number: self._prepare(number) for number in sorted(numbers - self.running.keys())}
-        await asyncio.gather(*(self._end(running) for running in ending))
+        await asyncio.gather(*(self._end(running) for running in ending.values()))
+        if self._owned == this_time:
+            share = share or Share()
+            kept = {number: fold for number, running in ending.items() if (fold := running.left()) is not None}
+            self.standbys.stand_by_for(share.standbys - self.running.keys(), share.awaited, kept)
         for number, running in beginning.items():
             if self.running.get(number) is running:
                 running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
@@ -144,6 +174,7 @@ class Partitions:
     async def close(self) -> None:
         """Stop every loop; nothing more is written."""
         await self.own(frozenset(), self._generation)
+        await self.standbys.close()
 
     def _prepare(self, number: int) -> Running:
         """A loop that takes batches, and processes them once it is driven."""
@@ -153,6 +184,7 @@ class Partitions:
         running.loop = PartitionLoop(
             number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison, self.held
         )
+        running.followed = self.standbys.release(number)
         self.running[number] = running
         return running
 
@@ -195,36 +227,51 @@ class Partitions:
     async def _recall_the_last_tick(self) -> None:
         while True:
             try:
-                self._clock.last = await asyncio.to_thread(self._with_consumer, last_tick)
+                self._clock.last = await asyncio.to_thread(self._with_consumer, partial(last_tick, self.site))
             except (BrokerQuietError, KafkaException, RegistryAway) as error:
                 log.warning("the clock looks for the last tick again: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
             else:
                 return
 
-    def _with_consumer(self, read: Callable[[Site, Consumer, SchemaCache], T]) -> T:
-        """What a plain consumer reads; it is closed after."""
+    def _consumer(self) -> Consumer:
+        """A consumer that reads what is committed, and joins no group."""
         user, group = self.site.user("bus"), topics.consumer_group(self.site.name)
-        consumer = plain_consumer(self._settings, user, group, self._outside)
+        return plain_consumer(self._settings, user, group, self._outside)
+
+    def _with_consumer(self, read: Callable[[Consumer, SchemaCache], T]) -> T:
+        """What a plain consumer reads; it is closed after."""
+        consumer = self._consumer()
         try:
-            return read(self.site, consumer, self._schemas)
+            return read(consumer, self._schemas)
         finally:
             consumer.close()
 
     async def _recover(self, number: int, running: Running) -> None:
-        """Recall, refold, reconcile; again from the beginning where broker or registry went away meanwhile."""
+        """Recall, refold, reconcile, from where this worker has come that stood by; again from the beginning where
+        broker or registry went away meanwhile."""
+        followed = running.followed and await self.standbys.taken_over(running.followed)
+        running.followed = None
+        fold = followed or Fold(running.partition)
         while True:
+            running.partition = fold.partition
             try:
-                read_back = partial(recover, running.partition, running.progress)
+                read_back = partial(recover, fold, running.progress)
                 recovered = await running.loop.in_thread(partial(self._with_consumer, read_back))
-            except (BrokerQuietError, KafkaException, RegistryAway) as error:
+            except (BrokerQuietError, KafkaException, RegistryAway, OutdatedError) as error:
                 log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)
                 await asyncio.sleep(RETRY_S)
-                running.partition, running.progress = Partition.of(self.site, number, self._schemas), Progress()
+                fold, running.progress = Fold(Partition.of(self.site, number, self._schemas)), Progress()
             else:
                 break
         await running.loop.write_in_parts(recovered.outs)
         running.positions = recovered.positions
+
+    def _is_busy(self) -> bool:
+        """Whether anything that this worker owns has work; asked by another thread."""
+        return any(
+            not running.live.is_set() or any(running.loop.waiting.values()) for running in list(self.running.values())
+        )
 
     async def _tick(self, loop: PartitionLoop) -> None:
         while True:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from schemas.registry_client import NotRegisteredError, RegistryAway, SchemaCach
 from schemas.settings import Settings
 from schemas.site import Site
 from streams.agents import CLOCK_NUMBER, REPORTED, STAGES, Partitions, input_topics
+from streams.assignor import NumberAssignor
 from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
 from streams.clock import CLOCK, wall_clock
 from streams.fencing import Fenced
@@ -56,7 +57,8 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
         ids = schema_ids(client, site, [*own, *told])
     except (RegistryAway, NotRegisteredError) as error:
         raise WorkerError(str(error)) from error
-    partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on)
+    partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on, on_ready=lambda: _rejoin(app))
+    assignor = NumberAssignor(settings.standbys, partitions.standbys.ready)
     # Faust wants a directory, though nothing is kept in it; where the bus is not ours nobody else has made it.
     datadir = settings.home / "run" / "faust"
     datadir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,10 +68,10 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
         broker_credentials=_credentials(settings, site),
         **tuned_app_settings(datadir),
     )
-    read_by_the_batch(app, partitions.held)
+    read_by_the_batch(app, partitions.held, assignor)
     for stage in STAGES:
         _declare(app, stage, site, partitions)
-    app.on_partitions_assigned.connect(_on_assigned(app, partitions), weak=False)
+    app.on_partitions_assigned.connect(_on_assigned(app, partitions, assignor), weak=False)
     reporter = StageReporter(settings, site, partitions, ids[topics.stage_reports(site.name), "StageReported"])
     app.timer(REPORT_EVERY_S)(reporter.report(app))
     app.task(_watched(Lookout(settings, app, partitions, _exit_on)))
@@ -95,11 +97,17 @@ def _declare(app: faust.App, stage: str, site: Site, partitions: Partitions) -> 
     app.agent(batch_topic(app, *input_topics(stage, site)), name=f"{site.name}.{stage}")(body)
 
 
-def _on_assigned(app: faust.App, partitions: Partitions) -> Any:
+def _on_assigned(app: faust.App, partitions: Partitions, assignor: NumberAssignor) -> Any:
     async def assigned(_: Any, parts: Iterable[TP], **__: Any) -> None:
-        await partitions.own(frozenset(part.partition for part in parts), app.consumer_generation_id)
+        numbers = frozenset(part.partition for part in parts)
+        await partitions.own(numbers, app.consumer_generation_id, assignor.share)
 
     return assigned
+
+
+def _rejoin(app: faust.App) -> None:
+    consumer: Any = app.consumer  # a BatchConsumer
+    consumer.rejoin()
 
 
 def _watched(lookout: Lookout) -> Any:
@@ -155,12 +163,19 @@ class StageReporter:
                     "total": running.progress.total,
                     "at": wall_clock(),
                 }
-                value = encode("StageReported", record, self._schema_id)
-                self._producer.produce(self._topic, value=value, key=f"{stage}/{number}".encode(), partition=0)
+                self._say(record)
+            for following in [*self._partitions.standbys.following.values()]:
+                self._say(following.report(wall_clock()))
             self._producer.poll(0)
             await asyncio.sleep(0)
 
         return task
+
+    def _say(self, record: Mapping[str, Any]) -> None:
+        key = f"{record['stage']}/{record['partition']}".encode()
+        self._producer.produce(
+            self._topic, value=encode("StageReported", record, self._schema_id), key=key, partition=0
+        )
 
     async def _lag(self, app: faust.App, stage: str, number: int) -> int:
         """Records that are on the stage's input and not processed: not yet fetched, or waiting in its loop.
@@ -201,6 +216,11 @@ class _Worker(faust.Worker):
     """Faust's worker, which ends our loops first."""
 
     partitions: Partitions
+
+    async def on_start(self) -> None:
+        """Read before it is known for what: the group waits for the session of a worker that died."""
+        self.partitions.stand_by()
+        await super().on_start()
 
     async def _stop_on_signal(self, signal: Any) -> None:
         # What is in work is finished or aborted by closing its loop. What waits will be read again by whoever owns the

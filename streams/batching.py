@@ -130,7 +130,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[NumberAssignor()],
+            partition_assignment_strategy=[transport.assignor],
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,
@@ -221,6 +221,15 @@ class BatchConsumer(driver.Consumer):
         """When the broker last answered a fetch of a partition, with records or without: ms since 1970; 0 for never."""
         return self._thread._ensure_consumer().last_poll_timestamp(tp) or 0
 
+    def rejoin(self) -> None:
+        """Have the numbers shared out anew: what this worker claims has changed. From any thread.
+
+        Faust offers no such thing. The group's leader always starts a new round so, and the others where their claim is
+        another one than before.
+        """
+        coordinator = self._thread._ensure_consumer()._coordinator
+        self._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets: after every rebalance, and when a fetch was overtaken by one.
 
@@ -253,9 +262,13 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
     held: Set[tuple[str, int]] = frozenset()
     """Topics and partitions of which nothing is to be handed out now."""
+    assignor: NumberAssignor
+    """Says which numbers this worker is given."""
 
 
-def read_by_the_batch(app: faust.App, held: Set[tuple[str, int]] = frozenset()) -> None:
+def read_by_the_batch(
+    app: faust.App, held: Set[tuple[str, int]] = frozenset(), assignor: NumberAssignor | None = None
+) -> None:
     """Make the app read by the batch. To be called before anything of it is declared.
 
     `held`: topics and partitions of which nothing is to be handed out as long as they are in it. Who puts them there
@@ -263,6 +276,7 @@ def read_by_the_batch(app: faust.App, held: Set[tuple[str, int]] = frozenset()) 
     """
     transport = BatchTransport(app.conf.broker_consumer, app)
     transport.held = held
+    transport.assignor = assignor or NumberAssignor()
     app.transport = transport
 
 

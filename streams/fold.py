@@ -1,5 +1,8 @@
 """Recovery: recall what is recorded, refold the facts, reconcile; then the stages of a partition are live.
 
+A `Fold` is as much of that as was done: from nothing, or from where one has come who stood by (`streams/standby.py`).
+Both are brought up by `catch_up`, batch by batch: no more is in memory than what was folded and what is being read.
+
 It reads with a plain consumer that only assigns itself partitions: Faust's positions are never moved (after a seek
 inside Faust a committed offset within the first batch is never passed again, and it seeks after every rebalance).
 The caller has fenced the predecessor first, so that what is read here is all that was ever written.
@@ -7,9 +10,9 @@ The caller has fenced the predecessor first, so that what is read here is all th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -27,6 +30,8 @@ from streams.stage import PERSON
 
 CONSUME: Final = 2_000
 """Records taken from the consumer at a time."""
+QUEUED_KB: Final = 16 * 1024
+"""Kilobytes that a consumer fetches ahead of who reads."""
 CONSUME_S: Final = 0.02
 """Seconds that one consume() gathers: it waits for all the records it was asked for, not for the first."""
 TAIL: Final = 64
@@ -43,6 +48,14 @@ class AbandonedError(Exception):
     """The partition went to somebody else while it was recovered."""
 
 
+class OutdatedError(Exception):
+    """What was folded is not what is on the log: it lost its tail, or what was to be read next."""
+
+
+Part = tuple[str, int]
+"""Topic and partition."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far the refold has come, in records of the stages' inputs."""
@@ -55,12 +68,51 @@ class Progress:
     """Everything is read: what is derived anew is compared with what is recorded, which takes what it takes."""
     abandoned: bool = False
     """Nobody waits for it any more."""
+    facts: int = 0
+    """Facts about persons that were folded."""
+    fact_bytes: int = 0
+    """Bytes of them as they are on the log."""
+    between: Callable[[], None] | None = None
+    """Called between two batches; what it raises ends the reading."""
 
-    def count(self) -> None:
-        """One record more was read. Raises AbandonedError."""
+    def count(self, records: int) -> None:
+        """So many records more were read. Raises AbandonedError."""
+        self.read += records
         if self.abandoned:
             raise AbandonedError
-        self.read += 1
+        if self.between is not None:
+            self.between()
+
+    def forget(self) -> None:
+        """It begins again."""
+        self.done = self.total = self.facts = self.fact_bytes = 0
+
+
+@dataclass(slots=True)
+class Fold:
+    """The stages of a partition number, and how far each log is in them. Nothing in it is anywhere but on the logs."""
+
+    partition: Partition
+    recalled: dict[Part, int] = field(default_factory=dict)
+    """By output: the first offset that was not recalled; none for one of which nothing was."""
+    folded: dict[str, int] = field(default_factory=dict)
+    """By folding stage: the first offset of its input that is not folded; none before the first."""
+
+    def input_of(self, name: str) -> Part:
+        """What a folding stage reads."""
+        return input_of(name, self.partition.site), self.partition.number
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where the inputs of a partition number stand, by folding stage."""
+
+    first: Mapping[str, int]
+    """Offset at which the log begins."""
+    silent: Mapping[str, int]
+    """Up to here nothing is to be said of what is folded: all of it was processed, and what it led to is written."""
+    last: Mapping[str, int]
+    """The log's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +134,9 @@ def plain_consumer(settings: Settings, user: str, group: str, outside: Outside =
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
+            # Who goes on from an offset that the log no longer has, or not yet again, must not begin anew unawares.
+            "auto.offset.reset": "error",
+            "queued.max.messages.kbytes": QUEUED_KB,
             # One consume() that finds the queue short of a full batch must not stall half a second.
             "fetch.queue.backoff.ms": 10,
             # That a partition has ended is told by a fetch that finds nothing: it must not wait half a second for more.
@@ -92,36 +146,47 @@ def plain_consumer(settings: Settings, user: str, group: str, outside: Outside =
 
 
 def read_back(
-    consumer: Consumer, parts: Iterable[tuple[str, int]], stop_at: int | None = None, start_at: int = OFFSET_BEGINNING
+    consumer: Consumer, parts: Iterable[Part], stop_at: int | None = None, start_at: int = OFFSET_BEGINNING
 ) -> Iterator[tuple[str, LoggedRecord]]:
     """Every record of these partitions from the beginning, or `start_at`, to the end that was there when reached.
 
     `stop_at` ends a partition before that offset. Raises BrokerQuietError, KafkaException.
     """
-    wanted = [TopicPartition(topic, partition, start_at) for topic, partition in parts]
-    open_parts = {(part.topic, part.partition) for part in wanted}
-    consumer.assign(wanted)
+    for batch in batches_back(consumer, dict.fromkeys(parts, start_at), stop_at):
+        for (topic, _), record in batch:
+            yield topic, record
+
+
+def batches_back(
+    consumer: Consumer, starts: Mapping[Part, int], stop_at: int | None = None, most: int = CONSUME
+) -> Iterator[list[tuple[Part, LoggedRecord]]]:
+    """The same by the batch, of up to `most` records, each partition from an offset of its own."""
+    open_parts = set(starts)
+    consumer.assign([TopicPartition(*part, start) for part, start in starts.items()])
     waited = 0.0
     while open_parts:
-        messages = consumer.consume(CONSUME, CONSUME_S)
+        messages = consumer.consume(most, CONSUME_S)
         if messages:
             waited = 0.0
         elif (waited := waited + CONSUME_S) > QUIET_S:
             raise BrokerQuietError("the broker sent nothing for half a minute while a partition was read back")
+        batch = []
         for message in messages:
-            topic, partition, error = message.topic(), message.partition(), message.error()
-            if topic is None or partition is None or (topic, partition) not in open_parts:
+            part, error = (message.topic() or "", message.partition() or 0), message.error()
+            if part not in open_parts:
                 continue
             if error is not None:
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
-                open_parts.discard((topic, partition))
+                open_parts.discard(part)
                 continue
-            offset = message.offset() or 0
-            if stop_at is not None and offset >= stop_at:
-                open_parts.discard((topic, partition))
+            record = logged(message)
+            if stop_at is not None and record.offset >= stop_at:
+                open_parts.discard(part)
                 continue
-            yield topic, logged(message)
+            batch.append((part, record))
+        if batch:
+            yield batch
     consumer.unassign()
 
 
@@ -145,58 +210,115 @@ def last_tick(site: Site, consumer: Consumer, schemas: SchemaCache) -> int:
         back *= 100
 
 
-def recover(
-    partition: Partition, progress: Progress, site: Site, consumer: Consumer, schemas: SchemaCache
-) -> Recovered:
-    """Recover the stages of one partition number from the logs. Blocks; to be run off the event loop.
+def recover(fold: Fold, progress: Progress, consumer: Consumer, schemas: SchemaCache) -> Recovered:
+    """Recover the stages of one partition number from the logs, from where `fold` has come. Blocks; to be run off the
+    event loop.
 
-    Raises BrokerQuietError, KafkaException, RegistryAway; AbandonedError where nobody waits for it any more.
-
-    A record that no schema or key explains is passed over, as it was when it first came: it is a dead letter already.
+    Raises BrokerQuietError, KafkaException, RegistryAway, OutdatedError; AbandonedError where nobody waits for it any
+    more.
     """
-    for topic, record in read_back(consumer, partition.outputs()):
-        progress.count()
-        if record.value is not None:
-            schemas.ensure([record.value])
-        _unless_poison(partial(partition.recall, topic, record))
-    starts: dict[str, int] = {}
-    positions: dict[str, int] = {}
+    catch_up(fold, progress, consumer, schemas)
+    progress.deriving = True
+    outs = fold.partition.reconcile(fold.folded)
+    progress.deriving = False
+    return Recovered(dict(fold.folded), outs)
+
+
+def catch_up(
+    fold: Fold,
+    progress: Progress,
+    consumer: Consumer,
+    schemas: SchemaCache,
+    at_a_time: int = CONSUME,
+    most: int | None = None,
+) -> bool:
+    """Recall all that is recorded by now, and fold silently what was processed before.
+
+    False: there is more than the `most` records, about, that were to be read. Between two batches `fold` is always what
+    the logs say up to where it has come, however this ends.
+
+    Raises what `recover` raises. A record that no schema or key explains is passed over, as it was when it first came:
+    it is a dead letter already.
+    """
+    partition, room = fold.partition, most
+    starts = {part: fold.recalled.get(part, OFFSET_BEGINNING) for part in partition.outputs()}
+    for batch in batches_back(consumer, starts, most=at_a_time):
+        _ensure(schemas, batch)
+        for part, record in batch:
+            with _POISON:
+                partition.recall(part[0], record)
+            fold.recalled[part] = record.offset + 1
+        progress.count(len(batch))
+        if room is not None and (room := room - len(batch)) <= 0:
+            return False
+    ends = _ends(fold, consumer)
+    progress.total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
+    progress.done = 0
     for name in FOLDING:
-        source = TopicPartition(input_of(name, site), partition.number)
-        committed = consumer.committed([source], timeout=QUIET_S)[0].offset
-        starts[name], end = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+        source, begin, until = fold.input_of(name), _start(fold, name, ends), ends.silent[name]
+        before = progress.done
+        if begin < until:
+            start = {source: fold.folded.get(name, OFFSET_BEGINNING)}
+            for batch in batches_back(consumer, start, until, at_a_time):
+                _ensure(schemas, batch)
+                for _, record in batch:
+                    with _POISON:
+                        partition.refold(name, record)
+                if name == PERSON:
+                    facts = [len(record.value) for _, record in batch if record.value and record.key != TICK_KEY]
+                    progress.facts += len(facts)
+                    progress.fact_bytes += sum(facts)
+                fold.folded[name] = batch[-1][1].offset + 1
+                progress.done = before + fold.folded[name] - begin
+                progress.count(len(batch))
+                if room is not None and (room := room - len(batch)) <= 0:
+                    return False
+        # Compaction leaves holes, and markers of transactions take offsets: there is nothing between.
+        fold.folded[name] = until
+        progress.done = before + until - begin
+    return True
+
+
+def is_at_the_end(fold: Fold, consumer: Consumer) -> bool:
+    """Whether no record stands after what is folded: there may be markers of transactions."""
+    starts = {fold.input_of(name): fold.folded[name] for name in FOLDING}
+    return next(batches_back(consumer, starts, most=1), None) is None
+
+
+_POISON: Final = suppress(DecodeError, ValueError)
+"""What is passed over."""
+
+
+def _ensure(schemas: SchemaCache, batch: Iterable[tuple[Part, LoggedRecord]]) -> None:
+    schemas.ensure([record.value for _, record in batch if record.value is not None])
+
+
+def _start(fold: Fold, name: str, ends: Ends) -> int:
+    return fold.folded.get(name, ends.first[name])
+
+
+def _ends(fold: Fold, consumer: Consumer) -> Ends:
+    """Where the inputs stand. Raises OutdatedError where what was folded can't be gone on from."""
+    sources = {name: TopicPartition(*fold.input_of(name)) for name in FOLDING}
+    committed = consumer.committed(list(sources.values()), timeout=QUIET_S)
+    first: dict[str, int] = {}
+    silent: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for (name, source), done in zip(sources.items(), committed, strict=True):
+        first[name], last[name] = consumer.get_watermark_offsets(source, timeout=QUIET_S)
+        folded = fold.folded.get(name)
+        if folded is not None and not first[name] <= folded <= last[name]:
+            raise OutdatedError(f"{source.topic} {source.partition} is from {first[name]} to {last[name]}")
         # Never past the end: a log that lost its tail (power failed before it was on disk) must not make new facts,
         # which get the lost offsets again, look like old ones.
-        positions[name] = min(max(committed, partition.last_cause(name) + 1, 0), end)
-    progress.total = sum(max(0, positions[name] - starts[name]) for name in FOLDING)
-    before = 0
-    for name in FOLDING:
-        source_part = (input_of(name, site), partition.number)
-        for _, record in read_back(consumer, [source_part], stop_at=positions[name]):
-            progress.count()
-            if record.value is not None:
-                schemas.ensure([record.value])
-            _unless_poison(partial(partition.refold, name, record))
-            progress.done = before + record.offset - starts[name] + 1
-        before += max(0, positions[name] - starts[name])
-        progress.done = before
-    progress.deriving = True
-    outs = partition.reconcile(positions)
-    progress.deriving = False
-    return Recovered(positions, outs)
+        silent[name] = min(max(done.offset, fold.partition.last_cause(name) + 1, folded or 0, first[name]), last[name])
+    return Ends(first, silent, last)
 
 
 def logged(message: Message) -> LoggedRecord:
     """A record that a consumer brought."""
     headers: Any = message.headers()  # its types allow more shapes than it returns
     return LoggedRecord(message.offset() or 0, message.key(), message.value(), headers or (), message.timestamp()[1])
-
-
-def _unless_poison(take_in: Callable[[], None]) -> None:
-    try:
-        take_in()
-    except (DecodeError, ValueError):
-        return
 
 
 def input_of(name: str, site: Site) -> str:

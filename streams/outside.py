@@ -27,6 +27,9 @@ class Outside(Protocol):
     def wall_clock(self) -> int:
         """Now, microseconds."""
 
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+
     def sleep(self, seconds: float) -> None:
         """Let a thread wait."""
 
@@ -45,6 +48,10 @@ class RealOutside:
     def wall_clock(self) -> int:
         """See Outside."""
         return wall_clock()
+
+    def monotonic(self) -> float:
+        """See Outside."""
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """See Outside."""

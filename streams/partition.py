@@ -89,7 +89,8 @@ class Partition:
         `most`: persons, units and alerts each.
         """
         self.disclose.recall_tick(self.tick)
-        return any([stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose)])
+        left = [stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose)]
+        return any(left)
 
     def reconcile(self, positions: Mapping[str, int]) -> list[Out]:
         """What is to be written so that what is recorded and told is what is derived at these positions."""

@@ -123,6 +123,8 @@ class PartitionLoop:
         """By stage: records handed over and not yet processed."""
         self.decided = 0
         """Records decided on so far: it grows as long as the loop gets on."""
+        self.all_written = True
+        """Whether all that was decided on is on the log: then the stages know nothing that is not."""
 
     def unprocessed(self, stage: str, topic: str) -> int:
         """Bytes, about, that were handed over of a topic and are not processed."""
@@ -202,6 +204,7 @@ class PartitionLoop:
         return None
 
     async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
+        self.all_written = False
         outs: list[Out] = []
         time = asyncio.get_running_loop().time
         began = time()
@@ -218,6 +221,7 @@ class PartitionLoop:
                     await asyncio.sleep(0)
                     began = time()
         await self.write(outs)
+        self.all_written = True
         for stage, delivery in deliveries:
             self._done(stage, delivery)
             await delivery.acknowledge()

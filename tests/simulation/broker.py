@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from schemas import topics
 from schemas.site import Site
-from streams.assignor import Claim, share_out
+from streams.assignor import Claim, Share, shared_out
 from streams.batching import tuned_app_settings
 from streams.records import Headers
 from tests.simulation.seeded_loop import Gate, SeededLoop
@@ -314,7 +314,7 @@ class Member:
     name: str
     claim: Claim
     heard: float
-    joining: asyncio.Future[tuple[int, frozenset[int]]] | None = None
+    joining: asyncio.Future[tuple[int, Share]] | None = None
 
 
 class Refused(Exception):  # noqa: N818  # a state of the world, as in streams/fencing.py
@@ -332,6 +332,8 @@ class Group:
         self.members: dict[str, Member] = {}
         self.rebalancing = False
         self._rebalance = 0
+        self.standbys = 0
+        """How many stand by for each number."""
         self.offsets: dict[Part, int] = {}
         self.on_commit: Callable[[str, Mapping[Part, int]], object] = _unseen
 
@@ -340,7 +342,7 @@ class Group:
         for member in self.members.values():
             member.heard = self._loop.time()
 
-    def join(self, name: str, claim: Claim) -> asyncio.Future[tuple[int, frozenset[int]]]:
+    def join(self, name: str, claim: Claim) -> asyncio.Future[tuple[int, Share]]:
         """Join, or rejoin: the generation and the partition numbers, when all have joined."""
         member = self.members.setdefault(name, Member(name, claim, self._loop.time()))
         member.claim = claim
@@ -406,10 +408,10 @@ class Group:
             return
         self.rebalancing = False
         self.generation += 1
-        shares = share_out(self._broker.site.partitions, {name: m.claim for name, m in self.members.items()})
-        self._broker.note(
-            "group", "generation {}: {}", self.generation, {name: sorted(share) for name, share in shares.items()}
-        )
+        claims = {name: member.claim for name, member in self.members.items()}
+        shares = shared_out(self._broker.site.partitions, claims, self.standbys)
+        said = {name: f"{sorted(share.numbers)}+{sorted(share.standbys)}" for name, share in shares.items()}
+        self._broker.note("group", "generation {}: {}", self.generation, said)
         for name, member in self.members.items():
             joining, member.joining = member.joining, None
             member.heard = self._loop.time()

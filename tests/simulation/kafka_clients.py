@@ -45,6 +45,10 @@ class SimulatedOutside:
         """The wall clock of this process."""
         return self._wall_clock()
 
+    def monotonic(self) -> float:
+        """Seconds since the beginning."""
+        return self._process.loop.time()
+
     def sleep(self, seconds: float) -> None:
         """Let a thread wait."""
         self._process.loop.block(seconds)

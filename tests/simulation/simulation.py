@@ -27,11 +27,11 @@ from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.subjects import subjects
-from streams import partition_loop
+from streams import partition_loop, standby
 from streams.agents import STAGES, input_topics
 from tests.county import DAY, START
 from tests.in_memory_bus import SCHEMA_IDS
-from tests.simulation.broker import Log, SimulatedBroker
+from tests.simulation.broker import TOMBSTONES_S, Log, SimulatedBroker
 from tests.simulation.county_history import (
     AGREEMENTS,
     LAST_DAY,
@@ -45,7 +45,7 @@ from tests.simulation.invariants import Watch, broken_promises
 from tests.simulation.seeded_loop import Process, SeededLoop, WentNowhereError
 from tests.simulation.worker import SimulatedWorker
 
-SETTINGS: Final = Settings(home=Path("/nowhere"), security_protocol="PLAINTEXT")
+SETTINGS: Final = Settings(home=Path("/nowhere"), security_protocol="PLAINTEXT", standby_memory=1)
 TROUBLE_S: Final = 14.0
 """Virtual seconds in which things go wrong."""
 PATIENCE_S: Final = 400.0
@@ -128,6 +128,7 @@ class World:
         self.inputs = [topic for stage in STAGES for topic in input_topics(stage, self.site)]
         self.registry_up = True
         self.schema_ids = _schema_ids(self.site)
+        self.broker.group.standbys = plan.choice([0, 1, 1, 2])
         self.workers: list[SimulatedWorker] = []
         self.most_workers = plan.choice([1, 2, 2, 3])
         self.trouble = True
@@ -138,6 +139,15 @@ class World:
             "MOST_OF_A_TOPIC": plan.choice([1, 1_000, partition_loop.MOST_OF_A_TOPIC]),
             "MOST_RECORDS": plan.choice([3, partition_loop.MOST_RECORDS]),
             "MOST_OUTS": plan.choice([1, partition_loop.MOST_OUTS]),
+        }
+        self.standby: dict[str, Any] = {
+            "AT_A_TIME": plan.choice([1, 3, standby.AT_A_TIME]),
+            "TURN": plan.choice([2, standby.TURN]),
+            "DERIVED_AT_A_TIME": plan.choice([1, standby.DERIVED_AT_A_TIME]),
+            "FOLLOW_EVERY_S": plan.choice([0.1, standby.FOLLOW_EVERY_S]),
+            # Half of the time for which a tombstone is kept, as shipped.
+            "TRUSTED_S": TOMBSTONES_S / 2,
+            "LOOK_FOR_THE_END_S": plan.choice([0.0, 5.0]),
         }
         self.frozen: int | None = None
         self.moments = [plan.random() * self.trouble_s for _ in range(plan.choice([1, 2, 4, 30]))]
@@ -170,7 +180,7 @@ class World:
         worker = SimulatedWorker(
             f"worker-{len(self.workers)}",
             self.broker,
-            SETTINGS,
+            SETTINGS.model_copy(update={"standbys": self.broker.group.standbys}),
             lambda process: SimulatedRegistry(self, process),
             self.schema_ids,
             self.wall_clock(skew),
@@ -430,7 +440,7 @@ def simulate(seed: int) -> Outcome:
     world = World(seed)
     loop = world.loop
     try:
-        with patch.multiple(partition_loop, **world.rooms):
+        with patch.multiple(partition_loop, **world.rooms), patch.multiple(standby, **world.standby):
             broken = loop.run_until_complete(loop.world.spawn(world.run(), "world"))
     except WentNowhereError as error:
         broken = [str(error)]

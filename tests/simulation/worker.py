@@ -12,6 +12,7 @@ their source (tests/unit/test_faust_is_as_we_rely_on_it.py holds the versions; t
 - A fetch brings records of any partitions, cut anywhere. What it brought is dropped where the flow stopped or another
   generation came meanwhile; everything since the committed offset comes again after each rebalance.
 - What the partitions hold is left out of a fetch; the next one is made after a moment.
+- A member that is ready for what it is to own rejoins, at its next heartbeat at the latest.
 - Each stage's stream holds two batches. The one that waits for room is dropped when the flow stops, except where its
   waiting has not begun yet: then it is put when the flow goes on, before what is new.
 - An acknowledgement counts if the partition's committed offset is not beyond it. Offsets are committed a tenth of a
@@ -32,7 +33,7 @@ from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
 from streams.agents import STAGES, Partitions, input_topics
-from streams.assignor import Claim
+from streams.assignor import Claim, Share
 from streams.batching import HELD_S, Batch, BatchConsumer
 from streams.fencing import Fenced
 from tests.simulation.broker import COMMIT_S, HEARTBEAT_S, Part, Refused, SimulatedBroker
@@ -136,11 +137,20 @@ class SimulatedWorker:
         self._on_exit = on_exit
         outside = SimulatedOutside(broker, self.process, wall_clock)
         self.partitions: Partitions = self.process.context.run(
-            Partitions, settings, self.site, SchemaCache(registry(self.process)), schema_ids, self._broken, outside
+            Partitions,
+            settings,
+            self.site,
+            SchemaCache(registry(self.process)),
+            schema_ids,
+            self._broken,
+            outside,
+            self._rejoin,
         )
         self._member = name
         self._joined = 0
-        self._claim = Claim()
+        self._share = Share()
+        self._round = 0
+        self._wants_to_rejoin = False
         self.generation = -1
         self.numbers: frozenset[int] = frozenset()
         self._topics = {topic: stage for stage in STAGES for topic in input_topics(stage, self.site)}
@@ -159,6 +169,7 @@ class SimulatedWorker:
         """Run."""
         self.broker.note(self.name, "starts")
         self.process.context.run(self._prepare)
+        self._spawn(self._stand_by(), "stand by")
         self.broker.readers.append(self._more.set)
         self._spawn(self._coordinate(), "coordinate")
         self._spawn(self._drain(), "drain")
@@ -217,16 +228,26 @@ class SimulatedWorker:
 
     # -- the group -----------------------------------------------------------------------------------------------
 
+    async def _stand_by(self) -> None:
+        self.partitions.stand_by()
+
+    def _rejoin(self) -> None:
+        self._wants_to_rejoin = True
+
     async def _coordinate(self) -> None:
         group = self.broker.group
         while not self._leaving:
             await self.broker.reached()
-            generation, numbers = await group.join(self._member, self._claim)
-            self._claim = Claim(generation, numbers)
-            self.generation, self.numbers = generation, numbers
+            ready = self.partitions.standbys.ready()
+            claim = Claim(self._round, self._share.numbers, self._share.standbys, ready)
+            self._wants_to_rejoin = False
+            generation, share = await group.join(self._member, claim)
+            self._round, self._share = generation, share
+            self.generation, self.numbers = generation, share.numbers
+            numbers = share.numbers
             self._reading = [TP(topic, number) for number in sorted(numbers) for topic in self._topics]
             self.broker.note(self.name, "is given {} in generation {}", sorted(numbers), generation)
-            own = self.partitions.own(numbers, generation)
+            own = self.partitions.own(numbers, generation, share)
             resume = asyncio.create_task(self._resume(generation))
             await own
             await self._until_a_rebalance(generation)
@@ -241,6 +262,9 @@ class SimulatedWorker:
             await self.broker.reached()
             try:
                 if not self.broker.group.heartbeat(self._member, generation):
+                    return
+                if self._wants_to_rejoin:
+                    self.broker.note(self.name, "is ready for what it is to own")
                     return
             except Refused:
                 self._joined += 1

@@ -1,0 +1,260 @@
+"""Standing by: a worker follows the logs of numbers that others own, so that it can take over at once.
+
+The log is the state, so there is nothing to copy: whoever stands by recalls and folds the same records as the owner, a
+moment later, and derives in between what they touched. Taking over is a recovery that begins there (`streams/fold.py`).
+It reads what is committed, and folds only what the owner has committed as processed: what comes after is to be
+processed by the next owner, with its cause.
+
+All of a worker's standbys have one thread and one consumer between them, and give way to the numbers that it owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException
+
+from schemas.registry_client import RegistryAway, SchemaCache
+from schemas.site import Site
+from streams.fold import AbandonedError, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, is_at_the_end
+from streams.outside import Outside
+from streams.partition import Partition
+
+log = logging.getLogger(__name__)
+
+STANDBY: Final = "standby"
+"""What its reports call it."""
+FOLLOW_EVERY_S: Final = 1.0
+"""Seconds between two looks at what is new: so much is to be folded, at most, when a number is taken over."""
+AT_A_TIME: Final = 500
+"""Records folded in one go, some 5 ms."""
+DERIVED_AT_A_TIME: Final = 20
+"""Persons derived in one go."""
+TURN: Final = 50_000
+"""Records after which another number has its turn."""
+LOOK_S: Final = 0.01
+GIVE_WAY_S: Final = 0.25
+"""Seconds for which a standby gives way before each go, as long as a number that is owned has work: it must get on."""
+TRUSTED_S: Final = 12 * 3600.0
+"""Seconds behind the log after which what was followed is not to be trusted: half of the time for which a tombstone is
+kept. A fact whose tombstone was written and removed again meanwhile would be known for ever."""
+LOOK_FOR_THE_END_S: Final = 600.0
+"""Seconds after which it is looked whether anything is left to follow."""
+FACT_BYTES: Final = 450
+"""What a fact costs in memory beside its bytes, about (docs/performance.md)."""
+
+
+class TooMuchError(Exception):
+    """What is followed takes more memory than it may."""
+
+
+@dataclass(slots=True, eq=False)
+class Following:
+    """A number that a worker stands by for."""
+
+    number: int
+    fold: Fold
+    at_end: float
+    """When it was begun, or is known to have had all that was on the logs; seconds of a clock that never goes back."""
+    progress: Progress = field(default_factory=Progress)
+    is_ready: bool = False
+    """Whether it has caught up, and derived what it holds."""
+    failed: str = ""
+    """Why it is of no use; empty as long as it is."""
+    turn: asyncio.Future[bool] | None = None
+    """The thread's work on it, now or last."""
+
+    @property
+    def bytes(self) -> int:
+        """About what its facts take in memory."""
+        return self.progress.fact_bytes + FACT_BYTES * self.progress.facts
+
+    def report(self, at: int) -> dict[str, Any]:
+        """How it is doing, `at` microseconds, as a stage report; no personal data."""
+        state = "STOPPED" if self.failed else "LIVE" if self.is_ready else "REFOLDING"
+        return {
+            "stage": STANDBY,
+            "partition": self.number,
+            "state": state,
+            "tick": self.fold.partition.tick,
+            "lag": self.progress.total - self.progress.done,
+            "done": self.progress.done,
+            "total": self.progress.total,
+            "at": at,
+        }
+
+    def distrust(self, now: float) -> str:
+        """Why a takeover is not to begin with it; empty where it may."""
+        if self.failed:
+            return self.failed
+        if now - self.at_end > TRUSTED_S:
+            return f"it is {now - self.at_end:.0f} s behind: tombstones may have gone unread"
+        return ""
+
+
+class Standbys:
+    """What a worker stands by for.
+
+    `consumer` makes a consumer for the thread; `is_busy` says whether a number that the worker owns has work;
+    `on_ready` is called when it is ready for all that it is to own as soon as it is. `most_bytes`: what they may take
+    together.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        schemas: SchemaCache,
+        consumer: Callable[[], Consumer],
+        is_busy: Callable[[], bool],
+        on_ready: Callable[[], None],
+        most_bytes: int,
+        outside: Outside,
+    ) -> None:
+        self._site = site
+        self._schemas = schemas
+        self._make_consumer = consumer
+        self._is_busy = is_busy
+        self._on_ready = on_ready
+        self._most_bytes = most_bytes
+        self._outside = outside
+        self._consumer: Consumer | None = None
+        self._awaited: frozenset[int] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self.following: dict[int, Following] = {}
+        """By number."""
+
+    def ready(self) -> frozenset[int]:
+        """The numbers that could be taken over as well now as ever: those given up are as ready as they will be."""
+        return frozenset(f.number for f in list(self.following.values()) if f.is_ready or f.failed)
+
+    def stand_by_for(self, numbers: frozenset[int], awaited: frozenset[int], kept: Mapping[int, Fold]) -> None:
+        """Follow these numbers and no others; `kept` is what is known already of some. `awaited`: what this worker is
+        to own as soon as it is ready for it."""
+        for number in self.following.keys() - numbers:
+            self.release(number)
+        now = self._outside.monotonic()
+        for number in sorted(numbers - self.following.keys()):
+            fold = kept.get(number) or Fold(Partition.of(self._site, number, self._schemas))
+            self.following[number] = Following(number, fold, now)
+        self._awaited = awaited
+        if numbers:
+            log.info("stands by for %s", sorted(numbers))
+        if self.following and self._task is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="standby")
+            self._task = asyncio.create_task(self._follow(), name="standbys")
+
+    def release(self, number: int) -> Following | None:
+        """Follow a number no more; its thread lets go of it a moment later (`taken_over`)."""
+        following = self.following.pop(number, None)
+        if following is not None:
+            following.progress.abandoned = True
+        return following
+
+    async def taken_over(self, following: Following) -> Fold | None:
+        """What was followed of a number that was released; None where it is not to be trusted."""
+        if following.turn is not None:
+            await asyncio.wait([following.turn])
+        why_not = following.distrust(self._outside.monotonic())
+        if why_not:
+            log.warning("number %s is taken over from the beginning: %s", following.number, why_not)
+            return None
+        return following.fold
+
+    async def close(self) -> None:
+        """Follow nothing any more."""
+        self.stand_by_for(frozenset(), frozenset(), {})
+        if self._task is not None and self._thread is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            asyncio.get_running_loop().run_in_executor(self._thread, self._close_consumer)
+            self._thread.shutdown(wait=False)
+            self._task = self._thread = None
+
+    # -- following -------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            more = False
+            for following in [*self.following.values()]:
+                if following.failed or following.progress.abandoned:
+                    continue
+                following.turn = loop.run_in_executor(self._thread, partial(self._take_a_turn, following))
+                # To be waited for by others, too: it is not cancelled with this task.
+                await asyncio.wait([following.turn])
+                more = more or following.turn.result()
+            if self._awaited and self._awaited <= self.ready():
+                self._awaited = frozenset()
+                self._on_ready()
+            if not more:
+                await asyncio.sleep(FOLLOW_EVERY_S)
+
+    def _take_a_turn(self, following: Following) -> bool:
+        """In the thread: whether there is more to do at once."""
+        try:
+            return self._read_and_derive(following)
+        except AbandonedError:
+            return False
+        except RegistryAway:
+            # Nothing is folded without its schema: it goes on from where it is.
+            return False
+        except TooMuchError:
+            log.warning("standby %s is given up: facts of more than SALLYPORT_STANDBY_MEMORY", following.number)
+            following.failed = "it is too large to stand by for"
+            self._begin_again(following)
+            return False
+        except (BrokerQuietError, KafkaException, OutdatedError) as error:
+            log.warning("standby %s begins again: %s", following.number, type(error).__name__)
+            self._close_consumer()
+            self._begin_again(following)
+            return False
+        except Exception as error:
+            # Its text may quote a record. Whoever takes over reads the log as if nobody had stood by.
+            log.error("standby %s is given up: %s", following.number, type(error).__name__)
+            following.failed = type(error).__name__
+            self._begin_again(following)
+            return False
+
+    def _read_and_derive(self, following: Following) -> bool:
+        if self._consumer is None:
+            self._consumer = self._make_consumer()
+        following.progress.between = partial(self._make_way, following)
+        fold = following.fold
+        if not catch_up(fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN):
+            return True
+        began = self._outside.monotonic()
+        if began - following.at_end > LOOK_FOR_THE_END_S and is_at_the_end(fold, self._consumer):
+            following.at_end = began
+        while fold.partition.derive_ahead(DERIVED_AT_A_TIME):
+            self._make_way(following)
+        following.is_ready = True
+        return False
+
+    def _make_way(self, following: Following) -> None:
+        """Give way to what is owned. Raises AbandonedError where nobody stands by for the number any more."""
+        if sum(one.bytes for one in list(self.following.values())) > self._most_bytes:
+            raise TooMuchError
+        waited = 0.0
+        while self._is_busy() and waited < GIVE_WAY_S and not following.progress.abandoned:
+            self._outside.sleep(LOOK_S)
+            waited += LOOK_S
+        if following.progress.abandoned:
+            raise AbandonedError
+
+    def _begin_again(self, following: Following) -> None:
+        following.fold = Fold(Partition.of(self._site, following.number, self._schemas))
+        following.at_end = self._outside.monotonic()
+        following.is_ready = False
+        following.progress.forget()
+
+    def _close_consumer(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
