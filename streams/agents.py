@@ -167,6 +167,7 @@ class Partitions:
             share = share or Share()
             kept = {number: fold for number, running in ending.items() if (fold := running.left()) is not None}
             self.standbys.stand_by_for(share.standbys - self.running.keys(), share.awaited, kept)
+        log.info("owns %s", sorted(self.running))
         for number, running in beginning.items():
             if self.running.get(number) is running:
                 running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
@@ -221,6 +222,7 @@ class Partitions:
 
     async def _recover_and_run(self, number: int, running: Running) -> None:
         await self._recover(number, running)
+        log.info("partition %s is live", number)
         running.live.set()
         await running.loop.run()
 

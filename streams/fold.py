@@ -10,6 +10,7 @@ The caller has fenced the predecessor first, so that what is read here is all th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import PERSON
+
+log = logging.getLogger(__name__)
 
 CONSUME: Final = 2_000
 """Records taken from the consumer at a time."""
@@ -217,10 +220,14 @@ def recover(fold: Fold, progress: Progress, consumer: Consumer, schemas: SchemaC
     Raises BrokerQuietError, KafkaException, RegistryAway, OutdatedError; AbandonedError where nobody waits for it any
     more.
     """
+    number = fold.partition.number
+    log.info("partition %s is read back %s", number, f"from {fold.folded}" if fold.folded else "from the beginning")
     catch_up(fold, progress, consumer, schemas)
+    log.info("partition %s is folded: %s records read", number, progress.read)
     progress.deriving = True
     outs = fold.partition.reconcile(fold.folded)
     progress.deriving = False
+    log.info("partition %s is reconciled: %s records are to be written", number, len(outs))
     return Recovered(dict(fold.folded), outs)
 
 

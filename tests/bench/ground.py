@@ -92,7 +92,7 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
         ends[out.partition] += 1
         facts_of[out.key.partition(b"/")[0]] += 1
 
-    here = [_framed(out, by_record) for out in outs]
+    here = [framed(out, by_record) for out in outs]
     keys |= {out.key for out in here}
     ticks = [encode("Tick", {"time": time}, by_record["Tick"]) for time in (START, LAST_TICK)]
     for number in range(partitions):
@@ -109,7 +109,7 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
     return FilledSite(site, by_record, ends, facts_of, len(keys))
 
 
-def _framed(out: Out, ids: dict[str, int]) -> Out:
+def framed(out: Out, ids: dict[str, int]) -> Out:
     """The same fact, its bytes framed as the registry has the schema."""
     value = out.value
     assert isinstance(value, bytes)

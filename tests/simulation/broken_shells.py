@@ -13,11 +13,17 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from streams import agents, fold
-from streams.agents import Partitions
+from streams.agents import Partitions, Running
+from streams.assignor import Share
 from streams.fencing import PartitionWriter
+from streams.fold import Fold
 from streams.partition_loop import Delivery, PartitionLoop
 from streams.records import Out
+from streams.stage import PersonStage
+from streams.standby import Following, Standbys
 
+_left = Running.left
+_refold = PersonStage.refold
 _process = PartitionLoop._process
 _own = Partitions.own
 _init = PartitionWriter.__init__
@@ -36,18 +42,20 @@ async def acknowledges_before_it_commits(self: PartitionLoop, deliveries: Sequen
 
 
 async def keeps_what_it_folded_over_a_missed_generation(
-    self: Partitions, numbers: frozenset[int], generation: int
+    self: Partitions, numbers: frozenset[int], generation: int, share: Share | None = None
 ) -> None:
     """Somebody else may have owned the partition meanwhile."""
     missed, self._generation = self._generation != generation - 1, generation - 1
-    await _own(self, numbers, generation)
+    await _own(self, numbers, generation, share)
     if missed:
         for running in [*self.running.values()]:
             if running.live.is_set():
                 await running.loop.writer.open()
 
 
-async def takes_no_batches_while_loops_end(self: Partitions, numbers: frozenset[int], generation: int) -> None:
+async def takes_no_batches_while_loops_end(
+    self: Partitions, numbers: frozenset[int], generation: int, share: Share | None = None
+) -> None:
     """As it once was: batches that came while `own` waited for old loops were nobody's."""
     keeps = numbers if generation == self._generation + 1 else frozenset()
     self._generation = generation
@@ -56,6 +64,7 @@ async def takes_no_batches_while_loops_end(self: Partitions, numbers: frozenset[
     for number in sorted(numbers - self.running.keys()):
         running = self._prepare(number)
         running.task = asyncio.create_task(self._drive(number, running))
+    self.standbys.stand_by_for((share or Share()).standbys - self.running.keys(), frozenset(), {})
 
 
 def writes_under_a_name_of_its_own(self: PartitionWriter, *args: Any, **more: Any) -> None:
@@ -105,6 +114,33 @@ def never_lets_go_of_what_is_held(self: PartitionLoop) -> None:
     del self
 
 
+def stands_by_with_what_was_never_written(self: Running) -> Fold | None:
+    """What was decided on is taken for recorded, though its transaction was broken off."""
+    return Fold(self.partition, {}, dict(self.positions)) if self.live.is_set() else None
+
+
+def stands_by_without_recalling_what_others_write(self: Running) -> Fold | None:
+    """As if its own records were all that there will ever be."""
+    fold = _left(self)
+    if fold is not None:
+        fold.recalled = {part: 1 << 40 for part in fold.partition.outputs()}
+    return fold
+
+
+def forgets_what_touched_it_since_it_was_derived(self: Any, record: Any) -> None:
+    """What stands by derives once, and never again."""
+    before = set(self._ahead.stale)
+    _refold(self, record)
+    if self._ahead.begun:
+        self._ahead.stale = before
+
+
+async def takes_over_what_is_still_followed(self: Standbys, following: Following) -> Fold | None:
+    """The thread that follows goes on, and folds what its owner folds, too."""
+    following.progress.abandoned = False
+    return following.fold
+
+
 Patch = tuple[Any, str, Any]
 BROKEN: Final[Mapping[str, Sequence[Patch]]] = {
     "acknowledges before it commits": [(PartitionLoop, "_process", acknowledges_before_it_commits)],
@@ -121,6 +157,12 @@ BROKEN: Final[Mapping[str, Sequence[Patch]]] = {
     "forgets the last tick": [(Partitions, "_recall_the_last_tick", forgets_the_last_tick)],
     "never lets go of what is held": [(PartitionLoop, "_let_go", never_lets_go_of_what_is_held)],
     "lets nobody go": [(PartitionLoop, "abandon", lets_nobody_go)],
+    "stands by with what was never written": [(Running, "left", stands_by_with_what_was_never_written)],
+    "stands by without recalling what others write": [(Running, "left", stands_by_without_recalling_what_others_write)],
+    "forgets what touched it since it was derived": [
+        (PersonStage, "refold", forgets_what_touched_it_since_it_was_derived)
+    ],
+    "takes over what is still followed": [(Standbys, "taken_over", takes_over_what_is_still_followed)],
 }
 
 

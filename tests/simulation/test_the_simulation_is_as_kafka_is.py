@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from schemas import topics
-from streams.assignor import Claim
+from streams.assignor import Claim, Share
 from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
 from streams.fold import plain_consumer, read_back
 from streams.records import Out
@@ -169,7 +169,7 @@ def test_compaction_keeps_the_last_of_each_key_and_touches_nothing_that_is_open(
     assert log.end == 20
 
 
-async def joined(bench: Bench, *members: str) -> list[tuple[int, frozenset[int]]]:
+async def joined(bench: Bench, *members: str) -> list[tuple[int, Share]]:
     return await asyncio.gather(*(bench.broker.group.join(member, Claim()) for member in members))
 
 
@@ -178,8 +178,8 @@ def test_a_member_of_the_past_may_not_commit() -> None:
     group = bench.broker.group
 
     async def scene() -> None:
-        ((generation, numbers),) = await joined(bench, "one")
-        assert numbers == {0, 1}
+        ((generation, share),) = await joined(bench, "one")
+        assert share.numbers == {0, 1}
         group.commit("one", generation, {("t", 0): 1})
         await asyncio.sleep(60)
         with pytest.raises(Refused):
