@@ -30,15 +30,15 @@ here = pathlib.Path(sys.argv.pop(1))
 
 # The recovery of partition 0 hangs until it is told to go on.
 recover = agents.recover
-def slowly(partition, *arguments):
-    while partition.number == 0 and not (here / "go on").exists():
+def slowly(fold, *arguments):
+    while fold.partition.number == 0 and not (here / "go on").exists():
         time.sleep(0.05)
-    return recover(partition, *arguments)
+    return recover(fold, *arguments)
 agents.recover = slowly
 
 own = agents.Partitions.own
-async def told(partitions, numbers, generation):
-    await own(partitions, numbers, generation)
+async def told(partitions, numbers, *round):
+    await own(partitions, numbers, *round)
     if numbers:
         (here / f"owns-{os.getpid()}").touch()
 agents.Partitions.own = told

@@ -123,7 +123,7 @@ def stands_by_without_recalling_what_others_write(self: Running) -> Fold | None:
     """As if its own records were all that there will ever be."""
     fold = _left(self)
     if fold is not None:
-        fold.recalled = {part: 1 << 40 for part in fold.partition.outputs()}
+        fold.recalled = dict.fromkeys(fold.partition.outputs(), 1 << 40)
     return fold
 
 
@@ -137,6 +137,7 @@ def forgets_what_touched_it_since_it_was_derived(self: Any, record: Any) -> None
 
 async def takes_over_what_is_still_followed(self: Standbys, following: Following) -> Fold | None:
     """The thread that follows goes on, and folds what its owner folds, too."""
+    del self
     following.progress.abandoned = False
     return following.fold
 
