@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from schemas import topics
@@ -15,12 +14,19 @@ from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.subjects import subjects
-from streams.agents import Partitions, Running, sources
-from streams.assignor import Share
+from streams.agents import sources
 from streams.facts import TICK_KEY
-from streams.fold import Fold, OutdatedError, Progress, catch_up, input_of, is_at_the_end, plain_consumer, read_back, recover
+from streams.fold import (
+    Fold,
+    Progress,
+    catch_up,
+    input_of,
+    plain_consumer,
+    read_back,
+    recover,
+)
 from streams.identify import DeadLetter, identify
-from streams.partition import FOLDING, Partition
+from streams.partition import Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, START, agency_of, demo_site, event
@@ -200,7 +206,9 @@ def test_holes_that_compaction_leaves_are_passed_over_by_all_who_read(ground: Gr
     assert raised(ground.recovered(again)) == 2, "Cy's infraction is gone"
     assert early.folded == again.folded
     # Who stood by before it was compacted knows the same.
-    assert [(o.topic, o.key) for o in ground.recovered(early)] == [(o.topic, o.key) for o in ground.recovered(ground.fold())]
+    assert [(o.topic, o.key) for o in ground.recovered(early)] == [
+        (o.topic, o.key) for o in ground.recovered(ground.fold())
+    ]
 
 
 def _rolled(ground: Ground, topic: str) -> bool:

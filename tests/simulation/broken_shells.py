@@ -20,7 +20,6 @@ from streams.fold import Fold
 from streams.partition_loop import Delivery, PartitionLoop
 from streams.records import Out
 from streams.stage import PersonStage
-from streams.standby import Following, Standbys
 
 _left = Running.left
 _refold = PersonStage.refold
@@ -114,11 +113,6 @@ def never_lets_go_of_what_is_held(self: PartitionLoop) -> None:
     del self
 
 
-def stands_by_with_what_was_never_written(self: Running) -> Fold | None:
-    """What was decided on is taken for recorded, though its transaction was broken off."""
-    return Fold(self.partition, {}, dict(self.positions)) if self.live.is_set() else None
-
-
 def stands_by_without_recalling_what_others_write(self: Running) -> Fold | None:
     """As if its own records were all that there will ever be."""
     fold = _left(self)
@@ -133,13 +127,6 @@ def forgets_what_touched_it_since_it_was_derived(self: Any, record: Any) -> None
     _refold(self, record)
     if self._ahead.begun:
         self._ahead.stale = before
-
-
-async def takes_over_what_is_still_followed(self: Standbys, following: Following) -> Fold | None:
-    """The thread that follows goes on, and folds what its owner folds, too."""
-    del self
-    following.progress.abandoned = False
-    return following.fold
 
 
 Patch = tuple[Any, str, Any]
@@ -158,12 +145,10 @@ BROKEN: Final[Mapping[str, Sequence[Patch]]] = {
     "forgets the last tick": [(Partitions, "_recall_the_last_tick", forgets_the_last_tick)],
     "never lets go of what is held": [(PartitionLoop, "_let_go", never_lets_go_of_what_is_held)],
     "lets nobody go": [(PartitionLoop, "abandon", lets_nobody_go)],
-    "stands by with what was never written": [(Running, "left", stands_by_with_what_was_never_written)],
     "stands by without recalling what others write": [(Running, "left", stands_by_without_recalling_what_others_write)],
     "forgets what touched it since it was derived": [
         (PersonStage, "refold", forgets_what_touched_it_since_it_was_derived)
     ],
-    "takes over what is still followed": [(Standbys, "taken_over", takes_over_what_is_still_followed)],
 }
 
 
