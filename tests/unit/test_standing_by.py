@@ -1,0 +1,460 @@
+"""Standing by: what is followed gives way, is bounded, and is not trusted where it may not be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import Any, Final, cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from schemas import topics
+from schemas.events import Event
+from schemas.registry_client import SchemaCache
+from schemas.settings import Settings
+from streams import standby
+from streams.agents import Partitions, Running
+from streams.fold import CONSUME, Fold, OutdatedError, Progress, catch_up, input_of, recover
+from streams.outside import Outside
+from streams.partition import FOLDING, Partition
+from streams.records import LoggedRecord
+from streams.stage import FACILITY, PERSON
+from streams.standby import GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
+from tests.county import DAY, START, agency_of, demo_site, event
+from tests.in_memory_bus import SCHEMAS, InMemoryBus
+
+SITE: Final = demo_site(partitions=1, clock="history")
+Logs = Mapping[tuple[str, int], Sequence[LoggedRecord]]
+
+
+class Message:
+    """A record, or the end of a partition, as a consumer brings it."""
+
+    def __init__(self, part: tuple[str, int], record: LoggedRecord | None) -> None:
+        self._part, self._record = part, record
+
+    def topic(self) -> str:
+        return self._part[0]
+
+    def partition(self) -> int:
+        return self._part[1]
+
+    def error(self) -> KafkaError | None:
+        return KafkaError(KafkaError._PARTITION_EOF) if self._record is None else None
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._record, name)
+        return lambda: (1, found) if name == "timestamp" else found
+
+
+@dataclass
+class LogReader:
+    """A consumer of logs in memory."""
+
+    logs: Callable[[], Logs]
+    committed_to: dict[str, int]
+    read: int = 0
+    broken: Exception | None = None
+    begins: dict[str, int] = field(default_factory=dict)
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+
+    def assign(self, parts: Sequence[TopicPartition]) -> None:
+        self.positions = {(p.topic, p.partition): max(0, p.offset) for p in parts}
+
+    def unassign(self) -> None:
+        self.positions = {}
+
+    def close(self) -> None:
+        pass
+
+    def consume(self, most: int, timeout: float) -> list[Any]:
+        del timeout
+        if self.broken is not None:
+            raise self.broken
+        self.asked.append(most)
+        for part, position in list(self.positions.items()):
+            records = [r for r in self.logs()[part] if r.offset >= position][:most]
+            self.read += len(records)
+            if records:
+                self.positions[part] = records[-1].offset + 1
+                return [Message(part, record) for record in records]
+            del self.positions[part]
+            return [Message(part, None)]
+        return []
+
+    def committed(self, parts: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        del timeout
+        return [TopicPartition(p.topic, p.partition, self.committed_to.get(p.topic, -1001)) for p in parts]
+
+    def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
+        del timeout
+        log = self.logs()[part.topic, part.partition]
+        return self.begins.get(part.topic, 0), log[-1].offset + 1 if log else 0
+
+
+class KnownSchemas(dict[int, Any]):
+    """Every schema is known; counts how often that is asked for."""
+
+    asked = 0
+
+    def ensure(self, values: Sequence[bytes]) -> None:
+        del values
+        self.asked += 1
+
+
+@dataclass
+class Here:
+    """The time of a test, and how often a thread waited."""
+
+    now: float = 1_000.0
+    waits: int = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds == LOOK_S
+        self.waits += 1
+
+    def producer(self, config: Mapping[str, Any]) -> Producer:
+        raise AssertionError(config)
+
+    def consumer(self, config: Mapping[str, Any]) -> Consumer:
+        raise AssertionError(config)
+
+    def wall_clock(self) -> int:
+        raise AssertionError
+
+
+def reviews(people: int) -> list[Event]:
+    return [
+        told
+        for number in range(people)
+        for person in [f"p{number}"]
+        for told in (
+            event("BookingReported", person, day=0),
+            event("CustodyClassified", person, day=1),
+            event("DisciplinaryRecorded", person, day=2),
+        )
+    ]
+
+
+@dataclass
+class Scene:
+    """A bus in memory on which an owner works, and somebody who stands by for its one number."""
+
+    bus: InMemoryBus = field(default_factory=lambda: InMemoryBus(SITE))
+    here: Here = field(default_factory=Here)
+    schemas: KnownSchemas = field(default_factory=lambda: KnownSchemas(SCHEMAS))
+    busy: bool = False
+    most_bytes: int = 1 << 30
+    readies: int = 0
+    reader: LogReader = field(init=False)
+    standbys: Standbys = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = LogReader(lambda: self.bus.logs, {})
+        self.standbys = Standbys(
+            SITE,
+            cast(SchemaCache, self.schemas),
+            lambda: cast(Consumer, self.reader),
+            lambda: self.busy,
+            self._on_ready,
+            self.most_bytes,
+            cast(Outside, self.here),
+        )
+
+    def _on_ready(self) -> None:
+        self.readies += 1
+
+    def happens(self, events: Sequence[Event]) -> None:
+        """Events are published and processed, and that is committed."""
+        for what in events:
+            self.bus.publish(what, agency_of(what))
+        self.bus.run()
+        running = self.bus.running[0]
+        self.reader.committed_to = {input_of(stage, SITE): running.committed[stage] for stage in FOLDING}
+
+    def stand_by(self, awaited: frozenset[int] = frozenset()) -> Following:
+        self.standbys.stand_by_for(frozenset({0}), awaited, {})
+        return self.standbys.following[0]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not holds():  # noqa: ASYNC110  # of a thread
+                await asyncio.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standby, "FOLLOW_EVERY_S", 0.002)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def persons(fold: Fold) -> int:
+    return len(list(fold.partition.person.picture.persons()))
+
+
+async def test_only_the_tail_is_read_on_a_takeover_and_only_whom_it_touched_is_derived(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.happens(reviews(30))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    scene.standbys.release(0)
+    fold = await scene.standbys.taken_over(following)
+    assert fold is not None
+    scene.happens(reviews(31)[90:])
+    scene.reader.read, derived = 0, []
+    derive = type(fold.partition.person.book).derive
+    monkeypatch.setattr(
+        type(fold.partition.person.book),
+        "derive",
+        lambda book, picture, focuses, now: derive(book, picture, [derived.append(f) or f for f in focuses], now),  # type: ignore[func-returns-value]
+    )
+    recovered = recover(fold, Progress(), cast(Consumer, scene.reader), cast(SchemaCache, scene.schemas))
+    written = 3 + 2 * 1 + 1 + 1 + 1
+    assert scene.reader.read <= written, "three facts, the placement twice, the alert, who was told of it"
+    assert len(derived) == 1
+    assert recovered.outs == [], "all of it was written by the owner"
+    await scene.standbys.close()
+
+
+async def test_what_the_owner_has_not_committed_is_left_to_the_next_owner(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.reader.committed_to[input_of(PERSON, SITE)] = 4
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    # But for what led to something that is recorded: of that nothing is to be said again.
+    last_cause = following.fold.partition.last_cause(PERSON)
+    assert following.fold.folded[PERSON] == max(4, last_cause + 1)
+    await scene.standbys.close()
+
+
+async def test_it_gives_way_before_each_go_as_long_as_somebody_is_busy_and_gets_on_all_the_same(scene: Scene) -> None:
+    scene.busy = True
+    scene.happens(reviews(5))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    goes = scene.here.waits / round(GIVE_WAY_S / LOOK_S)
+    # One after each batch, of which there is one from each log that has any, and one after each lot that was derived.
+    assert 4 <= goes <= 12
+    assert max(scene.reader.asked) == standby.AT_A_TIME < CONSUME
+    await scene.standbys.close()
+
+
+async def test_it_waits_for_nobody_who_has_nothing_to_do(scene: Scene) -> None:
+    scene.happens(reviews(5))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    assert scene.here.waits == 0
+    await scene.standbys.close()
+
+
+async def test_a_number_that_is_too_large_is_given_up_and_holds_nothing() -> None:
+    scene = Scene(most_bytes=10_000)
+    scene.happens(reviews(200))
+    following = scene.stand_by(awaited=frozenset({0}))
+    await scene.until(lambda: following.failed)
+    assert persons(following.fold) == 0
+    # Whoever waits for it waits for nothing better.
+    await scene.until(lambda: scene.readies)
+    assert scene.standbys.ready() == {0}
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is None
+    await scene.standbys.close()
+
+
+async def test_what_is_followed_is_not_trusted_when_a_tombstone_may_have_gone_unread(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    scene.standbys.release(0)
+    scene.here.now += TRUSTED_S + 1
+    assert await scene.standbys.taken_over(following) is None
+    await scene.standbys.close()
+
+
+async def test_who_is_at_the_end_of_a_quiet_log_is_trusted_for_ever(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    for _ in range(3):
+        scene.here.now += TRUSTED_S / 2
+        await scene.until(lambda: following.at_end == scene.here.now)
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is following.fold
+    await scene.standbys.close()
+
+
+async def test_who_does_not_come_to_the_end_is_trusted_no_longer(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), "county-jail")  # of which nobody commits
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    scene.here.now += TRUSTED_S + 1
+    before = scene.reader.read
+    await scene.until(lambda: scene.reader.read > before)
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is None
+    await scene.standbys.close()
+
+
+def lose_the_tail(scene: Scene) -> None:
+    scene.bus.logs[input_of(PERSON, SITE), 0] = scene.bus.logs[input_of(PERSON, SITE), 0][:4]
+
+
+def lose_the_head(scene: Scene) -> None:
+    scene.reader.begins[input_of(PERSON, SITE)] = 100
+    scene.bus.logs[input_of(PERSON, SITE), 0] = [LoggedRecord(100, b"~withdrawn/a/" + b"0" * 32, b"")]
+
+
+def lose_the_broker(scene: Scene) -> None:
+    scene.reader.broken = KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+
+
+@pytest.mark.parametrize("lose", [lose_the_tail, lose_the_head, lose_the_broker])
+async def test_where_the_log_is_another_one_it_is_followed_anew(scene: Scene, lose: Callable[[Scene], None]) -> None:
+    scene.happens(reviews(3))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    first = following.fold
+    lose(scene)
+    await scene.until(lambda: following.fold is not first)
+    assert first not in (following.fold,)
+    scene.reader.broken = None
+    await scene.until(lambda: following.is_ready)
+    await scene.standbys.close()
+
+
+async def test_a_takeover_from_a_log_that_lost_its_tail_is_refused(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    fold = Fold(Partition.of(SITE, 0, SCHEMAS))
+    catch_up(fold, Progress(), cast(Consumer, scene.reader), cast(SchemaCache, scene.schemas))
+    lose_the_tail(scene)
+    with pytest.raises(OutdatedError):
+        recover(fold, Progress(), cast(Consumer, scene.reader), cast(SchemaCache, scene.schemas))
+
+
+async def test_one_that_failed_is_given_up_and_the_others_go_on(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.reader.broken = RuntimeError("whatever it is")
+    following = scene.stand_by()
+    await scene.until(lambda: following.failed)
+    assert following.failed == "RuntimeError"
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is None
+    await scene.standbys.close()
+
+
+async def test_one_that_is_taken_over_in_the_middle_is_gone_on_from_there(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "AT_A_TIME", 5)
+    scene.busy = True
+    scene.happens(reviews(20))
+    following = scene.stand_by()
+
+    def wait(_: float) -> None:
+        while following.fold.folded.get(PERSON, 0) >= 10 and not following.progress.abandoned:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(scene.here, "sleep", wait)
+    await scene.until(lambda: following.fold.folded.get(PERSON, 0) >= 10)
+    scene.standbys.release(0)
+    fold = await scene.standbys.taken_over(following)
+    assert fold is not None
+    come = fold.folded[PERSON]
+    assert come == 10
+    scene.reader.read = 0
+    recovered = recover(fold, Progress(), cast(Consumer, scene.reader), cast(SchemaCache, scene.schemas))
+    assert scene.reader.read <= 60 - come + 2 * 20 + 20
+    assert (fold.folded[PERSON], recovered.outs, persons(fold)) == (60, [], 20)
+    await scene.standbys.close()
+
+
+async def test_who_is_to_own_a_number_says_once_that_it_is_ready(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.stand_by(awaited=frozenset({0}))
+    await scene.until(lambda: scene.readies)
+    before = scene.reader.read
+    scene.happens(reviews(4)[9:])
+    await scene.until(lambda: scene.reader.read > before)
+    assert scene.readies == 1
+    await scene.standbys.close()
+
+
+async def test_what_an_owner_leaves_is_kept_only_where_all_it_decided_is_written() -> None:
+    partitions = Partitions(Settings(security_protocol="PLAINTEXT"), SITE, cast(SchemaCache, {}), {}, lambda _: None)
+    running: Running = partitions._prepare(0)
+    assert running.left() is None, "it was never live"
+    running.live.set()
+    running.positions = {PERSON: 7, FACILITY: 3}
+    running.loop.all_written = False
+    assert running.left() is None, "its transaction may have been broken off"
+    running.loop.all_written = True
+    left = running.left()
+    assert left is not None
+    assert (left.folded, left.recalled) == ({PERSON: 7, FACILITY: 3}, {}), "what others write next is recalled"
+    running.loop.abandon()
+
+
+# -- a refold's memory -------------------------------------------------------------------------------------------------
+
+
+def long_log(records: int) -> Iterator[LoggedRecord]:
+    value = b"\0" * 150
+    for offset in range(records):
+        # Of a kind that leaves nothing behind in the stages: their memory is measured elsewhere.
+        yield LoggedRecord(offset, b"no/such/key", value)
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_refold_holds_one_batch_at_a_time_and_asks_for_schemas_once_a_batch() -> None:
+    many = 100_000
+    log, source = long_log(many), (input_of(PERSON, SITE), 0)
+
+    class Endless(LogReader):
+        def consume(self, most: int, timeout: float) -> list[Any]:
+            if source not in self.positions:
+                return super().consume(most, timeout)
+            found: list[Any] = [Message(source, record) for record in islice(log, most)]
+            return found or [Message(source, None)]
+
+        def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
+            del timeout
+            return 0, many if part.topic == source[0] else 0
+
+    empty: dict[tuple[str, int], list[LoggedRecord]] = {
+        part: [] for part in [*Partition.of(SITE, 0, SCHEMAS).outputs(), source]
+    }
+    reader = Endless(lambda: empty, {source[0]: many})
+    fold, schemas, progress = Fold(Partition.of(SITE, 0, SCHEMAS)), KnownSchemas(SCHEMAS), Progress()
+    with traced():
+        recover(fold, progress, cast(Consumer, reader), cast(SchemaCache, schemas))
+        _, peak = tracemalloc.get_traced_memory()
+    assert (fold.folded[PERSON], progress.read, progress.done, progress.total) == (many, many, many, many)
+    assert peak < CONSUME * 1_500, "no more than a batch of 2,000 records"
+    assert schemas.asked <= many / CONSUME + 1
+
+
+_unused = (DAY, START, count, topics)
