@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-growth bench-latency simulate-faults docs clean
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-latency bench-takeover simulate-faults docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -59,6 +59,9 @@ bench-growth: $(STAMP)  ## time and memory of a fact as people and jails grow, w
 bench-latency: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
 	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py
+
+bench-takeover: $(STAMP)  ## from kill -9 of a worker to the first new alert, from the log alone and with a standby
+	@PYTHONPATH=. $(BIN)/python tests/bench/first_alert_after_a_kill.py $(ARGS)
 
 SEEDS ?= 1000
 FROM ?= 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
+import subprocess
 import textwrap
 from collections.abc import Callable
 from itertools import pairwise
@@ -225,16 +227,33 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_dies
 ) -> None:
     site = a_site("shared", partitions=4, clock="history")
     events = a_month(seed=11)
-    first, second = site.start_worker(), site.start_worker()
+    first, second = site.start_worker(VERBOSE), site.start_worker(VERBOSE)
     site.publish(events[:150])
     site.tick(START + 10 * DAY)
     site.until_settled(START + 10 * DAY)
+    # Who comes second follows first, and is given its share when it is ready.
+    until(lambda: {len(owned(site, worker)) for worker in (first, second)} == {2}, "each has its share")
+    until(lambda: "stands by for [" in site.said(second).rpartition("owns [")[2], "it stands by for the others")
+    site.until_settled(START + 10 * DAY)
+    taken = owned(site, first)
+    before = len(site.said(second))
     first.kill()
     site.publish(events[150:])
     site.tick(LAST_TICK)
     site.until_settled(LAST_TICK)
     assert second.poll() is None
     assert recorded(site) == from_scratch(events, site.site.name)
+    for number in taken:
+        assert f"partition {number} is read back from {{'person': " in site.said(second)[before:]
+
+
+VERBOSE = ("-m", "deploy", "worker", "--verbose")
+
+
+def owned(site: WorkingSite, worker: subprocess.Popen[bytes]) -> list[int]:
+    """What a worker said last that it owns."""
+    found = re.findall(r"owns \[([\d, ]*)\]", site.said(worker))
+    return [int(number) for number in found[-1].split(",") if number.strip()] if found else []
 
 
 def test_a_live_site_has_one_clock(a_site: Callable[..., WorkingSite]) -> None:

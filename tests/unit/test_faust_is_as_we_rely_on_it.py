@@ -10,10 +10,13 @@ from importlib.metadata import version
 
 import aiokafka
 import pytest
+from aiokafka.consumer import group_coordinator
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as base
 from faust.transport.base import Transport
 from faust.transport.drivers import aiokafka as driver
+from mode.threads import ServiceThread
 
 from streams.assignor import NumberAssignor
 from streams.batching import BatchConsumer, BatchConsumerThread, BatchTransport
@@ -100,3 +103,12 @@ def test_to_ask_for_nothing_is_not_to_idle() -> None:
 def test_aiokafka_says_when_a_fetch_was_answered_last() -> None:
     assert "tp_state.timestamp = now_ms" in source(Fetcher)
     assert callable(aiokafka.AIOKafkaConsumer.last_poll_timestamp)
+
+
+def test_a_worker_can_ask_for_another_round_of_assignment() -> None:
+    assert "_rejoin_needed_fut.set_result" in source(GroupCoordinator.request_rejoin)
+    assert "self.thread_loop = " in source(ServiceThread.__init__)
+    # Its claim is asked for again at each round, and what it is given is there before anybody is told of partitions.
+    assert "assignor.metadata(topics)" in source(group_coordinator)
+    joined = source(GroupCoordinator._on_join_complete)
+    assert joined.index("assignor.on_assignment(assignment)") < joined.index("on_partitions_assigned")
