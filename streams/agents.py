@@ -167,7 +167,7 @@ class Partitions:
             share = share or Share()
             kept = {number: fold for number, running in ending.items() if (fold := running.left()) is not None}
             self.standbys.stand_by_for(share.standbys - self.running.keys(), share.awaited, kept)
-        log.info("owns %s", sorted(self.running))
+        log.info("owns %s, stands by for %s", sorted(self.running), sorted(self.standbys.following))
         for number, running in beginning.items():
             if self.running.get(number) is running:
                 running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")

@@ -144,8 +144,6 @@ class Standbys:
             fold = kept.get(number) or Fold(Partition.of(self._site, number, self._schemas))
             self.following[number] = Following(number, fold, now)
         self._awaited = awaited
-        if numbers:
-            log.info("stands by for %s", sorted(numbers))
         if self.following and self._task is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="standby")
             self._task = asyncio.create_task(self._follow(), name="standbys")

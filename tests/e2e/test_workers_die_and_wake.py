@@ -233,7 +233,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_dies
     site.until_settled(START + 10 * DAY)
     # Who comes second follows first, and is given its share when it is ready.
     until(lambda: {len(owned(site, worker)) for worker in (first, second)} == {2}, "each has its share")
-    until(lambda: "stands by for [" in site.said(second).rpartition("owns [")[2], "it stands by for the others")
+    until(lambda: f"stands by for {owned(site, first)}" in site.said(second), "the second stands by for the first's")
     site.until_settled(START + 10 * DAY)
     taken = owned(site, first)
     before = len(site.said(second))
