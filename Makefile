@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-growth bench-latency bench-takeover simulate-faults docs clean
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -56,9 +56,14 @@ bench: $(STAMP) $(BENCH_STAMP)  ## the engine against its peers, measured on thi
 bench-growth: $(STAMP)  ## time and memory of a fact as people and jails grow, written into docs/performance.md
 	@PYTHONPATH=. $(BIN)/python tests/bench/growth.py $(ARGS)
 
-bench-latency: $(STAMP)  ## latency from publish to alert, and of one hop, measured on this machine
-	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py
-	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py
+bench-whole-path: $(STAMP) $(BENCH_STAMP)  ## inbound record to alert by one worker and by two, written into docs/performance.md
+	@PYTHONPATH=. $(BIN)/python tests/bench/whole_path.py $(ARGS)
+
+bench-latency: $(STAMP) $(BENCH_STAMP)  ## publish to readable alert at 100 to 10,000 events/s, written into docs/performance.md
+	@PYTHONPATH=. $(BIN)/python tests/bench/publish_to_alert.py $(ARGS)
+
+bench-one-hop: $(STAMP)  ## one hop through Faust by the batch, measured on this machine
+	@PYTHONPATH=. $(BIN)/python tests/bench/one_hop.py $(ARGS)
 
 bench-takeover: $(STAMP)  ## from kill -9 of a worker to the first new alert, from the log alone and with a standby
 	@PYTHONPATH=. $(BIN)/python tests/bench/first_alert_after_a_kill.py $(ARGS)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
 from schemas import topics
 from schemas.codec import encode_event
-from schemas.events import EVENT_TYPES, Event, type_name
+from schemas.events import EVENT_TYPES, CustodyEvent, Event, IdKind, type_name
 from schemas.site import Site
 from streams.identify import DeadLetter, Source, identify
 from streams.records import LoggedRecord, Out
@@ -32,6 +32,7 @@ AFFILIATED: Final = 0.05
 INFRACTION: Final = 0.06
 RECLASSIFIED: Final = 0.13
 LISTED_STILL: Final = 0.55
+RARE: Final = 0.01
 VIOLENCE_EVERY: Final = 2_000
 """Persons' events for one of street violence."""
 
@@ -44,25 +45,53 @@ class Published:
     agency: str
 
 
-def county(people: int, facts_each: int, seed: int = 1) -> Iterator[Published]:
-    """The events of so many people, some `facts_each` of each, people's lives interleaved, in order of time."""
-    choose = random.Random(seed)
-    lives = [_life(number, random.Random(seed * 1_000_003 + number)) for number in range(people)]
+def county(people: int, facts_each: int, seed: int = 1, start: int = START, first: int = 0) -> Iterator[Published]:
+    """The events of so many people, some `facts_each` of each, people's lives interleaved, in order of time.
+
+    Lives begin within 300 days before `start`, microseconds, and last half a year or so. The people
+    are numbered from `first`.
+    """
+    choose = random.Random(seed + first)
+    lives = [_life(first + n, random.Random(seed * 1_000_003 + first + n), start) for n in range(people)]
     done = 0
     for _ in range(facts_each):
         for life in lives:
             yield from islice(life, 1)
             done += 1
             if done % VIOLENCE_EVERY == 0:
-                yield _violence(choose, done)
+                yield _violence(choose, done, start)
 
 
-def _life(number: int, choose: random.Random) -> Iterator[Published]:
+def with_the_rare(events: Iterable[Published], seed: int = 1) -> Iterator[Published]:
+    """The same events and, among them, those of the types that three months of lists have none of.
+
+    Observations of care, custody that is known to have ended, events that are taken back: one in a hundred each.
+    """
+    choose = random.Random(seed)
+    for published in events:
+        yield published
+        head, event = published.event.head, published.event
+        if not isinstance(event, CustodyEvent) or choose.random() >= 3 * RARE:
+            continue
+        kind = choose.choice(["CareObserved", "CustodyEnded", "EventWithdrawn"])
+        own = {"facility": event.facility, "booking_number": event.booking_number}
+        fields: dict[str, Any] = {
+            "CareObserved": {**own, "observation": "MENTAL_HEALTH", "active": True},
+            "CustodyEnded": {**own, "reason": "BAIL"},
+            "EventWithdrawn": {"target_event_id": head.event_id, "reason": "ENTERED_IN_ERROR"},
+        }
+        known_by = {number.kind: number.value for person in head.persons for number in person.ids}
+        local = known_by.get(IdKind.LOCAL) if kind != "EventWithdrawn" else None
+        sid = known_by.get(IdKind.SID) if kind != "EventWithdrawn" else None
+        yield _event(choose, kind, published.agency, head.time, local, sid, fields[kind])
+
+
+def _life(number: int, choose: random.Random, start: int) -> Iterator[Published]:
     """One person's events, without an end."""
     local, sid = f"P{number:07}", f"S{number:07}" if choose.random() < BY_SID else None
     units = [unit.id for unit in SITE.facility_by_id[MAIN].units]
     group = choose.choice(GROUPS) if choose.random() < AFFILIATED else None
-    time = START - choose.randrange(300 * DAY)
+    time = start - choose.randrange(300 * DAY)
     stay = 0
     while True:
         stay += 1
@@ -99,14 +128,14 @@ def _life(number: int, choose: random.Random) -> Iterator[Published]:
         time += choose.randrange(30 * DAY)
 
 
-def _violence(choose: random.Random, number: int) -> Published:
+def _violence(choose: random.Random, number: int, start: int) -> Published:
     fields = {
         "incident_number": f"26-{number}",
         "groups": choose.sample(GROUPS, 2),
         "place": "5th and Main",
         "retaliation_expected": choose.random() < 0.3,
     }
-    return _event(choose, "StreetViolenceReported", POLICE, START - choose.randrange(150 * DAY), None, None, fields)
+    return _event(choose, "StreetViolenceReported", POLICE, start - choose.randrange(150 * DAY), None, None, fields)
 
 
 def _event(

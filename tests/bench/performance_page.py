@@ -56,18 +56,28 @@ def with_machine(found: Mapping[str, Any], peers_python: Path) -> dict[str, Any]
     )
     theirs = subprocess.run([str(peers_python), "-c", ask], check=True, capture_output=True, text=True).stdout
     ours = {name: version(name) for name in PACKAGES if name not in ("quixstreams", "bytewax")}
+    return {**found, "machine": machine(), "versions": {"ours": ours, "peers": json.loads(theirs)}}
+
+
+def machine() -> dict[str, Any]:
+    """On what it is measured."""
     return {
-        **found,
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "processor": _processor(),
-            "memory_gb": round(psutil.virtual_memory().total / 2**30),
-            "system": platform.system(),
-            "python": platform.python_version(),
-            "kafka": pinned()["kafka"].version,
-        },
-        "versions": {"ours": ours, "peers": json.loads(theirs)},
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "kafka": pinned()["kafka"].version,
     }
+
+
+def on_machine(machine: Mapping[str, Any], load: float) -> str:
+    """The same in words."""
+    return (
+        f"on {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, {machine['system']}, "
+        f"Python {machine['python']}, Apache Kafka {machine['kafka']} on the same machine, which had a load of "
+        f"{load:.1f} before"
+    )
 
 
 def _processor() -> str:
@@ -121,9 +131,7 @@ def section(result: Mapping[str, Any]) -> str:
     runs = len(next(iter(result["rates"].values())))
     peers, ours = versions["peers"], versions["ours"]
     measured = (
-        f"{runs} alternating runs of each on {machine['cores']} cores ({machine['processor']}), "
-        f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}, Apache Kafka {machine['kafka']} "
-        f"on the same machine, which had a load of {result['load']:.1f} before. {result['facts']:,} facts of "
+        f"{runs} alternating runs of each {on_machine(machine, result['load'])}. {result['facts']:,} facts of "
         f"{result['people']:,} people in {result['partitions']} partitions; {result['counted']:,} records to count, "
         f"{result['decoded']:,} to decode. The first {result['warm']:.0%} of each run warm it and are not counted. "
         f"{result['open_alerts']:,} alerts are open in the end, and the same in every engine."
@@ -139,15 +147,18 @@ def section(result: Mapping[str, Any]) -> str:
 def write(result: Mapping[str, Any], peers_python: Path) -> None:
     """Put the result into the page, and draw its plot."""
     replace_section(PAGE, "engine stage", section(result))
-    bars = {
-        "rows": [
-            {"title": row.title.replace("**", ""), "runs": result["rates"][row.engine], "ours": row.ours is None}
-            for row in ROWS
-        ],
-        "file": str(DOCS / PLOT),
-    }
+    rows = [
+        {"title": row.title.replace("**", ""), "runs": result["rates"][row.engine], "ours": row.ours is None}
+        for row in ROWS
+    ]
+    draw(PLOT, rows, "records a second", peers_python)
+
+
+def draw(file: str, rows: Sequence[Mapping[str, Any]], axis: str, peers_python: Path) -> None:
+    """Draw bars into a file of the docs: of each row its title, what its runs came to, and whether it stands out."""
     plot = Path(__file__).with_name("plot.py")
-    subprocess.run([str(peers_python), str(plot)], check=True, input=json.dumps(bars), text=True)
+    bars = {"rows": rows, "axis": axis, "file": str(DOCS / file)}
+    subprocess.run([str(peers_python), str(plot)], check=True, input=json.dumps(bars, default=str), text=True)
 
 
 def replace_section(page: Path, name: str, text: str) -> None:

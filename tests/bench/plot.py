@@ -26,9 +26,16 @@ def main() -> None:
     colours = ["#1f5f8b" if row["ours"] else "#b0b7bd" for row in rows]
     axes.barh([row["title"] for row in rows], medians, xerr=spread, color=colours, ecolor="#444444", capsize=2)
     axes.set_xscale("log")
-    axes.set_xlabel("records a second (logarithmic); median, least and most")
+    axes.set_xlabel(f"{given['axis']} (logarithmic); median, least and most")
     for place, median in enumerate(medians):
-        axes.annotate(f"{median:,.0f} ", (median, place), ha="right", va="center", color="black", fontsize=8)
+        axes.annotate(
+            f"{median:,.{0 if median >= 10 else 1}f} ",
+            (median, place),
+            ha="right",
+            va="center",
+            color="black",
+            fontsize=8,
+        )
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(given["file"], metadata={"Date": None})

@@ -1,0 +1,185 @@
+"""A worker as `sallyport worker` starts it, which also notes what its stages took and when each batch went on.
+
+    python tests/bench/watched_worker.py CELLS MARKS
+
+CELLS is a file of doubles that the bench maps too: records and processor seconds of each part of the deciding thread,
+kept up to date. MARKS is a file to which it writes, when it ends, when each batch was handed over, taken, decided and
+committed; "-" for none. With BENCH_PROFILE a profile of the deciding thread is written there.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import mmap
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+import typer
+
+from deploy.commands.worker import worker
+from streams import agents
+from streams.agents import IDENTIFY, Partitions, Running
+from streams.batching import Batch
+from streams.clock import CLOCK
+from streams.disclose import DISCLOSE, DiscloseStage
+from streams.partition_loop import Delivery, PartitionLoop
+from streams.records import Out, Record
+from streams.stage import FACILITY, PERSON
+
+ENCODE: Final = "encode"
+PARTS: Final = (IDENTIFY, PERSON, FACILITY, CLOCK, DISCLOSE, ENCODE)
+"""What the deciding thread does for records. Disclose is called by person and facility, and counted apart from them."""
+PROFILE: Final = "BENCH_PROFILE"
+
+
+class Cells:
+    """Records and processor seconds of each part, in a file that several processes map."""
+
+    def __init__(self, path: Path) -> None:
+        size = 2 * 8 * len(PARTS)
+        if not path.exists():
+            path.write_bytes(bytes(size))
+        with path.open("r+b") as file:
+            self._cells = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
+
+    def add(self, part: str, seconds: float) -> None:
+        """One more record of a part."""
+        place = 2 * PARTS.index(part)
+        self._cells[place] += 1
+        self._cells[place + 1] += seconds
+
+    def take_off(self, part: str, seconds: float) -> None:
+        """What was counted for a part belongs to another."""
+        self._cells[2 * PARTS.index(part) + 1] -= seconds
+
+    def records(self, part: str) -> int:
+        """Records of a part so far."""
+        return int(self._cells[2 * PARTS.index(part)])
+
+    def all(self) -> dict[str, tuple[float, float]]:
+        """Records and seconds of all parts."""
+        return {part: (self._cells[2 * n], self._cells[2 * n + 1]) for n, part in enumerate(PARTS)}
+
+
+class Mark(NamedTuple):
+    """When a batch went on, nanoseconds since 1970."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+    handed_over: int
+    taken: int
+    decided: int
+    committed: int
+
+
+class Watch:
+    """What is noted in this process."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.marks: list[Mark] = []
+        self.inside = ""
+
+    def timed(self, part: str, call: Callable[[], Any]) -> Any:
+        """What a call returns; its processor time is noted for a part."""
+        began = time.thread_time()
+        try:
+            return call()
+        finally:
+            self.cells.add(part, time.thread_time() - began)
+
+    def timed_within(self, part: str, call: Callable[[], Any]) -> Any:
+        """The same for what another part calls: it is that part's time no more."""
+        began = time.thread_time()
+        try:
+            return call()
+        finally:
+            took = time.thread_time() - began
+            self.cells.add(part, took)
+            if self.inside:
+                self.cells.take_off(self.inside, took)
+
+
+def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[DiscloseStage]]:
+    """The worker's own classes, with a watch before their doors."""
+
+    class WatchedPartitions(Partitions):
+        def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
+            decide, watch.inside = super()._decide, stage
+            try:
+                outs: Sequence[Out] = watch.timed(stage, lambda: decide(running, stage, batch, record))
+            finally:
+                watch.inside = ""
+            return outs
+
+    class WatchedLoop(PartitionLoop):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self._handed_over: dict[int, int] = {}
+            self._written = (0, 0)
+
+        def hand_over(self, stage: str, delivery: Delivery) -> None:
+            self._handed_over[id(delivery)] = time.time_ns()
+            super().hand_over(stage, delivery)
+
+        async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
+            taken = time.time_ns()
+            await super()._process(deliveries)
+            for _, delivery in deliveries:
+                batch = delivery.batch
+                at = self._handed_over.pop(id(delivery))
+                where = batch.topic, batch.partition, batch.records[0].offset, batch.last_offset
+                watch.marks.append(Mark(*where, at, taken, *self._written))
+
+        async def write(self, outs: Sequence[Out]) -> None:
+            decided = time.time_ns()
+            await super().write(outs)
+            self._written = decided, time.time_ns()
+
+        def _encoded(self, out: Out) -> Out:
+            encoded = super()._encoded
+            encoding: Out = watch.timed(ENCODE, lambda: encoded(out))
+            return encoding
+
+    class WatchedDisclose(DiscloseStage):
+        def tell(self, alert: Any) -> list[Out]:
+            tell = super().tell
+            told: list[Out] = watch.timed_within(DISCLOSE, lambda: tell(alert))
+            return told
+
+    return WatchedPartitions, WatchedLoop, WatchedDisclose
+
+
+def main(cells: str, marks: str) -> None:
+    watch = Watch(Cells(Path(cells)))
+    partitions, loop, disclose = watched(watch)
+    profile = cProfile.Profile()
+    with (
+        patch("streams.app.Partitions", partitions),
+        patch.object(agents, "PartitionLoop", loop),
+        patch("streams.partition.DiscloseStage", disclose),
+        # A history's worker gives way to what happens now; here nothing else happens.
+        patch("deploy.commands.worker.GIVE_WAY", 0),
+    ):
+        try:
+            profile.runcall(worker) if PROFILE in os.environ else worker()
+        finally:
+            if PROFILE in os.environ:
+                profile.dump_stats(os.environ[PROFILE])
+            if marks != "-":
+                Path(marks).write_text("\n".join(json.dumps(mark) for mark in watch.marks))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except typer.Exit as end:
+        sys.exit(end.exit_code)

@@ -1,0 +1,94 @@
+"""The benches' pages say what was measured, and what a latency or a ratio is of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.events import EVENT_TYPES, type_name
+from tests.bench import latency_page, whole_path_page
+from tests.bench.hops import Place, steps
+from tests.bench.mix import county, with_the_rare
+from tests.bench.probes import Probe, Way, in_turn
+from tests.bench.publish_to_alert import figures, quantile
+from tests.bench.watched_worker import PARTS, Mark
+
+MACHINE = {"cores": 2, "processor": "one", "memory_gb": 1, "system": "Linux", "python": "3.11", "kafka": "4.4.0"}
+
+
+def run(rate: float) -> dict[str, Any]:
+    """A run of the whole path."""
+    parts = {**dict.fromkeys(PARTS, 10.0), "loop": 5.0, "threads": 20.0}
+    facts = {"person": 1.5, "facility": 0.5}
+    return {"rate": rate, "cpu_us": 85.0, "kafka_us": 40.0, "parts_us": parts, "facts": facts}
+
+
+RESULT = {
+    "runs": {"1": [run(1_000), run(3_000), run(2_000)], "2": [run(2_500), run(3_000), run(4_000)]},
+    "events": 10, "people": 1, "partitions": 4, "warm": 0.5, "open_alerts": 3, "machine": MACHINE, "load": 0.0,
+}  # fmt: skip
+
+
+def test_two_workers_are_compared_with_one_by_the_medians() -> None:
+    assert whole_path_page.ratio(RESULT) == 1.5
+    assert "| two workers | 3,000 | 2,500 to 4,000 | 85 µs | 40 µs | 1.50 times one |" in whole_path_page.section(
+        RESULT
+    )
+
+
+def test_every_part_that_is_measured_has_a_line() -> None:
+    assert {name for name, _ in whole_path_page.PARTS} == {*PARTS, "loop", "threads"}
+
+
+def test_the_mix_has_every_type_of_event() -> None:
+    assert {type_name(one.event) for one in with_the_rare(county(400, 10))} == set(EVENT_TYPES)
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)])
+def test_a_quantile_is_a_value_that_was_measured(share: float, value: float) -> None:
+    assert quantile(range(1, 101), share) == value
+
+
+def test_latency_counts_from_the_moment_at_which_a_probe_was_due() -> None:
+    late = Probe(Way.MOVE, 0, due=1_000_000, accepted=900_000_000, heard=1_001_000_000)
+    assert figures([late])["max_ms"] == 1_000.0
+
+
+def test_probes_are_of_both_ways_in_the_share_that_is_asked_for() -> None:
+    probes = in_turn(100, 0.2)
+    assert sum(probe.way is Way.REPORT for probe in probes) == 20
+    assert {probe.feud for probe in probes if probe.way is Way.MOVE} == set(range(20))
+
+
+def test_the_steps_of_a_probe_add_up_to_its_latency() -> None:
+    ms = 1_000_000
+    probe = Probe(Way.REPORT, 0, "e", due=100 * ms, accepted=103 * ms, heard=150 * ms)
+    found = {("e", "identify"): Place("in", 1, 7, 105), ("e", "facility"): Place("facts", 2, 9, 120)}
+    marks = {
+        ("in", 1): [Mark("in", 1, 0, 5, 0, 0, 0, 0), Mark("in", 1, 6, 8, 110 * ms, 112 * ms, 113 * ms, 119 * ms)],
+        ("facts", 2): [Mark("facts", 2, 9, 9, 130 * ms, 131 * ms, 134 * ms, 144 * ms)],
+    }
+    took = steps(probe, found, marks)
+    assert took is not None
+    assert sum(took.values()) == pytest.approx(probe.took_ms)
+    assert took["identify: committed"] == 6
+    assert took["read by the desk"] == 6
+
+
+def test_a_probe_of_which_a_part_is_lost_has_no_steps() -> None:
+    assert steps(Probe(Way.REPORT, 0, "e"), {}, {}) is None
+
+
+def test_latency_of_each_rate_is_told_with_the_number_of_probes() -> None:
+    told = {"p50_ms": 20.0, "p99_ms": 40.0, "p999_ms": 60.0, "max_ms": 61.0, "probes": 1_500}
+    cores = {"worker": 0.5, "kafka": 0.25, "publishers": 0.125}
+    rate = {"rate": 1_000, "accepted_rate": 1_000, "achieved_rate": 999.6, "cores": cores, **told}
+    step = {"p50_ms": 1.25, "p99_ms": 2.5, "probes": 300}
+    result = {
+        "rates": [rate], "steps": {"report": {"identify: committed": step}, "move": {}}, "machine": MACHINE,
+        "imports": {"alone": told}, "seconds": 30, "compile_s": 90, "load": 0.0,
+    }  # fmt: skip
+    page = latency_page.section(result)
+    assert "| 1,000/s | 1,000/s | 1,500 | 20 ms | 40 ms | 60 ms | 0.50, 0.25, 0.12 | p99 at most 50 ms |" in page
+    assert "| identify: committed | 1.2 | 2.5 |" in page
