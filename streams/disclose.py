@@ -75,7 +75,6 @@ class _Grants:
 
     site: Site
     recipient: Recipient
-    kind: str
     in_force: tuple[Agreement, ...]
 
     def agreements(self, agency: str, event_type: str) -> tuple[Agreement, ...]:
@@ -108,7 +107,7 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     in_force = tuple(
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
-    grants = _Grants(site, recipient, alert["kind"], in_force)
+    grants = _Grants(site, recipient, in_force)
     covered = _covered(evidence, grants)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
         lacking = {f"{item['agency']}/{item['event_type']}" for item in evidence if not grants.covers(item)}
@@ -137,9 +136,12 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         (shown if allowed else withheld).add(f"{agency}/{event_type}/{field}")
         return allowed
 
+    # A facility that the site knows no more is nobody's own: neither it nor its units are shown to anybody.
     facility = grants.site.facility_by_id.get(alert["facility"] or "")
-    jail = facility.agency if facility else grants.recipient.agency
-    unit_shown = alert["unit"] is not None and may_show(jail, "HousingAssigned", "unit")
+    facility_shown = facility is not None and may_show(facility.agency, "BookingReported", "facility")
+    unit_shown = (
+        facility is not None and alert["unit"] is not None and may_show(facility.agency, "HousingAssigned", "unit")
+    )
 
     def may_tell(item: Mapping[str, Any]) -> bool:
         # Every field is asked for, so that the audit names all that were left out.
@@ -158,7 +160,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         "rule": alert["rule"],
         "severity": gravest(Severity(alert["least_severity"]), map(_severity, told)).value,
         "confidence": _confidence(covered, told),
-        "facility": alert["facility"] if may_show(jail, "BookingReported", "facility") else None,
+        "facility": alert["facility"] if facility_shown else None,
         "unit": alert["unit"] if unit_shown else None,
         "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
         "subjects": [subject for subject in persons.values() if subject is not None],
