@@ -97,6 +97,6 @@ def _read(path: Path) -> Agreement:
 def first_problem(error: Exception) -> str:
     """The first thing wrong in a file, in one line."""
     if isinstance(error, ValidationError):
-        item = error.errors(include_input=False, include_url=False)[0]
+        item = error.errors()[0]
         return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
     return str(error).splitlines()[0]

@@ -243,7 +243,7 @@ class AlertBook(Generic[P, F]):
         else:
             del self._firing[where]
         outs = []
-        for known_as, situation in sorted(derived.items(), key=lambda item: item[0]):
+        for known_as, situation in sorted(derived.items()):
             self._schedule(situation.until, focus, now)
             if firing.get(known_as) != situation:
                 outs += self._raise(known_as, correlation, situation, cause, now, None)

@@ -40,13 +40,13 @@ def grouped(outs: Sequence[Out], now: int) -> list[Out]:
     ]
 
 
-def _crowd(out: Out, rules: Mapping[str, str]) -> tuple[str, str] | None:
-    """Whose record it is, and of which rule; None for one that is in no crowd, or has a group."""
+def _crowd(out: Out, rules: Mapping[str, str]) -> tuple[str | None, str] | None:
+    """Whose record it is (None: the bus's own), and of which rule; None for one in no crowd, or with a group."""
     value = _value(out)
     if out.name not in _GROUPED or value["group"] is not None or value["alert_id"] not in rules:
         return None
     # A withdrawal names no rule: the audit beside it does.
-    return value.get("recipient", ""), rules[value["alert_id"]]
+    return value.get("recipient"), rules[value["alert_id"]]
 
 
 def _value(out: Out) -> Mapping[str, Any]:

@@ -7,10 +7,21 @@ from typing import Any
 import pytest
 
 from schemas import topics
-from schemas.codec import encode_event
-from schemas.events import Event, PersonRef, type_name
-from streams.facts import KeyKind, parse_key, partition_of
-from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Source, identifiers, identify
+from schemas.codec import decode_parts, encode_event
+from schemas.events import Event, PersonId, PersonRef, type_name
+from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
+from streams.identify import (
+    FUTURE_TOLERANCE,
+    DeadLetter,
+    Facts,
+    Source,
+    group_key,
+    identifier,
+    identifiers,
+    identify,
+    refuse,
+    to_person,
+)
 from streams.records import LoggedRecord, Out
 from tests.county import DAY, JAIL, POLICE, SITE, START, event, ids
 from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
@@ -176,6 +187,239 @@ def test_bytes_that_are_no_such_event_are_set_aside_without_showing_a_value(raw:
     assert isinstance(found, DeadLetter)
     assert found.reason == reason
     assert "NY-99013C" not in found.detail
+
+
+ANNEX = SITE.facilities[0].model_copy(update={"id": "annex", "agency": POLICE})
+YARD = SITE.facilities[0].model_copy(update={"id": "yard", "units": ()})
+MORE = SITE.model_copy(update={"facilities": (*SITE.facilities, ANNEX, YARD)})
+FEUD = event("StreetViolenceReported", groups=["Eastside", "EASTSIDE "])
+
+
+def withdrawn(**changes: Any) -> Event:
+    return event("EventWithdrawn", agency=JAIL, target_event_id=HOUSING.head.event_id, **changes)
+
+
+@pytest.mark.parametrize(
+    ("what", "agency", "later", "told"),
+    [
+        (
+            event("HousingAssigned", "ada", agency=POLICE, unit="4-B"),
+            JAIL,
+            0,
+            DeadLetter(
+                "OTHER_AGENCY",
+                "head.ori is not that of county-jail: an agency publishes and withdraws in its own name only",
+            ),
+        ),
+        (
+            HOUSING,
+            JAIL,
+            -FUTURE_TOLERANCE - 1,
+            DeadLetter(
+                "FUTURE",
+                "head.time is in the future: check the publisher's clock and time zone, then publish again",
+            ),
+        ),
+        (HOUSING, JAIL, -FUTURE_TOLERANCE, None),
+        (
+            event("HousingAssigned", "ada", unit="4-B", purge_day=1),
+            JAIL,
+            DAY,
+            DeadLetter("EXPIRED", "head.handling.purge_by has passed"),
+        ),
+        (event("HousingAssigned", "ada", unit="4-B", purge_day=1), JAIL, DAY - 1, None),
+        (withdrawn(purge_day=1), JAIL, DAY, None),
+        (
+            with_persons(HOUSING, ("SUBJECT", ids("ada", "S1")), ("VICTIM", ids("ada"))),
+            JAIL,
+            0,
+            DeadLetter("ONE_NUMBER_TWICE", "head.persons: one number names two persons of the event"),
+        ),
+        (with_persons(HOUSING, ("SUBJECT", ids("ada", "S1")), ("VICTIM", ids("bo"))), JAIL, 0, None),
+        (with_persons(withdrawn(), ("SUBJECT", ids("ada")), ("VICTIM", ids("ada"))), JAIL, 0, "ONE_NUMBER_TWICE"),
+        (
+            wrong(HOUSING, head=HOUSING.head.model_copy(update={"persons": ()})),
+            JAIL,
+            0,
+            DeadLetter("NO_PERSON", "head.persons is empty"),
+        ),
+        (
+            with_persons(HOUSING, ("SUBJECT", ids("ada")), ("SUBJECT", ids("bo"))),
+            JAIL,
+            0,
+            DeadLetter("NOT_ONE_SUBJECT", "head.persons: one, and only one, must be the SUBJECT"),
+        ),
+        (
+            wrong(HOUSING, facility="nowhere"),
+            JAIL,
+            0,
+            DeadLetter("UNKNOWN_FACILITY", "facility is not one of this site"),
+        ),
+        (
+            wrong(HOUSING, facility="annex"),
+            JAIL,
+            0,
+            DeadLetter("FOREIGN_FACILITY", "facility annex is not run by county-jail"),
+        ),
+        (
+            wrong(HOUSING, unit="9-Z"),
+            JAIL,
+            0,
+            DeadLetter("UNKNOWN_UNIT", "unit is not one of county-jail-main; add it to site.toml"),
+        ),
+        (wrong(HOUSING, facility="yard", unit="9-Z"), JAIL, 0, None),
+        (event("BookingReported", "ada", facility="nowhere"), JAIL, 0, "UNKNOWN_FACILITY"),
+        (
+            FEUD,
+            POLICE,
+            0,
+            DeadLetter("NO_GROUPS", "neither two groups nor a person: nothing follows from it"),
+        ),
+        (with_persons(FEUD, ("VICTIM", ids("ada"))), POLICE, 0, None),
+        (event("StreetViolenceReported", groups=["Eastside", "Harbor"]), POLICE, 0, None),
+    ],
+)
+def test_what_is_set_aside_says_what_to_mend(
+    what: Event, agency: str, later: int, told: DeadLetter | str | None
+) -> None:
+    found = refuse(what, source(agency, type_name(what)), MORE, what.head.time + later)
+    assert (found.reason if found and isinstance(told, str) else found) == told
+
+
+def test_an_import_of_the_past_takes_what_has_expired_since() -> None:
+    history = SITE.model_copy(update={"clock": "history"})
+    what = event("HousingAssigned", "ada", unit="4-B", purge_day=1)
+    assert refuse(what, source(JAIL, "HousingAssigned"), history, START + 9 * DAY) is None
+
+
+UNCHECKED = "not verified by fingerprint"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "known_by"),
+    [
+        (ids("ada"), [(2, "county-jail number")]),
+        (ids("", "S1"), [(1, "SID by fingerprint")]),
+        (ids("", ucn="U1"), [(0, "UCN by fingerprint")]),
+        (ids("ada", "S1", ucn="U1"), [(0, "UCN by fingerprint"), (1, "SID by fingerprint"), (2, "county-jail number")]),
+        (ids("ada", "S1", verified="STATED"), [(2, "county-jail number")]),
+        (ids("", "S1", verified="STATED"), [(2, f"county-jail SID {UNCHECKED}")]),
+        (
+            ids("", "S1", verified="DOCUMENT", ucn="U1"),
+            [(2, f"county-jail SID {UNCHECKED}"), (2, f"county-jail UCN {UNCHECKED}")],
+        ),
+        ([*ids("", "S1"), *ids("", ucn="U1", verified="STATED")], [(1, "SID by fingerprint")]),
+        ([*ids("ada"), *ids("ada")], [(2, "county-jail number")]),
+    ],
+)
+def test_a_person_is_known_by_its_numbers_the_strongest_first(
+    numbers: list[dict[str, str]], known_by: list[tuple[int, str]]
+) -> None:
+    found = identifiers(PersonRef.model_validate({"role": "SUBJECT", "ids": numbers}), JAIL)
+    assert sorted((one.rank, one.label) for one in found) == known_by
+    assert [one.rank for one in found] == [rank for rank, _ in known_by]
+    assert len({one.person for one in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"agency": POLICE}, True),
+        ({"value": "S2"}, False),
+        ({"issuer": "NJ"}, False),
+        ({"kind": "UCN"}, False),
+        ({"verified": "STATED"}, False),
+        ({"verified": "STATED", "agency": POLICE}, False),
+    ],
+)
+def test_a_number_verified_by_fingerprint_is_one_person_whoever_says_it(changes: dict[str, str], same: bool) -> None:
+    number = {"kind": "SID", "value": "S1", "issuer": "NY", "verified": "FINGERPRINT"}
+    first = identifier(PersonId.model_validate(number), JAIL)
+    agency = changes.pop("agency", JAIL)
+    assert (identifier(PersonId.model_validate({**number, **changes}), agency).person == first.person) is same
+
+
+def told_by(out: Out) -> dict[str, bytes]:
+    return dict(out.headers)
+
+
+def test_a_fact_tells_in_its_headers_what_folding_needs() -> None:
+    what = event("BookingReported", "ada", sid="S1", purge_day=40, day=1)
+    handling = what.head.handling.model_copy(update={"markings": ("JUVENILE",)})
+    marked = wrong(what, head=what.head.model_copy(update={"handling": handling}))
+    person, link = facts(marked)
+    topic = "demo.county-jail.booking-reported.v1"
+    _, body_at = decode_parts(person.value if isinstance(person.value, bytes) else b"", SCHEMAS, "BookingReported")
+    fact = f"{START + DAY};{body_at};{START + 40 * DAY}"
+    assert told_by(person) == {
+        "sort": f"BookingReported;{topic};marked;SID by fingerprint".encode(),
+        "fact": f"{fact};county-jail-main;B-ada".encode(),
+    }
+    assert told_by(link) == {
+        "sort": f"BookingReported;{topic};marked;county-jail number".encode(),
+        "fact": fact.encode(),
+        "same-as": f"1/{parse_key(person.key).person}".encode(),
+    }
+
+
+def test_a_common_fact_says_no_more_than_it_must() -> None:
+    (out,) = facts(event("AffiliationReported", None, sid="S1", group="Eastside"), POLICE)
+    _, body_at = decode_parts(out.value if isinstance(out.value, bytes) else b"", SCHEMAS, "AffiliationReported")
+    assert told_by(out) == {
+        "sort": b"AffiliationReported;demo.city-pd.affiliation-reported.v1;;SID by fingerprint",
+        "fact": f"{START};{body_at};".encode(),
+    }
+    assert out.name is None
+
+
+def test_whom_violence_names_has_a_fact_of_it_beside_everyones() -> None:
+    what = with_persons(FEUD, ("SUSPECT", ids("ada")), ("VICTIM", ids("bo", "S1")))
+    outs = facts(what, POLICE)
+    of_persons = [parse_key(out.key) for out in outs if parse_key(out.key).kind is not KeyKind.EVERYONE]
+    assert [(key.kind, key.role) for key in of_persons] == [
+        (KeyKind.PERSON, "suspect"), (KeyKind.PERSON, "victim"), (KeyKind.SAME_AS, "same-as"),
+    ]  # fmt: skip
+    everyone = [out for out in outs if parse_key(out.key).kind is KeyKind.EVERYONE]
+    assert len(everyone) == 2 * SITE.partitions
+    assert {told_by(out)["sort"] for out in everyone} == {
+        b"StreetViolenceReported;demo.city-pd.street-violence-reported.v1;;"
+    }
+    raw = encode_event(what, SCHEMA_IDS[type_name(what)])
+    assert {(out.value, out.name) for out in everyone} == {(raw, None)}
+    key = FactKey(KeyKind.EVERYONE, "", POLICE, what.head.event_id, "", variant_of(raw))
+    assert {parse_key(out.key) for out in everyone} == {key}
+
+
+def test_a_withdrawal_is_the_event_and_nothing_beside() -> None:
+    outs = facts(withdrawn())
+    key = parse_key(outs[0].key)
+    assert (key.agency, key.event_id) == (JAIL, HOUSING.head.event_id)
+    raw = encode_event(withdrawn(), SCHEMA_IDS["EventWithdrawn"])
+    assert {(out.key, out.name, out.value, out.headers) for out in outs} == {(outs[0].key, None, raw, ())}
+
+
+def test_a_fact_goes_to_the_partition_of_whoever_is_its_person_now() -> None:
+    (out,) = facts(event("HousingAssigned", "ada", unit="4-B"))
+    assert isinstance(out.value, bytes)
+    fact = read_fact(LoggedRecord(0, out.key, out.value, out.headers))
+    assert to_person(fact, SITE) == out
+    moved = fact.moved_to("somebody else", ())
+    there = to_person(moved, SITE)
+    assert (there.topic, there.partition) == (out.topic, partition_of("somebody else", SITE.partitions))
+    assert parse_key(there.key).person == "somebody else"
+
+
+@pytest.mark.parametrize(("written", "compared"), [("Eastside", "eastside"), ("  EAST  side\t", "east side"), ("", "")])
+def test_groups_are_compared_without_case_and_spacing(written: str, compared: str) -> None:
+    assert group_key(written) == compared
+
+
+def test_an_empty_record_is_set_aside() -> None:
+    record = LoggedRecord(0, None, None)
+    found = identify(record, source(JAIL, "HousingAssigned"), SITE, SCHEMAS, START)
+    assert isinstance(found, DeadLetter)
+    assert found.reason == "NOT_FRAMED"
 
 
 def test_doing_a_record_again_writes_the_same_facts() -> None:

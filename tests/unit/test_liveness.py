@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streams.liveness import (
     ASLEEP_S,
+    EVENT_LOOP,
     PATIENCE_S,
     Alive,
     Look,
@@ -33,7 +34,7 @@ def looks(*seen: Reading | Recovering | None, broker: bool = True, worker: bool 
     """Looks every few seconds, each seeing one thing."""
     return [
         Look(
-            number * EVERY,
+            100 + number * EVERY,
             broker,
             worker,
             (one,) if isinstance(one, Reading) else (),
@@ -75,7 +76,7 @@ def test_what_is_behind_and_does_not_get_on_stands_still(stands: Reading | Recov
 def test_a_worker_that_does_not_answer_stands_still() -> None:
     verdict = watched(looks(*[None] * LONG, worker=False))
     assert isinstance(verdict, Stalled)
-    assert [one.why for one in verdict.standstills] == [Why.NOT_ANSWERED]
+    assert [(one.why, one.where) for one in verdict.standstills] == [(Why.NOT_ANSWERED, EVENT_LOOP)]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,29 @@ def test_who_was_stopped_and_woken_is_given_its_time_again() -> None:
     woken = [replace(look, at=look.at + before[-1].at + 10 * ASLEEP_S) for look in before]
     assert watched([*before, *woken]) == Alive()
     assert isinstance(watched([*before, *woken, replace(woken[-1], at=woken[-1].at + 2 * EVERY)]), Stalled)
+
+
+@pytest.mark.parametrize(("gap", "ended"), [(ASLEEP_S, True), (ASLEEP_S + 0.5, False)])
+def test_who_is_looked_at_now_and_then_is_awake_up_to_a_limit(gap: float, ended: bool) -> None:
+    seen = [replace(look, at=number * gap) for number, look in enumerate(looks(*[BEHIND] * 5))]
+    assert isinstance(watched(seen), Stalled) is ended
+
+
+def test_a_sleep_that_began_while_the_broker_was_away_does_not_count_either() -> None:
+    away = looks(BEHIND, broker=False)
+    woken = [replace(look, at=look.at + 2 * ASLEEP_S) for look in looks(*[BEHIND] * LONG)]
+    assert watched([*away, *woken[:-1]]) == Alive()
+    assert isinstance(watched([*away, *woken]), Stalled)
+
+
+def test_what_has_stood_still_the_longest_is_told_first() -> None:
+    others = [replace(BEHIND, topic=topic) for topic in ("b", "c", "a")]
+    memory, verdict = judge(Memory(), Look(0, True, readings=(others[0],)))
+    for number in range(1, LONG + 1):
+        memory, verdict = judge(memory, Look(number * EVERY, True, readings=tuple(others)))
+    assert isinstance(verdict, Stalled)
+    assert [one.where for one in verdict.standstills] == ["b 3", "a 3", "c 3"]
+    assert [one.seconds for one in verdict.standstills] == [LONG * EVERY, *[(LONG - 1) * EVERY] * 2]
 
 
 def test_one_partition_that_stands_still_is_found_among_many_that_get_on() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from consumers import words
 from consumers.board import AlertSaid, Board, CaughtUp, Entry, Notice
 from schemas import topics
@@ -113,15 +115,34 @@ def test_an_alert_told_alone_later_does_not_carry_the_group_in_which_it_was_rais
     assert len(groups(bus, told(bus))) == MANY + 1, "a restart tells nobody anything"
 
 
-def told_of(recipient: str, number: int) -> Out:
-    value = {"alert_id": f"a{number}", "recipient": recipient, "rule": "rivals", "group": None, "state": "OPEN"}
+def told_of(recipient: str, number: int, rule: str | None = "rivals", group: str | None = None) -> Out:
+    value = {"alert_id": f"a{number}", "recipient": recipient, "rule": rule, "group": group, "state": "OPEN"}
     return Out(f"alerts.{recipient}", 0, b"", "AlertDisclosed", value)
 
 
-def test_who_is_told_of_one_of_many_does_not_learn_that_there_are_more() -> None:
-    outs = [told_of("jail", number) for number in range(MANY + 1)] + [told_of("court", 0)]
-    said = [out.value["group"] for out in grouped(outs, 7) if isinstance(out.value, dict)]
-    assert said == ["rivals: at once, 7"] * (MANY + 1) + [None]
+NAMED = "rivals: at once, 7"
+TO_THE_JAIL = [told_of("jail", number) for number in range(MANY + 1)]
+A_FACT = Out("facts", 0, b"", None, b"as it came")
+
+
+@pytest.mark.parametrize(
+    ("case", "beside", "said"),
+    [
+        ("who is told of one does not learn that there are more", [told_of("court", 0)], [None]),
+        ("who is told of a handful does not either", [told_of("court", n) for n in range(MANY)], [None] * MANY),
+        ("what has a group keeps it", [told_of("jail", 90, group="found on recovery")], ["found on recovery"]),
+        ("a withdrawal of which nobody says the rule has none", [told_of("jail", 91, rule=None)], [None]),
+        ("another rule's alert is of another crowd", [told_of("jail", 92, rule="review")], [None]),
+    ],
+)
+def test_beside_a_crowd(case: str, beside: list[Out], said: list[str | None]) -> None:
+    groups = [out.value["group"] for out in grouped([*TO_THE_JAIL, *beside], 7) if isinstance(out.value, dict)]
+    assert groups == [NAMED] * len(TO_THE_JAIL) + said, case
+
+
+def test_many_records_of_which_none_is_an_alert_go_as_they_are() -> None:
+    assert grouped([A_FACT] * (MANY + 1), 7) == [A_FACT] * (MANY + 1)
+    assert grouped([*TO_THE_JAIL, A_FACT], 7)[-1] == A_FACT
 
 
 def test_a_group_says_nothing_else_than_before_and_a_restart_finds_nothing_to_do() -> None:

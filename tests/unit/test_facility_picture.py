@@ -1,0 +1,215 @@
+"""The facility's picture: who is where by the latest record of each person, and what a feud outside concerns inside."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.codec import DecodeError, encode, encode_event
+from schemas.events import AffiliationStatus
+from streams.custody import custody_key
+from streams.facts import TICK_KEY, FactKey, KeyKind
+from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing
+from streams.pictures.region import RegionPicture
+from streams.records import LoggedRecord
+from tests.county import MAIN, POLICE, START, event, event_id
+from tests.facility_facts import HOUSED, SAID, gone, placed, violence
+from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
+
+A, B = (MAIN, "4-A"), (MAIN, "4-B")
+
+
+def ticked(at: int) -> LoggedRecord:
+    return LoggedRecord(0, TICK_KEY, encode("Tick", {"time": at}, SCHEMA_IDS["Tick"]))
+
+
+NO_TICK = encode_event(event("BookingReported", "ada"), SCHEMA_IDS["BookingReported"])
+
+
+def withdrawal(name: str = "it") -> LoggedRecord:
+    key = FactKey(KeyKind.WITHDRAWN, agency=POLICE, event_id=event_id(name))
+    return LoggedRecord(0, key.encoded(), b"as it came")
+
+
+def picture(*records: LoggedRecord) -> FacilityPicture:
+    made = FacilityPicture(SCHEMAS)
+    for record in records:
+        made.fold(record)
+    return made
+
+
+def who(made: FacilityPicture, unit: tuple[str, str]) -> dict[str, list[str]]:
+    """By group: who of it is in a unit."""
+    return {group: sorted(members) for group, members in made.members(unit).items()}
+
+
+# -- who is where ----------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_known_as_the_record_says() -> None:
+    made = FacilityPicture(SCHEMAS)
+    assert made.fold(placed()) == FacilityChange(frozenset({A}), "PersonInCustody", "e1")
+    standing = Standing("Eastside", AffiliationStatus.MEMBER, SAID)
+    known = InCustody("ada", "B-ada", "Ada", "4-A", HOUSED, (standing,))
+    assert made.members(A) == {"eastside": {"ada": known}}
+    assert made.members(B) == {}
+    assert set(made.units()) == {A}
+
+
+@pytest.mark.parametrize(("revision", "moved"), [(1, False), (2, False), (3, True)])
+def test_only_a_later_record_of_a_person_moves_it(revision: int, moved: bool) -> None:
+    made = picture(placed(revision=2))
+    change = made.fold(placed(unit="4-B", revision=revision))
+    assert change == (FacilityChange(frozenset({A, B}), "PersonInCustody", "e3") if moved else NOTHING)
+    assert (who(made, A), who(made, B)) == (({}, {"eastside": ["ada"]}) if moved else ({"eastside": ["ada"]}, {}))
+
+
+@pytest.mark.parametrize(("revision", "back"), [(1, False), (2, False), (3, True)])
+def test_who_has_left_comes_back_only_by_a_later_record(revision: int, back: bool) -> None:
+    made = picture(placed())
+    assert made.fold(gone()) == FacilityChange(frozenset({A}), "PersonInCustody", "e2")
+    assert who(made, A) == {}
+    made.fold(placed(revision=revision))
+    assert who(made, A) == ({"eastside": ["ada"]} if back else {})
+
+
+def test_who_was_never_there_has_left_all_the_same() -> None:
+    made = picture(gone())
+    assert made.fold(placed(revision=2)) == NOTHING
+    assert made.fold(placed(revision=3)) == FacilityChange(frozenset({A}), "PersonInCustody", "e3")
+    assert made.fold(gone(revision=4)).units == {A}
+
+
+def test_a_first_record_has_at_least_revision_one() -> None:
+    assert FacilityPicture(SCHEMAS).fold(placed(revision=0)) == NOTHING
+
+
+def test_of_those_who_share_a_group_one_leaves_and_the_other_stays() -> None:
+    made = picture(placed("ada"), placed("bo", groups=("EASTSIDE ", "Harbor")), gone("ada"))
+    assert who(made, A) == {"eastside": ["bo"], "harbor": ["bo"]}
+    made.fold(gone("bo"))
+    assert who(made, A) == {}
+
+
+def test_one_whom_two_agencies_know_as_of_one_group_leaves_it_once() -> None:
+    made = picture(placed(groups=("Eastside", "eastside")))
+    assert who(made, A) == {"eastside": ["ada"]}
+    made.fold(gone())
+    assert who(made, A) == {}
+
+
+def test_who_is_in_no_unit_is_nobodys_neighbour() -> None:
+    made = FacilityPicture(SCHEMAS)
+    assert made.fold(placed(unit=None)) == FacilityChange(frozenset(), "PersonInCustody", "e1")
+    assert set(made.units()) == set()
+    assert made.fold(placed(revision=2)).units == {A}
+    assert made.fold(placed(unit=None, revision=3)).units == {A}
+    assert who(made, A) == {}
+
+
+def test_a_tombstone_of_a_person_says_nothing() -> None:
+    made = picture(placed())
+    assert made.fold(LoggedRecord(2, custody_key(MAIN, "ada"), None)) == NOTHING
+    assert who(made, A) == {"eastside": ["ada"]}
+
+
+def test_a_persons_record_has_its_facility_in_its_key() -> None:
+    assert custody_key("county-jail-main", "ada") == b"~custody/county-jail-main/ada"
+
+
+# -- what is outside -------------------------------------------------------------------------------------------------
+
+
+def test_violence_concerns_the_units_in_which_a_group_of_it_is() -> None:
+    made = picture(placed("ada"), placed("bo", "4-B", groups=("Westend",)))
+    assert made.fold(violence()) == FacilityChange(frozenset({A}), "StreetViolenceReported", event_id("it"))
+    assert made.fold(violence()) == NOTHING
+    assert made.fold(withdrawal()) == FacilityChange(frozenset({A}), "EventWithdrawn", event_id("it"))
+    assert made.street.feuds_of("eastside", START) == []
+    assert made.spent() == [violence().key]
+
+
+def test_a_unit_that_the_last_of_a_group_has_left_is_concerned_no_more() -> None:
+    made = picture(placed("ada"), placed("bo"), gone("ada"))
+    assert made.fold(violence()).units == {A}
+    made.fold(gone("bo"))
+    assert made.fold(withdrawal()).units == frozenset()
+
+
+def test_what_was_withdrawn_before_it_came_never_counts_and_goes() -> None:
+    made = picture(placed(), withdrawal())
+    assert made.fold(violence()) == NOTHING
+    assert made.street.feuds_of("eastside", START) == []
+    assert made.spent() == [violence().key]
+    assert made.spent() == []
+
+
+def test_a_second_content_concerns_the_groups_of_both_and_is_a_conflict() -> None:
+    first, second = violence(), violence(groups=("Westend", "Harbor"))
+    in_each = placed("ada"), placed("bo", "4-B", groups=("Westend",))
+    changes = [picture(*in_each, one).fold(other) for one, other in ((first, second), (second, first))]
+    assert [change.conflict is not None for change in changes] == [True, True]
+    assert sorted(len(change.units) for change in changes) == [0, 2], (
+        "only where another stands now does anything follow"
+    )
+    both = picture(*in_each, first, second)
+    stands, falls = both.street.facts_of(FactKey(KeyKind.WITHDRAWN, agency=POLICE, event_id=event_id("it")).event_key)
+    change = both.fold(LoggedRecord(9, stands.key.encoded(), None))
+    assert change == FacilityChange(frozenset({A, B}), "Purged", event_id("it"))
+    assert both.street.facts_of(falls.event_key) == (falls,)
+
+
+def test_of_several_that_were_withdrawn_each_goes() -> None:
+    made = picture(violence("it"), violence("more"), withdrawal("it"), withdrawal("more"))
+    assert sorted(made.spent()) == sorted(violence(name).key or b"" for name in ("it", "more"))
+
+
+def test_what_has_reached_its_purge_date_is_to_go_once() -> None:
+    it = violence(purge_day=1)
+    made = picture(it)
+    purge = START + 86_400_000_000
+    assert made.fold(ticked(purge - 1)) == FacilityChange(ticked=True)
+    assert made.spent() == []
+    made.fold(ticked(purge))
+    assert made.spent() == [it.key]
+    assert made.spent() == []
+    gone_before = picture(it, LoggedRecord(9, it.key, None), ticked(purge))
+    assert gone_before.spent() == []
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("later", "ticks"), [(-1, False), (0, False), (1, True)])
+def test_time_goes_on_and_never_back(later: int, ticks: bool) -> None:
+    made, region = picture(ticked(START)), RegionPicture(SCHEMAS)
+    assert region.now == FacilityPicture(SCHEMAS).now == 0
+    assert region.fold(ticked(START))
+    assert made.fold(ticked(START + later)) == (FacilityChange(ticked=True) if ticks else NOTHING)
+    assert region.fold(ticked(START + later)) is ticks
+    assert made.now == region.now == START + max(later, 0)
+
+
+def test_before_any_tick_it_is_as_early_as_can_be() -> None:
+    assert picture().fold(ticked(0)) == NOTHING
+    assert picture().fold(ticked(1)) == FacilityChange(ticked=True)
+    assert [RegionPicture(SCHEMAS).fold(ticked(at)) for at in (0, 1)] == [False, True]
+
+
+def test_a_regions_picture_takes_no_notice_of_anything_but_time() -> None:
+    region = RegionPicture(SCHEMAS)
+    assert not region.fold(LoggedRecord(0, b"~other", ticked(START).value))
+    assert region.now == 0
+
+
+@pytest.mark.parametrize("broken", [LoggedRecord(0, TICK_KEY, raw) for raw in (None, b"", b"soon", NO_TICK)])
+def test_what_is_no_tick_is_no_time(broken: LoggedRecord) -> None:
+    with pytest.raises(DecodeError):
+        FacilityPicture(SCHEMAS).fold(broken)
+    with pytest.raises(DecodeError):
+        RegionPicture(SCHEMAS).fold(broken)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"~nobody/knows"])
+def test_a_key_that_no_stage_writes_is_refused(key: bytes | None) -> None:
+    with pytest.raises(ValueError, match="no stage writes"):
+        FacilityPicture(SCHEMAS).fold(LoggedRecord(0, key, b"x"))
