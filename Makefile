@@ -7,7 +7,10 @@ STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults docs clean
+MUTATE := .venv-mutate
+MUTATE_STAMP := $(MUTATE)/.installed
+
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults mutate docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -35,11 +38,13 @@ fmt: $(STAMP)  ## format and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock:  ## resolve pyproject.toml into requirements.lock and requirements-bench.lock (names, versions, hashes; no address)
+lock:  ## resolve pyproject.toml into requirements.lock, -bench.lock and -mutate.lock (names, versions, hashes; no address)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --no-emit-find-links --extra dev --output-file requirements.lock pyproject.toml
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --no-emit-find-links --group pyproject.toml:bench --output-file requirements-bench.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --no-emit-find-links --no-deps --group pyproject.toml:mutate --output-file requirements-mutate.lock
 
 wheel: $(STAMP)  ## build dist/sallyport-*.whl
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
@@ -73,8 +78,19 @@ FROM ?= 0
 simulate-faults: $(STAMP)  ## the shells under a simulated broker, clock and fate: SEEDS=1000 FROM=0; one seed tells its story
 	@PYTHONPATH=. $(BIN)/python tests/simulation/simulate_faults.py --seeds $(SEEDS) --from $(FROM)
 
+# On top of .venv, whose packages it sees after its own.
+$(MUTATE_STAMP): requirements-mutate.lock $(STAMP)
+	@echo "Setting up $(MUTATE), what changes the code, from requirements-mutate.lock ..."
+	@$(PYTHON) -m venv --clear $(MUTATE)
+	@$(MUTATE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-mutate.lock
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(MUTATE)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+	@touch $@
+
+mutate: $(MUTATE_STAMP)  ## change what decides a little, again and again: a test must notice; ARGS=streams.storm for one module
+	@$(MUTATE)/bin/python tests/mutation/mutate.py $(ARGS)
+
 docs: $(STAMP)  ## make the pages that are generated from the code
 	@$(BIN)/python -m deploy.catalogue
 
 clean:  ## remove the environment and build output (never the bus's state)
-	@rm -rf $(VENV) $(BENCH) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(BENCH) $(MUTATE) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -58,5 +58,5 @@ def header(headers: Headers, name: str) -> str | None:
     """The first header of that name, as text."""
     for key, value in headers:
         if key == name:
-            return value.decode("utf-8", errors="replace")
+            return value.decode(errors="replace")
     return None

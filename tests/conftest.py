@@ -23,6 +23,9 @@ from tests.working_site import WorkingSite
 
 # How long an example takes tells of the machine: the first one alone builds tables of all characters.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile(
+    "mutation", hypothesis_settings.get_profile("untimed"), derandomize=True, database=None, max_examples=20
+)
 hypothesis_settings.load_profile("untimed")
 
 REGISTRY_IMAGE = "apicurio/apicurio-registry:3.3.3"

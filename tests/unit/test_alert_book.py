@@ -236,7 +236,8 @@ def test_the_last_cause_is_the_latest_one_whatever_the_order_of_the_records() ->
 
 
 def reconciled(alerts: AlertBook[Picture, str], picture: Picture, now: int = NOW) -> list[Any]:
-    return [out.value for out in alerts.reconcile(picture, sorted(picture), now, position=40)]
+    alerts.derive(picture, sorted(picture), now)
+    return [out.value for out in alerts.settle(now, position=40)]
 
 
 def test_a_recovery_that_finds_everything_as_recorded_writes_nothing_and_goes_on_from_there() -> None:
@@ -290,7 +291,7 @@ def test_what_was_withdrawn_before_is_not_withdrawn_again_on_recovery() -> None:
 
 def test_a_recovery_looks_again_when_a_situations_time_comes() -> None:
     alerts = book()
-    alerts.reconcile({"a": {WHOLE}, "b": {replace(BARE, until=NOW)}}, ["a", "b"], NOW, 40)
+    alerts.derive({"a": {WHOLE}, "b": {replace(BARE, until=NOW)}}, ["a", "b"], NOW)
     assert [alerts.due(at) for at in (4_999, 5_000, 5_001)] == [[], ["a"], []]
 
 

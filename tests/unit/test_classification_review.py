@@ -33,7 +33,7 @@ def found(*events: Event, now: int = NOW) -> dict[str, Situation]:
     bus, picture = InMemoryBus(demo_site(partitions=1)), PersonPicture(SCHEMAS)
     for what in events:
         bus.publish(what, agency_of(what))
-    persons = set()
+    persons: set[str] = set()
     for record in bus.logs[topics.person_facts("demo"), 0]:
         persons |= picture.fold(record).persons
     (person,) = persons

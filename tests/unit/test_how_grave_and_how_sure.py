@@ -48,6 +48,7 @@ def test_the_gravest_evidence_counts(least: Severity, more: list[Severity | None
         ([("a", MODERATE), ("a", UNSURE)], MODERATE),
         ([("a", UNSURE), ("a", MODERATE)], MODERATE),
         ([("a", SURE), ("b", MODERATE)], MODERATE),
+        ([("a", UNSURE), ("b", MODERATE)], UNSURE),
         ([("a", UNSURE), ("b", MODERATE), ("a", SURE)], MODERATE),
     ],
 )
