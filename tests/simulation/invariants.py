@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from schemas import topics
@@ -16,6 +15,7 @@ from streams.fold import input_of
 from streams.identify import DeadLetter, identify
 from streams.partition import FOLDING
 from tests.in_memory_bus import SCHEMAS
+from tests.kept_promises import History, Written, difference, opened
 from tests.simulation.broker import Entry, Part, SimulatedBroker, Transaction
 from tests.simulation.county_history import Expected
 
@@ -85,97 +85,37 @@ def _last_of_each(broker: SimulatedBroker, topic: str, partitions: int) -> dict[
     return {key: decode(value, SCHEMAS)[1] for key, value in last.items()}
 
 
-def _open(records: Mapping[bytes, dict[str, Any]]) -> dict[str, str]:
-    return {r["alert_id"]: r["digest"] for r in records.values() if r["state"] == "OPEN"}
-
-
 def broken_promises(broker: SimulatedBroker, expected: Expected) -> list[str]:
     """The promises that were not kept, in words."""
     site = broker.site
     broken = []
-    found = _open(_last_of_each(broker, topics.alerts_raised(site.name), site.partitions))
+    found = opened(_last_of_each(broker, topics.alerts_raised(site.name), site.partitions).values())
     if found != expected.alerts:
-        broken.append(f"open alerts: {_difference(found, expected.alerts)}")
+        broken.append(f"open alerts: {difference(found, expected.alerts)}")
     for recipient in site.recipients:
         shown: dict[str, str] = {}
         for kind in recipient.kinds:
-            shown |= _open(_last_of_each(broker, topics.alerts_for(site.name, recipient.id, kind), site.partitions))
+            topic = topics.alerts_for(site.name, recipient.id, kind)
+            shown |= opened(_last_of_each(broker, topic, site.partitions).values())
         if shown != expected.shown[recipient.id]:
-            broken.append(f"{recipient.id} is shown: {_difference(shown, expected.shown[recipient.id])}")
-    return (
-        broken + _History(site).of(broker.committed) + _overtaken(broker) + _set_aside(broker) + _back_in_time(broker)
-    )
+            broken.append(f"{recipient.id} is shown: {difference(shown, expected.shown[recipient.id])}")
+    broken += _history(site, broker.committed)
+    return broken + _overtaken(broker) + _set_aside(broker) + _back_in_time(broker)
 
 
-def _difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
-    lacking = sorted(known_as[:8] for known_as in expected.keys() - found.keys())
-    too_many = sorted(known_as[:8] for known_as in found.keys() - expected.keys())
-    others = sorted(k[:8] for k in found.keys() & expected.keys() if found[k] != expected[k])
-    return f"lacking {lacking}, too many {too_many}, with other content {others}"
-
-
-class _History:
-    """All that was committed, transaction by transaction."""
-
-    def __init__(self, site: Site) -> None:
-        self._raised = topics.alerts_raised(site.name)
-        self._audit = topics.disclosures(site.name)
-        self._told_on = {
-            topics.alerts_for(site.name, recipient.id, kind): recipient.id
-            for recipient in site.recipients
-            for kind in recipient.kinds
-        }
-        self._site = site
-        self._digests: dict[tuple[str, str, int], str] = {}
-        self._told: dict[tuple[str, str], bool] = {}
-        self._broken: list[str] = []
-
-    def of(self, transactions: list[Transaction]) -> list[str]:
-        for transaction in transactions:
-            self._take(transaction)
-        return self._broken
-
-    def _take(self, transaction: Transaction) -> None:
-        written: dict[str, list[dict[str, Any]]] = {self._raised: [], self._audit: [], "told": []}
+def _history(site: Site, transactions: Iterable[Transaction]) -> Iterator[str]:
+    """What is broken of the promises about all that was written, transaction by transaction."""
+    raised, audit = topics.alerts_raised(site.name), topics.disclosures(site.name)
+    told_on = {topics.alerts_for(site.name, recipient.id, k) for recipient in site.recipients for k in recipient.kinds}
+    history = History(site)
+    for transaction in transactions:
+        written: dict[str, list[dict[str, Any]]] = {raised: [], audit: [], "told": []}
         for (topic, _), entry in transaction.written:
-            where = "told" if topic in self._told_on else topic
+            where = "told" if topic in told_on else topic
             if where in written and entry.value is not None:
                 written[where].append(decode(entry.value, SCHEMAS)[1])
-        raised, told = written[self._raised], written["told"]
-        for alert in raised:
-            self._once("", alert)
-        for record in told:
-            self._once(record["recipient"], record)
-            self._told[record["recipient"], record["alert_id"]] = record["state"] == "OPEN"
-        audited = Counter((decided["alert_id"], decided["recipient"]) for decided in written[self._audit])
-        self._broken += [f"transaction {transaction.number}: {what}" for what in self._apart(raised, told, audited)]
-
-    def _apart(
-        self,
-        raised: Sequence[Mapping[str, Any]],
-        told: Sequence[Mapping[str, Any]],
-        audited: Mapping[tuple[str, str], int],
-    ) -> Iterator[str]:
-        """Alerts, what was told of them, and its audit, of which one is there without the others."""
-        opened = Counter(alert["alert_id"] for alert in raised if alert["state"] == "OPEN")
-        last = {alert["alert_id"]: alert for alert in raised}
-        for known_as, alert in last.items():
-            for recipient in self._site.recipients:
-                if alert["kind"] not in recipient.kinds:
-                    continue
-                if audited.get((known_as, recipient.id), 0) < opened[known_as]:
-                    yield f"{known_as[:8]} is raised without a decision on {recipient.id}"
-                if alert["state"] != "OPEN" and self._told.get((recipient.id, known_as)):
-                    yield f"{known_as[:8]} is withdrawn, and {recipient.id} is not told"
-        for record in told:
-            if not audited.get((record["alert_id"], record["recipient"])):
-                yield f"{record['recipient']} is told without an audit"
-
-    def _once(self, to: str, record: Mapping[str, Any]) -> None:
-        known_as, revision, digest = record["alert_id"], record["revision"], record["digest"]
-        if self._digests.setdefault((to, known_as, revision), digest) != digest:
-            whom = f" to {to}" if to else ""
-            self._broken.append(f"{known_as[:8]} says two things{whom} in revision {revision}")
+        for broken in history.take(Written(written[raised], written["told"], written[audit])):
+            yield f"transaction {transaction.number}: {broken}"
 
 
 def _overtaken(broker: SimulatedBroker) -> list[str]:
