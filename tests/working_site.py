@@ -49,8 +49,15 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     return {**others, **given, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", **more}
 
 
-def site_files(parent: Path, name: str, partitions: int = 2, clock: str = "live", like: str = "demo") -> Path:
-    """The directory of a site that is a shipped one under another name."""
+def site_files(
+    parent: Path,
+    name: str,
+    partitions: int = 2,
+    clock: str = "live",
+    like: str = "demo",
+    change: Callable[[Path], object] = lambda _: None,
+) -> Path:
+    """The directory of a site that is a shipped one under another name; `change` does to it what else is different."""
     directory = parent / name
     shutil.copytree(SITES_DIR / like, directory)
     shipped = read_site(directory)
@@ -63,6 +70,7 @@ def site_files(parent: Path, name: str, partitions: int = 2, clock: str = "live"
         assert old in text
         text = text.replace(old, new, 1)
     (directory / "site.toml").write_text(text)
+    change(directory)
     return directory
 
 
@@ -89,10 +97,17 @@ class WorkingSite:
 
     @classmethod
     def make(
-        cls, settings: Settings, parent: Path, name: str, partitions: int = 2, clock: str = "live", like: str = "demo"
+        cls,
+        settings: Settings,
+        parent: Path,
+        name: str,
+        partitions: int = 2,
+        clock: str = "live",
+        like: str = "demo",
+        change: Callable[[Path], object] = lambda _: None,
     ) -> WorkingSite:
         """A shipped site under another name, provisioned."""
-        directory = site_files(parent, name, partitions, clock, like)
+        directory = site_files(parent, name, partitions, clock, like, change)
         site = read_site(directory)
         provision(settings, site)
         return cls(settings.model_copy(update={"site_file": directory}), directory, site)
@@ -201,6 +216,8 @@ class WorkingSite:
                     "auto.offset.reset": "earliest",
                     # What it is to read next waits until the last fetch has returned.
                     "fetch.wait.max.ms": 10,
+                    # That the broker is away is no news where a test has killed it.
+                    "log_level": 0,
                 }
             )
         return self._consumers[where]
@@ -231,9 +248,9 @@ class WorkingSite:
         last = {alert["alert_id"]: alert for alert in self.records(topic, recipient)}
         return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
 
-    def until_settled(self, tick: int | None = None) -> None:
+    def until_settled(self, tick: int | None = None, seconds: float = WAIT_S) -> None:
         """Wait until the stages have processed all there is, and, where given, this tick everywhere."""
-        until(lambda: self._settled(tick), "the workers had processed everything")
+        until(lambda: self._settled(tick), "the workers had processed everything", seconds)
 
     def _settled(self, tick: int | None) -> bool:
         reports: dict[tuple[str, int], dict[str, Any]] = {}

@@ -68,7 +68,7 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
     ids = schema_ids(registry_client(settings), site, {subject.topic for subject in subjects(site)})
     by_record = {record: number for (_, record), number in ids.items()}
     topic = topics.person_facts(name)
-    _keep_everything(settings, topic)
+    set_on_topic(settings, topic, KEEP_EVERYTHING)
     producer = Producer(
         {
             **settings.kafka(ADMIN),
@@ -117,12 +117,13 @@ def framed(out: Out, ids: dict[str, int]) -> Out:
     return out._replace(value=value[:1] + ids[record].to_bytes(4, "big") + value[5:])
 
 
-def _keep_everything(settings: Settings, topic: str) -> None:
-    """Each run must read the same records: no compaction meanwhile."""
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in (("cleanup.policy", "delete"), ("retention.ms", "-1"))
-    ]
+KEEP_EVERYTHING: Final = {"cleanup.policy": "delete", "retention.ms": "-1"}
+"""Settings of a topic whose every record is to be read in the end: no compaction meanwhile."""
+
+
+def set_on_topic(settings: Settings, topic: str, values: Mapping[str, str]) -> None:
+    """Set Kafka's settings of a topic."""
+    entries = [ConfigEntry(name, v, incremental_operation=AlterConfigOpType.SET) for name, v in values.items()]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     _wait(settings, lambda admin: admin.incremental_alter_configs([resource]))
 

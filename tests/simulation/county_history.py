@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal
@@ -139,7 +140,7 @@ class Expected:
     """By recipient."""
 
 
-def from_scratch(history: list[Event], site: Site, last_tick: int) -> Expected:
+def from_scratch(history: Iterable[Event], site: Site, last_tick: int) -> Expected:
     """The open alerts when every event is there before anything is evaluated, once, on one partition."""
     bus = InMemoryBus(county_site_of_one(site))
     for what in history:
