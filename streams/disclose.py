@@ -248,6 +248,7 @@ class DiscloseStage:
         self._partition = partition
         self._schemas = schemas
         self._alerts: dict[str, Mapping[str, Any]] = {}
+        """The open ones; those of a stay that is over would otherwise be kept for ever."""
         self._told: dict[tuple[str, str], _Told] = {}
         self._now = 0
         self._stale: set[str] = set()
@@ -323,6 +324,7 @@ class DiscloseStage:
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
                 outs += self._withdraw(recipient, lost, cause, None)
+        self._alerts = {known_as: alert for known_as, alert in self._alerts.items() if alert["state"] == "OPEN"}
         return outs
 
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
@@ -331,7 +333,11 @@ class DiscloseStage:
         kind = CauseKind(alert["cause"]["kind"])
         # That its time has passed would tell when its evidence happened, which may not be granted.
         told_kind = CauseKind.FACT if kind is CauseKind.TICK else kind
-        return self._tell(alert, self._cause(told_kind, alert["cause"]["event_id"]), news=True)
+        outs = self._tell(alert, self._cause(told_kind, alert["cause"]["event_id"]), news=True)
+        if alert["state"] != "OPEN":
+            # Everyone who was told knows that it is over.
+            del self._alerts[alert["alert_id"]]
+        return outs
 
     def advance(self, now: int) -> list[Out]:
         """Let it be `now` (microseconds): what changes for recipients whose agreements began or ended by then."""

@@ -414,3 +414,23 @@ def test_who_is_told_of_an_alert_is_written_together_with_it() -> None:
 def test_an_agreement_without_a_field_is_refused() -> None:
     with pytest.raises(ValueError, match="StreetViolenceReported"):
         agreement("city-pd", "county-jail", grants={"StreetViolenceReported": ()})
+
+
+def test_an_alert_that_is_over_is_kept_no_longer_and_may_come_back() -> None:
+    bus = InMemoryBus(demo_site(partitions=1))
+    bus.tick(NOW)
+
+    def happens(*what: Any) -> None:
+        for one in what:
+            bus.publish(one, agency_of(one))
+            bus.run()
+
+    happens(event("BookingReported", "ada"), event("CustodyClassified", "ada", day=1))
+    for number in range(1, 4):
+        happens(event("DisciplinaryRecorded", "ada", day=number + 0.5))
+        (shown,) = bus.shown_to(WATCH.id).values()
+        assert shown["revision"] == 2 * number - 1
+        happens(event("CustodyClassified", "ada", day=number + 1))
+        assert bus.running[0].partition.disclose._alerts == {}
+        bus.restart_all()
+        assert bus.running[0].partition.disclose._alerts == {}, "nor after a recovery"
