@@ -16,6 +16,9 @@ from tests.county import MAIN, SITE, event
 UNITS: Final = tuple(unit.id for unit in SITE.facility_by_id[MAIN].units)
 GROUPS: Final = ("Eastside", "Harbor", "Mill Street", "Northgate", "Ferry Lane", "Old Quarry")
 LEVELS: Final = ("MINIMUM", "MEDIUM", "MAXIMUM")
+AFFILIATED: Final = 0.08
+VIOLENCE_EVERY: Final = 500
+"""Persons' events for one of street violence. With this and the affiliated, one event in ten changes an alert."""
 STAYS_ON: Final = 0.75
 """How likely somebody is moved once more before the stay ends."""
 
@@ -30,7 +33,7 @@ def county_life(choose: random.Random, people: int, custody: int, moment: Moment
     lives = {person: _life(choose, person, moment) for person in (outside.pop() for _ in range(custody))}
     inside = list(lives)
     while True:
-        if choose.random() < 1 / 150:
+        if choose.random() < 1 / VIOLENCE_EVERY:
             sides = choose.sample(GROUPS, 2)
             retaliation = choose.random() < 0.3
             yield event("StreetViolenceReported", **moment(), groups=sides, retaliation_expected=retaliation)
@@ -55,7 +58,7 @@ def _life(choose: random.Random, person: str, moment: Moment) -> Iterator[Event]
         numbers["sid"] = f"SID-{person}"
     if fixed.random() < 0.1:
         numbers["ucn"] = f"UCN-{person}"
-    group = fixed.choice(GROUPS) if fixed.random() < 0.2 else None
+    group = fixed.choice(GROUPS) if fixed.random() < AFFILIATED else None
     booking = f"{person}-{choose.getrandbits(40)}"
 
     def said(kind: str, **fields: Any) -> Event:

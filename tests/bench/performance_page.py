@@ -63,7 +63,7 @@ def machine() -> dict[str, Any]:
     """On what it is measured."""
     return {
         "cores": len(os.sched_getaffinity(0)),
-        "processor": _processor(),
+        "processor": processor(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -80,7 +80,8 @@ def on_machine(machine: Mapping[str, Any], load: float) -> str:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine's processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -161,9 +162,9 @@ def draw(file: str, rows: Sequence[Mapping[str, Any]], axis: str, peers_python: 
     subprocess.run([str(peers_python), str(plot)], check=True, input=json.dumps(bars, default=str), text=True)
 
 
-def replace_section(page: Path, name: str, text: str) -> None:
+def replace_section(page: Path, name: str, text: str, by: str = "make bench") -> None:
     """Put a text between the two marks of a name, and leave the rest of the page as it is."""
-    begin, end = f"<!-- {name}: written by `make bench` -->", f"<!-- {name}: end -->"
+    begin, end = f"<!-- {name}: written by `{by}` -->", f"<!-- {name}: end -->"
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -1,10 +1,14 @@
-"""Draws the bench's plot, in the peers' environment, where matplotlib is. What to draw comes as JSON on stdin."""
+"""Draws plots, in the peers' environment, where matplotlib is. What to draw comes as JSON on stdin.
+
+`rows` are bars, with the spread of their runs; `panels` are lines, one panel above the other, along one axis.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
 import sys
+from typing import Any
 
 import matplotlib as mpl
 
@@ -12,10 +16,34 @@ mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "sallyport"  # equal figures make an equal file
 
 from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+COLOURS = ("#1f5f8b", "#c8553d")
 
 
 def main() -> None:
     given = json.load(sys.stdin)
+    figure = bars(given) if "rows" in given else lines(given)
+    figure.tight_layout()
+    figure.savefig(given["file"], metadata={"Date": None})
+
+
+def lines(given: dict[str, Any]) -> Figure:
+    panels = given["panels"]
+    figure, axes = plt.subplots(len(panels), 1, sharex=True, figsize=(9, 2.1 * len(panels)))
+    for place, panel in zip(axes, panels, strict=True):
+        for (name, points), colour in zip(panel["lines"].items(), COLOURS, strict=False):
+            place.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1, label=name)
+        place.set_ylim(bottom=0)
+        place.set_title(panel["title"], loc="left", fontsize=9)
+        place.spines[["top", "right"]].set_visible(False)
+        if len(panel["lines"]) > 1:
+            place.legend(frameon=False, fontsize=8)
+    axes[-1].set_xlabel(given["across"])
+    return figure
+
+
+def bars(given: dict[str, Any]) -> Figure:
     rows = given["rows"][::-1]
     medians = [statistics.median(row["runs"]) for row in rows]
     spread = [
@@ -37,8 +65,7 @@ def main() -> None:
             fontsize=8,
         )
     axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(given["file"], metadata={"Date": None})
+    return figure
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 SECONDS: Final = {
     Kind.WORKER_KILLED: (0.0, 0.0),
     Kind.WORKER_PAUSED: (SESSION_S + 1.5, SESSION_S + 6),
-    Kind.WORKER_ADDED: (8.0, 20.0),
+    Kind.WORKER_ADDED: (4.0, 20.0),
     Kind.BROKER_KILLED: (0.0, 8.0),
     Kind.BROKER_STOPPED: (2.0, 9.0),
     Kind.REGISTRY_KILLED: (1.0, 10.0),
@@ -44,6 +44,8 @@ PAIRS: Final = (
 """What goes wrong at once."""
 NEEDED: Final = tuple(kind for kind in Kind if kind not in (Kind.BROKER_STOPPED, Kind.REGISTRY_STOPPED))
 """What goes wrong at least once in every plan."""
+MORE: Final = (*Kind, *(Kind.WORKER_KILLED,) * 3, Kind.WORKER_PAUSED)
+"""What goes wrong besides, each as often as it is here."""
 EVERY: Final = 6_000
 """Events for each moment of trouble, in a long flow."""
 
@@ -66,19 +68,35 @@ class Fault:
 
 
 def plan(seed: int, events: int) -> tuple[Fault, ...]:
-    """The faults of a flow of so many events, in order; each needed kind, and two at once, at least once."""
+    """The faults of a flow of so many events, in order; each needed kind, and two at once, at least once.
+
+    In a flow that is too short for that one after the other, all come two at once, and are as brief as they may be.
+    """
     choose = random.Random(f"{seed}/plan")
-    at_once = choose.choice(PAIRS)
-    moments: list[tuple[Kind, ...]] = [at_once]
-    moments += [(kind,) for kind in NEEDED if kind not in at_once]
-    for _ in range(events // EVERY - len(moments)):
-        moments.append(choose.choice(PAIRS) if choose.random() < 0.3 else (choose.choice(tuple(Kind)),))
-    choose.shuffle(moments)
+    brief = events < EVERY * len(NEEDED)
+    moments = _brief(choose) if brief else _long(choose, events // EVERY)
     faults = []
     for number, kinds in enumerate(moments):
         # Never before anything flows, nor after: what goes wrong then breaks nothing off.
         after = int(events * (number + choose.uniform(0.3, 0.9)) / (len(moments) + 0.5))
         for kind in kinds:
             least, most = SECONDS[kind]
-            faults.append(Fault(after, kind, round(choose.uniform(least, most), 1), choose.randrange(100)))
+            seconds = least if brief else round(choose.uniform(least, most), 1)
+            faults.append(Fault(after, kind, seconds, choose.randrange(100)))
     return tuple(faults)
+
+
+def _brief(choose: random.Random) -> list[tuple[Kind, ...]]:
+    """All that is needed, two at once."""
+    kinds = choose.sample(NEEDED, len(NEEDED))
+    return [tuple(kinds[begin : begin + 2]) for begin in range(0, len(kinds), 2)]
+
+
+def _long(choose: random.Random, count: int) -> list[tuple[Kind, ...]]:
+    """All that is needed, and more, up to so many moments."""
+    at_once = choose.choice(PAIRS)
+    moments: list[tuple[Kind, ...]] = [at_once, *((kind,) for kind in NEEDED if kind not in at_once)]
+    more = range(count - len(moments))
+    moments += [choose.choice(PAIRS) if choose.random() < 0.3 else (choose.choice(MORE),) for _ in more]
+    choose.shuffle(moments)
+    return moments

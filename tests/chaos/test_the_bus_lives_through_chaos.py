@@ -1,0 +1,83 @@
+"""On the real broker, all at once: workers killed, stopped and added, broker and registry killed, while events flow.
+
+The short form of `make chaos`, and what holds it to its word: the plan, the flow, and the judge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+
+from schemas.events import EVENT_TYPES, EventWithdrawn, type_name
+from schemas.settings import Settings
+from tests.chaos.county_flow import LAST_TICK, Bad, Tick, county_flow, flows_through, good
+from tests.chaos.plan import NEEDED, SESSION_S, Kind, plan
+from tests.chaos.run import run
+from tests.county import demo_site
+from tests.simulation.county_history import from_scratch
+
+SEED, EVENTS = 1, 2_000
+
+
+@pytest.mark.bus
+@pytest.mark.timeout(600)
+def test_whatever_dies_while_events_flow_the_promise_is_kept(
+    settings_of_a_bus_in: Callable[[Path], Settings], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    found = run(settings_of_a_bus_in(tmp_path / "home"), tmp_path, SEED, EVENTS, told.append)
+    assert not found.broken, "\n".join([*found.broken, *told])
+    assert found.figures["faults"].keys() == {kind.value for kind in NEEDED}
+    assert found.figures["exits"]["Fenced"], "who was stopped past its session and woken found its successor"
+    assert found.figures["open alerts"] > 3
+    assert found.figures["decisions"].keys() == {"DISCLOSED", "WITHHELD", "WITHDRAWN"}
+
+
+@pytest.mark.parametrize("events", [2_000, 100_000])
+def test_a_plan_is_its_seeds_bounded_and_has_everything_that_is_to_go_wrong(events: int) -> None:
+    for seed in range(100):
+        faults = plan(seed, events)
+        assert faults == plan(seed, events)
+        assert {fault.kind for fault in faults} >= set(NEEDED)
+        assert max(Counter(fault.after for fault in faults).values()) == 2, "two at once"
+        assert [fault.after for fault in faults] == sorted(fault.after for fault in faults)
+        assert all(0 < fault.after < events for fault in faults)
+        assert all(fault.seconds > SESSION_S for fault in faults if fault.kind is Kind.WORKER_PAUSED)
+        assert len(faults) <= 2 * max(len(NEEDED), events // 6_000)
+    assert len({plan(seed, events) for seed in range(100)}) == 100
+
+
+def test_a_flow_is_its_seeds_and_has_everything_that_agencies_may_do() -> None:
+    items = list(county_flow(3, 20_000))
+    again = list(islice(county_flow(3, 20_000), 500))
+    assert [item if not isinstance(item, Bad) else item.reason for item in again] == [
+        item if not isinstance(item, Bad) else item.reason for item in items[:500]
+    ]
+    assert len([item for item in items if not isinstance(item, Tick)]) == 20_000
+    events = [item for item in items if not isinstance(item, Bad | Tick)]
+    assert {type_name(event) for event in events} == flows_through() == EVENT_TYPES.keys()
+
+    first: dict[str, int] = {}
+    for place, event in enumerate(events):
+        first.setdefault(event.head.event_id, place)
+    contents: dict[str, list[str]] = {}
+    for event in events:
+        contents.setdefault(event.head.event_id, []).append(event.model_dump_json())
+    assert any(len(said) > len(set(said)) for said in contents.values()), "some twice"
+    assert any(len(set(said)) > 1 for said in contents.values()), "some with two contents"
+    assert any(e.head.handling.purge_by for e in events), "some with a purge date"
+    withdrawn = [(place, e.target_event_id) for place, e in enumerate(events) if isinstance(e, EventWithdrawn)]
+    assert any(place < first.get(target, -1) for place, target in withdrawn), "some withdrawn before they come"
+    assert any(place > first.get(target, len(events)) for place, target in withdrawn)
+    times = [event.head.time for event in events]
+    assert any(a > b for a, b in pairwise(times)), "some late"
+    assert len({item.reason for item in items if isinstance(item, Bad)}) == 9
+
+
+def test_what_flows_leads_to_alerts_that_come_and_go() -> None:
+    expected = from_scratch(good(SEED, EVENTS), demo_site(clock="history"), LAST_TICK)
+    assert len(expected.alerts) > 3
