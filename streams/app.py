@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import faust
 from aiokafka.errors import IllegalStateError
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from schemas import topics
@@ -24,7 +25,7 @@ from streams.agents import CLOCK_NUMBER, REPORTED, STAGES, Partitions, input_top
 from streams.assignor import NumberAssignor
 from streams.batching import batch_topic, read_by_the_batch, tuned_app_settings
 from streams.clock import CLOCK, wall_clock
-from streams.fencing import Fenced
+from streams.fencing import BrokenWriterError, Fenced
 from streams.garbage import collect_seldom
 from streams.lookout import Lookout, StalledError
 
@@ -36,6 +37,8 @@ EXIT_BROKEN: Final = 4
 """Exit code of a worker that met what it can't go on with."""
 EXIT_STALLED: Final = 5
 """Exit code of a worker that stood still; its supervisor starts it again."""
+BROKER_ANSWERS_S: Final = 5.0
+"""Seconds in which a broker must answer a worker that starts; its supervisor tries again."""
 REPORT_EVERY_S: Final = 1.0
 REPORT_HOLDS_MS: Final = 10_000
 """How long a report waits for a broker that is away: an older one says nothing. So what waits is bounded."""
@@ -48,8 +51,9 @@ class WorkerError(Exception):
 def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     """The app of a site's worker and the partitions that it will own.
 
-    Raises SecretUnreadableError, WorkerError where the site is not provisioned or the registry is away.
+    Raises SecretUnreadableError, WorkerError where the site is not provisioned or broker or registry are away.
     """
+    _require_broker(settings, site)
     client = registry_client(settings)
     own = [spec.name for spec in topics.internal_topics(site)]
     told = [spec.name for recipient in site.recipients for spec in topics.recipient_topics(site, recipient)]
@@ -76,6 +80,18 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     app.timer(REPORT_EVERY_S)(reporter.report(app))
     app.task(_watched(Lookout(settings, app, partitions, _exit_on)))
     return app, partitions
+
+
+def _require_broker(settings: Settings, site: Site) -> None:
+    """Raise WorkerError where the broker is away: Faust would end with its own trace of it."""
+    try:
+        asks = AdminClient({**settings.kafka(site.user("bus")), "log_level": 0})
+        asks.list_topics(timeout=BROKER_ANSWERS_S)
+    except KafkaException as error:
+        raise WorkerError(
+            f"the broker does not answer at {settings.bootstrap_servers} ({error.args[0].name()}): is the bus up? "
+            "See SALLYPORT_BOOTSTRAP"
+        ) from error
 
 
 def _credentials(settings: Settings, site: Site) -> Any:
@@ -123,12 +139,13 @@ def _exit_on(error: BaseException) -> None:
         error = error.exceptions[0]
     codes: dict[type[BaseException], int] = {Fenced: EXIT_FENCED, StalledError: EXIT_STALLED}
     code = codes.get(type(error), EXIT_BROKEN)
-    # The text of an unexpected error may quote a record; its kind and place tell enough.
+    # The text of an unexpected error may quote a record; its kind and place tell enough. Ours name what was refused.
+    said = f": {error}" if isinstance(error, Fenced | BrokenWriterError | StalledError) else ""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
-    log.critical("the worker exits (%s): %s%s", code, type(error).__name__, where)
+    log.critical("the worker exits (%s): %s%s%s", code, type(error).__name__, where, said)
     logging.shutdown()
     sys.stderr.flush()
     os._exit(code)

@@ -122,6 +122,12 @@ def test_a_draft_that_is_no_rule_is_named_before_the_bus_is_asked(tmp_path: Path
     assert str(draft) in error_of("shadow", str(draft))
 
 
+def test_a_worker_that_finds_no_broker_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.app.BROKER_ANSWERS_S", 0.5)
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    assert "the broker does not answer at 127.0.0.1:1 (" in error_of("worker", "--site", "demo")
+
+
 # -- what a user needs to get in -----------------------------------------------------------------------------------
 
 
