@@ -10,7 +10,7 @@ BENCH_STAMP := $(BENCH)/.installed
 MUTATE := .venv-mutate
 MUTATE_STAMP := $(MUTATE)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults mutate docs clean
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults chaos soak mutate docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -77,6 +77,16 @@ SEEDS ?= 1000
 FROM ?= 0
 simulate-faults: $(STAMP)  ## the shells under a simulated broker, clock and fate: SEEDS=1000 FROM=0; one seed tells its story
 	@PYTHONPATH=. $(BIN)/python tests/simulation/simulate_faults.py --seeds $(SEEDS) --from $(FROM)
+
+SEED ?= 1
+EVENTS ?= 100000
+chaos: $(STAMP)  ## a real bus while workers, broker and registry are killed, stopped and added: SEED=1 EVENTS=100000
+	@PYTHONPATH=. $(BIN)/python tests/chaos/chaos.py --seed $(SEED) --events $(EVENTS) $(ARGS)
+
+MINUTES ?= 60
+RATE ?= 300
+soak: $(STAMP) $(BENCH_STAMP)  ## a real bus in a steady state: is memory, is latency flat? MINUTES=60 RATE=300; into docs/performance.md
+	@PYTHONPATH=. $(BIN)/python tests/soak/soak.py --minutes $(MINUTES) --rate $(RATE) $(ARGS)
 
 # On top of .venv, whose packages it sees after its own.
 $(MUTATE_STAMP): requirements-mutate.lock $(STAMP)

@@ -87,8 +87,9 @@ def plan(seed: int, events: int) -> tuple[Fault, ...]:
 
 
 def _brief(choose: random.Random) -> list[tuple[Kind, ...]]:
-    """All that is needed, two at once."""
-    kinds = choose.sample(NEEDED, len(NEEDED))
+    """All that is needed, two at once, and a worker killed again and again."""
+    all_of_it = (*NEEDED, *(Kind.WORKER_KILLED,) * 3)
+    kinds = choose.sample(all_of_it, len(all_of_it))
     return [tuple(kinds[begin : begin + 2]) for begin in range(0, len(kinds), 2)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from schemas.events import EVENT_TYPES, EventWithdrawn, type_name
 from schemas.settings import Settings
 from tests.chaos.county_flow import LAST_TICK, Bad, Tick, county_flow, flows_through, good
-from tests.chaos.plan import NEEDED, SESSION_S, Kind, plan
+from tests.chaos.plan import EVERY, NEEDED, SESSION_S, Kind, plan
 from tests.chaos.run import run
 from tests.county import demo_site
 from tests.simulation.county_history import from_scratch
@@ -32,7 +32,6 @@ def test_whatever_dies_while_events_flow_the_promise_is_kept(
     found = run(settings_of_a_bus_in(tmp_path / "home"), tmp_path, SEED, EVENTS, told.append)
     assert not found.broken, "\n".join([*found.broken, *told])
     assert found.figures["faults"].keys() == {kind.value for kind in NEEDED}
-    assert found.figures["exits"]["Fenced"], "who was stopped past its session and woken found its successor"
     assert found.figures["open alerts"] > 3
     assert found.figures["decisions"].keys() == {"DISCLOSED", "WITHHELD", "WITHDRAWN"}
 
@@ -47,7 +46,7 @@ def test_a_plan_is_its_seeds_bounded_and_has_everything_that_is_to_go_wrong(even
         assert [fault.after for fault in faults] == sorted(fault.after for fault in faults)
         assert all(0 < fault.after < events for fault in faults)
         assert all(fault.seconds > SESSION_S for fault in faults if fault.kind is Kind.WORKER_PAUSED)
-        assert len(faults) <= 2 * max(len(NEEDED), events // 6_000)
+        assert len(faults) <= 2 * max(len(NEEDED), events // EVERY)
     assert len({plan(seed, events) for seed in range(100)}) == 100
 
 
