@@ -26,14 +26,19 @@ Moment = Callable[[], dict[str, Any]]
 """When what is said now happened, as arguments of `event`: its day, and where it has one its purge date."""
 
 
-def county_life(choose: random.Random, people: int, custody: int, moment: Moment) -> Iterator[Event]:
-    """The events of a county with so many people, of whom so many are in custody at a time."""
+def county_life(
+    choose: random.Random, people: int, custody: int, moment: Moment, feuding: float = 1.0
+) -> Iterator[Event]:
+    """The events of a county with so many people, of whom so many are in custody at a time.
+
+    `feuding`: how many times as many are affiliated, and as often there is violence.
+    """
     outside = [f"P{number:05}" for number in range(people)]
     choose.shuffle(outside)
-    lives = {person: _life(choose, person, moment) for person in (outside.pop() for _ in range(custody))}
+    lives = {person: _life(choose, person, moment, feuding) for person in (outside.pop() for _ in range(custody))}
     inside = list(lives)
     while True:
-        if choose.random() < 1 / VIOLENCE_EVERY:
+        if choose.random() < feuding / VIOLENCE_EVERY:
             sides = choose.sample(GROUPS, 2)
             retaliation = choose.random() < 0.3
             yield event("StreetViolenceReported", **moment(), groups=sides, retaliation_expected=retaliation)
@@ -46,10 +51,10 @@ def county_life(choose: random.Random, people: int, custody: int, moment: Moment
         other = choose.randrange(len(outside))
         inside[place], outside[other] = outside[other], inside[place]
         del lives[outside[other]]
-        lives[inside[place]] = _life(choose, inside[place], moment)
+        lives[inside[place]] = _life(choose, inside[place], moment, feuding)
 
 
-def _life(choose: random.Random, person: str, moment: Moment) -> Iterator[Event]:
+def _life(choose: random.Random, person: str, moment: Moment, feuding: float) -> Iterator[Event]:
     """One stay."""
     # What a person is does not change from stay to stay.
     fixed = random.Random(person)
@@ -58,7 +63,7 @@ def _life(choose: random.Random, person: str, moment: Moment) -> Iterator[Event]
         numbers["sid"] = f"SID-{person}"
     if fixed.random() < 0.1:
         numbers["ucn"] = f"UCN-{person}"
-    group = fixed.choice(GROUPS) if fixed.random() < AFFILIATED else None
+    group = fixed.choice(GROUPS) if fixed.random() < AFFILIATED * feuding else None
     booking = f"{person}-{choose.getrandbits(40)}"
 
     def said(kind: str, **fields: Any) -> Event:

@@ -24,6 +24,8 @@ LAST_TICK: Final = START + DAY
 TICKS: Final = 20
 LATE: Final = 400
 """About so many events may come before one that happened earlier."""
+SHORT: Final = 10_000
+"""Fewer events than that are a short flow."""
 UNKNOWN_SCHEMA_ID: Final = 999_999
 
 
@@ -80,7 +82,9 @@ def _said(choose: random.Random, count: int) -> Iterator[Event | Bad]:
         day = _day(here / count)
         return {"day": day, **({"purge_day": day + choose.uniform(3, 40)} if choose.random() < 0.05 else {})}
 
-    life = county_life(choose, people=max(60, count // 25), custody=max(40, count // 250), moment=moment)
+    # Few events must lead to alerts, too.
+    feuding = 4.0 if count < SHORT else 1.0
+    life = county_life(choose, max(60, count // 25), max(40, count // 250), moment, feuding)
     before: list[Event] = []
     for number in range(count):
         here = number

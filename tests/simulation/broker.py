@@ -14,8 +14,8 @@ What it does as Kafka does:
   refused. All members rejoin when one joins or leaves; who does not within the rebalance timeout is put out.
 - While the broker is away requests wait. It keeps everything, and gives sessions their whole time when it is back.
 
-The integration tests hold the real ones to this (tests/integration/test_fencing.py, test_embedded_bus.py, and
-tests/e2e/test_workers_die_and_wake.py).
+The integration tests hold the real ones to this (tests/integration/test_fencing.py, test_embedded_bus.py,
+tests/e2e/test_workers_die_and_wake.py, and tests/chaos).
 """
 
 from __future__ import annotations
