@@ -14,11 +14,9 @@ import pytest
 
 from schemas.events import EVENT_TYPES, EventWithdrawn, type_name
 from schemas.settings import Settings
-from tests.chaos.county_flow import LAST_TICK, Bad, Tick, county_flow, flows_through, good
+from tests.chaos.county_flow import Bad, Tick, county_flow, flows_through
 from tests.chaos.plan import EVERY, NEEDED, SESSION_S, Kind, plan
 from tests.chaos.run import run
-from tests.county import demo_site
-from tests.simulation.county_history import from_scratch
 
 SEED, EVENTS = 5, 1_500
 
@@ -77,8 +75,3 @@ def test_a_flow_is_its_seeds_and_has_everything_that_agencies_may_do() -> None:
     times = [event.head.time for event in events]
     assert any(a > b for a, b in pairwise(times)), "some late"
     assert len({item.reason for item in items if isinstance(item, Bad)}) == 9
-
-
-def test_what_flows_leads_to_alerts_that_come_and_go() -> None:
-    expected = from_scratch(good(SEED, EVENTS), demo_site(clock="history"), LAST_TICK)
-    assert len(expected.alerts) > 3
