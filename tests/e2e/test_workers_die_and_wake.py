@@ -1,6 +1,6 @@
 """On the real broker: workers that are stopped, replaced or upgraded leave the same open alerts behind.
 
-Those that are killed in the middle are in tests/chaos/test_the_bus_lives_through_chaos.py.
+Those that are killed in the middle of much else are in tests/chaos/test_the_bus_lives_through_chaos.py.
 """
 
 from __future__ import annotations
