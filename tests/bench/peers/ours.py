@@ -42,8 +42,8 @@ class Counting(Partitions):
     watch: Stopwatch
     output: str
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
         self._counts: defaultdict[bytes, int] = defaultdict(int)
 
     def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
