@@ -133,16 +133,17 @@ class PersonStage:
         """Raise, withdraw, place and forward what the records lack."""
         cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position - 1)
         self._find_stale()
-        stale = sorted(self._ahead.stale)
-        persons = sorted(self._ahead.stale | self._ahead.unsettled)
-        outs = [out for person in persons for out in self._placements.place(person, cause)]
-        for person in persons:
-            outs += self._forward(person)
+        placed: list[Out] = []
+        moved: list[Out] = []
+        # All of one person before the next: what is derived of them is not kept for everybody.
+        for person in sorted(self._ahead.stale | self._ahead.unsettled):
+            placed += self._placements.place(person, cause)
+            moved += self._forward(person)
             self._schedule(person)
-        outs += self._tombstones()
-        self.book.derive(self.picture, stale, self.picture.now)
+            if person in self._ahead.stale:
+                self.book.derive(self.picture, (person,), self.picture.now)
         self._ahead.settled()
-        return outs + self.book.settle(self.picture.now, position)
+        return placed + moved + self._tombstones() + self.book.settle(self.picture.now, position)
 
     def _find_stale(self) -> None:
         if not self._ahead.begun:

@@ -11,7 +11,7 @@ alone, and kept for the persons asked about last.
 from __future__ import annotations
 
 from bisect import insort
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -55,8 +55,8 @@ AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReport
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
 """Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
-VIEWS: Final = 131_072
-"""Persons of whom what is derived is kept, some 400 bytes each: who was asked about last."""
+VIEWS: Final = 262_144
+"""Persons of whom what is derived is kept, some 400 bytes each."""
 NEVER: Final = 1 << 63
 B_ = TypeVar("B_", bound=Body)
 
@@ -175,7 +175,7 @@ class PersonPicture:
         """By person joined to another: those who have, or had, facts that came through that one."""
         self.announced: dict[str, str] = {}
         """By person that was joined anew: to whom it is joined now, by its owner's word."""
-        self._views: dict[str, View] = {}
+        self._views: OrderedDict[str, View] = OrderedDict()
         self._expiry = Expiry()
 
     # -- folding ---------------------------------------------------------------------------------------------------
@@ -481,7 +481,7 @@ class PersonPicture:
             if known is None:
                 return NOBODY
             if len(self._views) >= VIEWS:
-                del self._views[next(iter(self._views))]
+                self._views.popitem(last=False)
             view = self._views[person] = self._derived(known)
         return view
 
