@@ -165,6 +165,13 @@ def test_a_registry_that_lists_its_subjects_in_pages_is_read_to_its_end(
     assert provision(bus, site, check=True).differences == ()
 
 
+def test_a_subject_that_the_registry_left_out_of_its_list_is_found_by_its_name(
+    bus: Settings, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_subjects", lambda _: set())
+    assert provision(bus, site, check=True).differences == ()
+
+
 def test_a_subject_whose_compatibility_was_loosened_is_tightened_before_anything_is_registered(
     bus: Settings, site: Site, client: SchemaRegistryClient, subject: str
 ) -> None:
