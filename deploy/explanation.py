@@ -16,7 +16,7 @@ from schemas import topics
 from schemas.agreements import Agreement
 from schemas.site import Site
 from streams.alerts import CauseKind
-from streams.custody import CUSTODY
+from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
 from streams.records import header
 from streams.replay import Named, Place, shipped
@@ -341,8 +341,7 @@ def trace(found: Found) -> Trace:
     """What a record on the facts topics is, by its key and headers."""
     key, record, place = found.record.key or b"", found.record, found.place
     if key.startswith(CUSTODY):
-        person = key.decode().rpartition("/")[2]
-        return Trace(What.PLACEMENT, place, "", "PersonInCustody", "", person, "", everywhere=False)
+        return Trace(What.PLACEMENT, place, "", "PersonInCustody", "", person_of(key), "", everywhere=False)
     try:
         parsed = parse_key(key)
     except ValueError:

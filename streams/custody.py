@@ -20,6 +20,11 @@ def custody_key(facility: str, person: str) -> bytes:
     return f"~custody/{facility}/{person}".encode()
 
 
+def person_of(key: bytes) -> str:
+    """The person of such a key."""
+    return key.decode().rpartition("/")[2]
+
+
 class Placed(NamedTuple):
     """The head of a custody record."""
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import islice
 from typing import Any, Final
 
 from schemas import topics
@@ -23,6 +22,7 @@ from schemas.agreements import Agreement
 from schemas.codec import WriterSchema, decode, digest
 from schemas.events import CARE_EVENTS
 from schemas.site import Recipient, Site
+from streams.ahead import Ahead
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
 from streams.correlations.situation import Confidence, Severity, gravest, surest_of_all
 from streams.records import Out, Record
@@ -251,10 +251,8 @@ class DiscloseStage:
         """The open ones; those of a stay that is over would otherwise be kept for ever."""
         self._told: dict[tuple[str, str], _Told] = {}
         self._now = 0
-        self._stale: set[str] = set()
-        """Alerts that were not compared with what was told, since one or the other was recalled."""
-        self._unsettled: set[str] = set()
-        """Alerts of which something was to be told when they were looked at."""
+        self._ahead: Ahead[str] = Ahead()
+        """By alert. Stale is what was not compared with what was told, since one or the other was recalled."""
         self._boundaries = sorted(
             {time for a in site.agreements for time in (a.valid_from, a.valid_until) if time is not None}
         )
@@ -274,27 +272,22 @@ class DiscloseStage:
             self._told[value["recipient"], value["alert_id"]] = _Told(
                 value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
             )
-            self._stale.add(value["alert_id"])
+            self._ahead.stale.add(value["alert_id"])
         elif name == "AlertRaised":
             self._alerts[value["alert_id"]] = value
-            self._stale.add(value["alert_id"])
+            self._ahead.stale.add(value["alert_id"])
 
     def recall_tick(self, now: int) -> None:
         """Let it be `now` (microseconds), silently: `derive_ahead` or `reconcile` comes after."""
         before, self._now = self._now, now
         if self._crosses_a_boundary(before):
-            self._stale.update(self._alerts)
+            self._ahead.stale.update(self._alerts)
 
     def derive_ahead(self, most: int) -> bool:
         """Compare up to so many alerts with what was told of them, and tell nobody: whether any are left."""
-        some = list(islice(self._stale, most))
-        self._stale.difference_update(some)
-        for known_as in some:
-            if self._lacks(known_as):
-                self._unsettled.add(known_as)
-            else:
-                self._unsettled.discard(known_as)
-        return bool(self._stale)
+        for known_as in self._ahead.some(most):
+            self._ahead.note(known_as, lacks=self._lacks(known_as))
+        return bool(self._ahead.stale)
 
     def _lacks(self, known_as: str) -> bool:
         """Whether anything of an alert is to be told. Nobody is, so nothing is noted as told."""
@@ -315,11 +308,10 @@ class DiscloseStage:
         cause = self._cause(CauseKind.RECONCILED)
         outs = [
             out
-            for known_as in sorted((self._stale | self._unsettled) & self._alerts.keys())
+            for known_as in sorted((self._ahead.stale | self._ahead.unsettled) & self._alerts.keys())
             for out in self._tell(self._alerts[known_as], cause, news=False)
         ]
-        self._stale.clear()
-        self._unsettled.clear()
+        self._ahead.settled()
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}

@@ -29,7 +29,7 @@ from schemas.site import Site
 from streams.alerts import WITHDRAWN_DIGEST, CauseKind, alert_id, content
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, Situation, UnitCorrelation
-from streams.custody import CUSTODY
+from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
@@ -294,7 +294,7 @@ class _Replaying:
     def _matters(self, key: bytes, record: Record, before: bool) -> bool:
         if _is_custody(key):
             # Whoever was there by then counted, whether or not the alert names them.
-            return before or _person_of_custody(key) in self.names.persons
+            return before or person_of(key) in self.names.persons
         try:
             kind = parse_key(key).kind
         except ValueError:
@@ -399,7 +399,7 @@ class _Replaying:
 
     def _persons_replaced(self, left: _Left) -> list[str]:
         """Persons of the alert whose record, as the facility had it at the cause, is not left."""
-        placed = {_person_of_custody(key) for key in left.before if _is_custody(key)}
+        placed = {person_of(key) for key in left.before if _is_custody(key)}
         people = {item["person_id"] for item in self.alert["evidence"] if item["person_id"] is not None}
         return sorted(people - placed)
 
@@ -410,7 +410,7 @@ class _Replaying:
         return [
             (record, Lacking(Lack.REPLACED, person=person, place=Place(topic, partition, record.offset)))
             for key, record in left.after.items()
-            if _is_custody(key) and (person := _person_of_custody(key)) in replaced
+            if _is_custody(key) and (person := person_of(key)) in replaced
         ]
 
     def _placed_again(self, left: _Left, elsewhere: Sequence[Elsewhere]) -> list[tuple[Record, Lacking]]:
@@ -482,7 +482,7 @@ class _Replaying:
             if fate is not None:
                 seen.setdefault((fate.why, fate.agency, fate.event_id), fate)
         if not self._of_person:
-            after = {_person_of_custody(key): record for key, record in left.after.items() if _is_custody(key)}
+            after = {person_of(key): record for key, record in left.after.items() if _is_custody(key)}
             for person in self._persons_replaced(left):
                 next_one = after.get(person)
                 place = Place(*self._input, next_one.offset) if next_one is not None else None
@@ -552,10 +552,6 @@ def _is_read(key: bytes, persons: frozenset[str]) -> bool:
     """Whether the fact of a key is one that a picture of these persons has."""
     parsed = parse_key(key)
     return parsed.kind is KeyKind.EVERYONE or (parsed.kind is KeyKind.PERSON and parsed.person in persons)
-
-
-def _person_of_custody(key: bytes) -> str:
-    return key.decode().rpartition("/")[2]
 
 
 def _event_of(key: bytes) -> Named | None:

@@ -12,13 +12,12 @@ is the same as what `process` would evaluate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode
 from schemas.site import Site
+from streams.ahead import Ahead
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import PersonCorrelation, UnitCorrelation
@@ -32,37 +31,6 @@ from streams.records import Out, Record
 
 PERSON: Final = "person"
 FACILITY: Final = "facility"
-F = TypeVar("F")
-
-
-@dataclass(slots=True)
-class Ahead(Generic[F]):
-    """What of a recovery is done before anybody asks for it."""
-
-    begun: bool = False
-    """Whether anything was derived: before, everything is still to be."""
-    stale: set[F] = field(default_factory=set)
-    """Focuses of which something may follow anew, since they were derived last."""
-    unsettled: set[F] = field(default_factory=set)
-    """Focuses of which something was still to be written when they were looked at."""
-
-    def some(self, most: int) -> list[F]:
-        """Up to so many of the stale ones, which are no longer."""
-        taken = list(islice(self.stale, most))
-        self.stale.difference_update(taken)
-        return taken
-
-    def note(self, focus: F, *, lacks: bool) -> None:
-        """A focus was looked at."""
-        if lacks:
-            self.unsettled.add(focus)
-        else:
-            self.unsettled.discard(focus)
-
-    def settled(self) -> None:
-        """Everything is derived and written."""
-        self.stale.clear()
-        self.unsettled.clear()
 
 
 class PersonStage:
