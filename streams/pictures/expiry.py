@@ -13,6 +13,8 @@ from typing import Final
 
 from streams.facts import Fact
 
+NEVER: Final = 1 << 63
+"""A time after all others, microseconds."""
 KEPT: Final = 1_000
 """Dates of facts that are gone which may stay in memory, beside as many as there are others."""
 

@@ -45,7 +45,7 @@ from streams.facts import (
 )
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
-from streams.pictures.expiry import Expiry
+from streams.pictures.expiry import NEVER, Expiry
 from streams.pictures.stays import Stay, Stays
 from streams.pictures.street import Street
 from streams.pictures.variants import Variants, with_variant
@@ -57,7 +57,6 @@ REPLACED: Final = "Replaced"
 """Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
 VIEWS: Final = 262_144
 """Persons of whom what is derived is kept, some 400 bytes each."""
-NEVER: Final = 1 << 63
 B_ = TypeVar("B_", bound=Body)
 
 

@@ -16,6 +16,7 @@ from schemas.events import Event, StreetViolence
 from streams.facts import Conflict, EventKey, Fact, variant_of
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
+from streams.pictures.expiry import NEVER
 from streams.pictures.variants import Variants, with_variant
 
 DAY: Final = 86_400_000_000
@@ -70,6 +71,8 @@ class Street:
         self._facts: dict[EventKey, Variants] = {}
         self._violence: dict[EventKey, Violence] = {}
         self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
+        self._feuds: dict[str, tuple[int, int, list[Feud]]] = {}
+        """By group that was asked about: its feuds, from which time on they are these, and until when."""
 
     def _event(self, fact: Fact) -> Event:
         return decode_event(fact.raw, self._schemas)
@@ -103,6 +106,7 @@ class Street:
 
     def _keep(self, key: EventKey, variants: Variants) -> None:
         before = self._violence.pop(key, None)
+        self._feuds.clear()
         for group in before.body.groups if before else ():
             self._by_group[group_key(group)].discard(key)
         self._facts.pop(key, None)
@@ -125,7 +129,18 @@ class Street:
         return frozenset(map(group_key, known.body.groups)) if known else frozenset()
 
     def feuds_of(self, group: str, now: int) -> list[Feud]:
-        """The live feuds of one group (by its key), in order of the pairs."""
+        """The live feuds of one group (by its key), in order of the pairs.
+
+        One event asks for them for each of the group's members: they are found once.
+        """
+        since, until, feuds = self._feuds.get(group, (0, 0, []))
+        if not since <= now < until:
+            feuds = self._live_feuds(group, now)
+            until = min((feud.changes_at for feud in feuds), default=NEVER)
+            self._feuds[group] = now, until, feuds
+        return feuds
+
+    def _live_feuds(self, group: str, now: int) -> list[Feud]:
         pairs: defaultdict[tuple[str, str], list[Violence]] = defaultdict(list)
         for key in self._by_group.get(group, ()):
             violence = self._violence[key]

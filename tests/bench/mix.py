@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -25,7 +25,9 @@ from tests.county import DAY, JAIL, MAIN, POLICE, START, demo_site
 from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 SITE: Final = demo_site()
-GROUPS: Final = tuple(f"Group {number}" for number in range(12))
+FEWEST_GROUPS: Final = 12
+PEOPLE_A_GROUP: Final = 800
+"""Of whom some forty are affiliated with it: a larger county has more groups, not larger ones."""
 BY_SID: Final = 0.5
 """Share of persons whose events carry a state number verified by fingerprint too: a link between two numbers."""
 AFFILIATED: Final = 0.05
@@ -52,14 +54,15 @@ def county(people: int, facts_each: int, seed: int = 1, start: int = START, firs
     are numbered from `first`.
     """
     choose = random.Random(seed + first)
-    lives = [_life(first + n, random.Random(seed * 1_000_003 + first + n), start) for n in range(people)]
+    groups = [f"Group {number}" for number in range(max(FEWEST_GROUPS, people // PEOPLE_A_GROUP))]
+    lives = [_life(first + n, random.Random(seed * 1_000_003 + first + n), start, groups) for n in range(people)]
     done = 0
     for _ in range(facts_each):
         for life in lives:
             yield from islice(life, 1)
             done += 1
             if done % VIOLENCE_EVERY == 0:
-                yield _violence(choose, done, start)
+                yield _violence(choose, done, start, groups)
 
 
 def with_the_rare(events: Iterable[Published], seed: int = 1) -> Iterator[Published]:
@@ -86,11 +89,11 @@ def with_the_rare(events: Iterable[Published], seed: int = 1) -> Iterator[Publis
         yield _event(choose, kind, published.agency, head.time, local, sid, fields[kind])
 
 
-def _life(number: int, choose: random.Random, start: int) -> Iterator[Published]:
+def _life(number: int, choose: random.Random, start: int, groups: Sequence[str]) -> Iterator[Published]:
     """One person's events, without an end."""
     local, sid = f"P{number:07}", f"S{number:07}" if choose.random() < BY_SID else None
     units = [unit.id for unit in SITE.facility_by_id[MAIN].units]
-    group = choose.choice(GROUPS) if choose.random() < AFFILIATED else None
+    group = choose.choice(groups) if choose.random() < AFFILIATED else None
     time = start - choose.randrange(300 * DAY)
     stay = 0
     while True:
@@ -128,10 +131,10 @@ def _life(number: int, choose: random.Random, start: int) -> Iterator[Published]
         time += choose.randrange(30 * DAY)
 
 
-def _violence(choose: random.Random, number: int, start: int) -> Published:
+def _violence(choose: random.Random, number: int, start: int, groups: Sequence[str]) -> Published:
     fields = {
         "incident_number": f"26-{number}",
-        "groups": choose.sample(GROUPS, 2),
+        "groups": choose.sample(groups, 2),
         "place": "5th and Main",
         "retaliation_expected": choose.random() < 0.3,
     }

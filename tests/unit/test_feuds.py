@@ -90,6 +90,20 @@ def test_a_feud_tells_its_violence_in_order_of_time_and_names_its_groups_as_the_
     assert feud.retaliation_expected
 
 
+def test_a_feud_that_was_asked_about_before_is_told_as_it_is_now() -> None:
+    first, second, elsewhere = (
+        violence("Eastside", "Harbor"), violence("Eastside", "Harbor", day=1), violence("Northside", "Westend", day=1),
+    )  # fmt: skip
+    known = street(first)
+    asked = [feuds(known, "eastside", 2)]
+    for fact in (elsewhere, second):
+        known.add(fact)
+        asked.append(feuds(known, "eastside", 2))
+    known.remove(first.event_key)
+    asked += [feuds(known, "eastside", day) for day in (2, 14, 15, 2)]
+    assert [found[0][1] if found else 0 for found in asked] == [1, 1, 2, 1, 1, 0, 1]
+
+
 def test_violence_whose_window_has_passed_hides_none_that_counts() -> None:
     facts = [violence("Eastside", "Harbor", day=day) for day in (*range(6), 20, 21)]
     for order in (facts, facts[::-1]):
