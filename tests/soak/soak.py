@@ -26,10 +26,11 @@ from typing import Annotated, Any, Final
 
 import psutil  # type: ignore[import-untyped]
 import typer
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from deploy import java, watchdog
 from deploy.embedded import EmbeddedBus
+from deploy.kafka_config import ADMIN
 from producers.publisher import Publisher
 from schemas import topics
 from schemas.codec import decode
@@ -85,20 +86,24 @@ class Ear:
     took: list[float] = field(default_factory=list)
     """Milliseconds, since they were last taken."""
     lags: dict[tuple[str, int], int] = field(default_factory=dict)
+    deaf: str = ""
+    """Why it hears nothing any more; empty while it does."""
     _ends: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Listen from the end of the topics on."""
         name = self.site.site.name
-        consumer = plain_consumer(self.settings, "admin", "soak")
-        wanted = [topics.alerts_raised(name), topics.stage_reports(name)]
-        assigned = threading.Event()
-        # It joins no other group than its own, and commits nothing.
-        consumer.subscribe(wanted, on_assign=lambda *_: assigned.set())
+        consumer = plain_consumer(self.settings, ADMIN, "soak")
+        known = consumer.list_topics(timeout=60).topics
+        wanted = [
+            TopicPartition(topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1])
+            for topic in (topics.alerts_raised(name), topics.stage_reports(name))
+            for number in known[topic].partitions
+        ]
+        consumer.assign(wanted)
         self._thread = threading.Thread(target=self._listen, args=(consumer,), name="ear", daemon=True)
         self._thread.start()
-        until(assigned.is_set, "the ear listens")
 
     def stop(self) -> None:
         """Listen no more."""
@@ -111,7 +116,11 @@ class Ear:
         raised = topics.alerts_raised(self.site.site.name)
         while not self._ends.is_set():
             message = consumer.poll(0.2)
-            value = None if message is None or message.error() else message.value()
+            error = message.error() if message is not None else None
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self.deaf = str(error)
+                break
+            value = None if message is None or error is not None else message.value()
             if message is None or value is None:
                 continue
             heard = time.perf_counter()
@@ -187,7 +196,9 @@ def _samples(
             sampled = now
             took, ear.took = sorted(ear.took), []
             if not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE:
-                raise RuntimeError("the worker ended")
+                raise RuntimeError(f"the worker ended: {ear.site.said(ear.site.workers[0])[-2_000:]}")
+            if ear.deaf or (now - began > LOST_S and not ear.lags):
+                raise RuntimeError(f"nothing is heard of the bus: {ear.deaf or 'no report of a stage'}")
             sample = Sample(
                 minute=round((now - began) / 60, 2),
                 published=published,
