@@ -84,8 +84,8 @@ chaos: $(STAMP)  ## a real bus while workers, broker and registry are killed, st
 	@PYTHONPATH=. $(BIN)/python tests/chaos/chaos.py --seed $(SEED) --events $(EVENTS) $(ARGS)
 
 MINUTES ?= 60
-RATE ?= 300
-soak: $(STAMP) $(BENCH_STAMP)  ## a real bus in a steady state: is memory, is latency flat? MINUTES=60 RATE=300; into docs/performance.md
+RATE ?= 100
+soak: $(STAMP) $(BENCH_STAMP)  ## a real bus in a steady state: is memory, is latency flat? MINUTES=60 RATE=100; into docs/performance.md
 	@PYTHONPATH=. $(BIN)/python tests/soak/soak.py --minutes $(MINUTES) --rate $(RATE) $(ARGS)
 
 # On top of .venv, whose packages it sees after its own.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import uuid
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -217,11 +217,14 @@ class AlertBook(Generic[P, F]):
 
     # -- live ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, picture: P, focuses: Iterable[F], event_type: str | None, cause: Cause, now: int) -> list[Out]:
-        """Evaluate the correlations that a change of this type triggers (None: all) on the focuses it touched."""
-        triggered = [
-            c for c in self._correlations if event_type is None or event_type in ALWAYS or event_type in c.triggers
-        ]
+    def evaluate(
+        self, picture: P, focuses: Iterable[F], happened: Collection[str] | None, cause: Cause, now: int
+    ) -> list[Out]:
+        """Evaluate the correlations that what happened triggers (None: all) on the focuses it touched."""
+        whatever = happened is None or not ALWAYS.isdisjoint(happened)
+        triggered = [c for c in self._correlations if whatever or not c.triggers.isdisjoint(happened or ())]
+        if not triggered:
+            return []
         return [
             out
             for focus in focuses

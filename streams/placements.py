@@ -1,31 +1,33 @@
 """Placements: each facility is told of each person in its custody, whenever what matters there changed. Pure.
 
 A placement rests on a few facts: the booking, the last housing, the affiliations. As long as these are the same facts
-it says the same, so it is compared by them; only what is to be written is decoded.
+it says the same, so it is compared by them; only what is to be written is decoded. Of who has no standing with a group
+it says where they are, and no name: nobody is told of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from schemas import topics
 from schemas.events import Booking, Housing
 from schemas.site import Site
-from streams.alerts import Cause
+from streams.alerts import ALWAYS, Cause
 from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed
 from streams.facts import Fact, partition_of
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
 from streams.records import Out, Record
 
-FORM: Final = b"2"
+PLACING: Final = frozenset({"HousingAssigned", "AffiliationValidated", "AffiliationReported", *ALWAYS})
+"""What may change a placement beside another stay."""
+FORM: Final = b"3"
 """What a placement says of the same facts; another form is another digest, so that all are written again."""
 GONE: Final = "gone"
 """Digest of a record that says that the person is there no more."""
-_LEFT: Final[dict[str, Any]] = {
+_NOTHING: Final[Mapping[str, Any]] = {
     "booking_number": None,
     "name": None,
     "unit": None,
@@ -34,8 +36,7 @@ _LEFT: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Grounds:
+class Grounds(NamedTuple):
     """What a person's placement rests on."""
 
     stay: Stay
@@ -44,10 +45,10 @@ class Grounds:
 
     def digest(self) -> str:
         """128 bits of SHA-256 of these facts, and of whether they came to the person by a join."""
-        stay, booked, housed = self.stay, self.stay.booked, self.housed
-        said = b"%b;%b;%b;" % (FORM, stay.facility.encode(), stay.booking_number.encode())
-        said += _said(booked) + _said(housed) + b"".join([_said(item.source) for item in self.affiliations])
-        return hashlib.sha256(said).hexdigest()[:32]
+        stay = self.stay
+        where = b"%b;%b;%b;" % (FORM, stay.facility.encode(), stay.booking_number.encode())
+        facts = stay.booked, self.housed, *[item.source for item in self.affiliations]
+        return hashlib.sha256(where + b"".join(map(_said, facts))).hexdigest()[:32]
 
 
 def _said(fact: Fact | None) -> bytes:
@@ -111,25 +112,30 @@ class Placements:
 
     def _is_in(self, person: str, grounds: Grounds, digest: str, cause: Cause) -> Out:
         stay, housed = grounds.stay, grounds.housed
-        booking = self._picture.say(stay.booked, Booking) if stay.booked else None
         housing = self._picture.say(housed, Housing) if housed else None
         said = {
+            **_NOTHING,
             "booking_number": stay.booking_number,
-            "name": booking.name if booking else None,
             "unit": housing.unit if housing else None,
-            "housing": [housed.provenance.record()] if housed else [],
-            "affiliations": [
-                {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
-                for a in grounds.affiliations
-            ],
         }
-        return self._out(person, stay.facility, digest, said, cause)
+        if grounds.affiliations:
+            booking = self._picture.say(stay.booked, Booking) if stay.booked else None
+            said |= {
+                "name": booking.name if booking else None,
+                "housing": [housed.provenance.record()] if housed else [],
+                "affiliations": [
+                    {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
+                    for a in grounds.affiliations
+                ],
+            }
+        return self._out(person, stay.facility, digest, said, cause, here=True)
 
     def _left(self, person: str, facility: str, cause: Cause) -> Out:
-        return self._out(person, facility, GONE, _LEFT, cause)
+        return self._out(person, facility, GONE, _NOTHING, cause, here=False)
 
-    def _out(self, person: str, facility: str, digest: str, said: dict[str, Any], cause: Cause) -> Out:
-        here = said is not _LEFT
+    def _out(
+        self, person: str, facility: str, digest: str, said: Mapping[str, Any], cause: Cause, *, here: bool
+    ) -> Out:
         known = self._recorded.setdefault(person, {})
         revision = known.get(facility, NEVER_PLACED).revision + 1
         standings = len(said["affiliations"])

@@ -28,7 +28,7 @@ from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
 from streams.correlations.situation import Correlation, PersonCorrelation, Situation, UnitCorrelation
 from streams.disclose import Disclose, decide
 from streams.pictures.facility import FacilityPicture
-from streams.pictures.person import PersonPicture
+from streams.pictures.person import STAY, PersonPicture
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
 
@@ -36,7 +36,7 @@ Alert = Mapping[str, Any]
 """An AlertRaised, as it is recorded or would be."""
 AnyCorrelation = Correlation[Any, Any]
 TRIGGERS: Final[Mapping[str, frozenset[str]]] = {
-    PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS | ALWAYS,
+    PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS | {STAY} | ALWAYS,
     FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported"}) | ALWAYS,
 }
 """What can trigger a correlation, by the stage that evaluates it."""

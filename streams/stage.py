@@ -26,7 +26,7 @@ from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, UnitKey
 from streams.pictures.person import PersonPicture
-from streams.placements import Placements
+from streams.placements import PLACING, Placements
 from streams.records import Out, Record
 
 PERSON: Final = "person"
@@ -137,19 +137,22 @@ class PersonStage:
             return outs
         cause = Cause(CauseKind.FACT, PERSON, self._partition, record.offset, change.event_id)
         touched = sorted(change.persons)
+        places = change.stay or change.event_type in PLACING
         for person in touched:
-            outs += self._follow(person, cause)
+            outs += self._follow(person, cause, places=places)
         if change.groups:
             members = (self.picture.persons_affiliated(group) for group in change.groups)
             touched = sorted(change.persons.union(*members))
-        return outs + self.book.evaluate(self.picture, touched, change.event_type, cause, now)
+        return outs + self.book.evaluate(self.picture, touched, change.happened, cause, now)
 
     def _tombstones(self) -> list[Out]:
         return [Out(self._input, self._partition, key, None, None) for key in self.picture.spent()]
 
-    def _follow(self, person: str, cause: Cause) -> list[Out]:
-        """What follows from a person's facts, the alerts aside."""
-        outs = [*self._forward(person), *self._placements.place(person, cause)]
+    def _follow(self, person: str, cause: Cause, *, places: bool = True) -> list[Out]:
+        """What follows from a person's facts, the alerts aside. `places`: whether the placement may be another."""
+        outs = self._forward(person)
+        if places:
+            outs += self._placements.place(person, cause)
         self._schedule(person)
         return outs
 
@@ -289,7 +292,7 @@ class FacilityStage:
         if change.conflict is not None:
             outs += _settled(change.conflict, self._input, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
-        return outs + self.book.evaluate(self.picture, sorted(change.units), change.event_type, cause, now)
+        return outs + self.book.evaluate(self.picture, sorted(change.units), (change.event_type,), cause, now)
 
     def _tombstones(self) -> list[Out]:
         return [Out(self._input, self._partition, key, None, None) for key in self.picture.spent()]

@@ -40,19 +40,16 @@ from streams.correlations.situation import (
     Subject,
 )
 from streams.identify import group_key
-from streams.pictures.person import PersonPicture, Told
+from streams.pictures.person import STAY, PersonPicture, Told
 from streams.pictures.stays import Stay
 from streams.pictures.street import Feud
 
 TRIGGERS: Final = frozenset(
     {
-        "BookingReported",
-        "HousingAssigned",
+        STAY,
         "CustodyClassified",
         "DisciplinaryRecorded",
         "AffiliationValidated",
-        "CustodyEnded",
-        "NoLongerListed",
         "StreetViolenceReported",
     }
 )

@@ -151,7 +151,9 @@ class FacilityPicture:
             self._units.add(unit)
             if affiliated is not None:
                 self._enters(unit, affiliated)
-        units = frozenset(one for one in (before.unit, unit) if one is not None)
+        # Who has no standing is in nobody's way: most moves change nothing that is asked of a unit.
+        changed = (before.unit if before.affiliated else None), (unit if affiliated else None)
+        units = frozenset(one for one in changed if one is not None)
         return FacilityChange(units, "PersonInCustody", placed.event_id or None)
 
     def _enters(self, unit: UnitKey, placed: InCustody) -> None:

@@ -54,7 +54,9 @@ from streams.records import Record, header
 AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReported"})
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
-"""Changes that are no event's: identities were joined; a fact was replaced by another one of its key."""
+STAY: Final = "Stay"
+"""Changes that are no event's: identities were joined; a fact was replaced by another one of its key; a person's stays
+in custody, or what is known of when they began, are others."""
 VIEWS: Final = 262_144
 """Persons of whom what is derived is kept, some 400 bytes each."""
 B_ = TypeVar("B_", bound=Body)
@@ -73,6 +75,13 @@ class Change(NamedTuple):
     ticked: bool = False
     conflict: Conflict | None = None
     """One key came with two contents."""
+    stay: bool = True
+    """Whether the persons' stays in custody may be others by it."""
+
+    @property
+    def happened(self) -> tuple[str, ...]:
+        """What may trigger something."""
+        return (self.event_type, STAY) if self.stay else (self.event_type,)
 
 
 class Told(NamedTuple, Generic[B_]):
@@ -130,18 +139,20 @@ class View:
     """The event types of these: most questions are about what nobody said of this person."""
     stays: Stays
 
-    def grow(self, fact: Fact, facts: list[Fact]) -> None:
-        """Take in a fact that is now the last of the person's, and that nothing withdraws or ends."""
+    def grow(self, fact: Fact, facts: list[Fact]) -> bool:
+        """Take in a fact that is now the last of the person's, and that nothing withdraws or ends: whether the stays
+        are others by it."""
         if self.joined is not None:
-            return
+            return False
         if fact.role == SUBJECT:
             if self.standing is not facts:
                 self.standing.append(fact)
             if fact.sort.event_type not in self.types:
                 self.types = _one(self.types | {fact.sort.event_type})
-            self.stays.tell(fact)
-        elif self.standing is facts:
+            return self.stays.tell(fact)
+        if self.standing is facts:
             self.standing = facts[:-1]
+        return False
 
 
 NOTHING: Final = Change()
@@ -251,7 +262,7 @@ class PersonPicture:
         if not changed:
             return Change(conflict=conflict)
         groups = before | self.street.groups_of(fact.event_key)
-        return Change(frozenset(), groups, fact.event_type, fact.event_id, conflict=conflict)
+        return Change(frozenset(), groups, fact.event_type, fact.event_id, conflict=conflict, stay=False)
 
     def _tell(self, fact: Fact) -> Change:
         known = self._variants(fact.event_key, fact.person, fact.role)
@@ -259,11 +270,12 @@ class PersonPicture:
             return NOTHING
         is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
         conflict = None
+        stay = True
         if known:
             variants, conflict = with_variant(known, fact, self._event)
             self._keep(known, variants)
         else:
-            self._add(fact)
+            stay = self._add(fact)
         if fact.rarity.joined_by:
             self._people[fact.person].is_forwarded_to = True
             # Not taken back when the fact goes: whom it names is asked again when it matters.
@@ -285,7 +297,7 @@ class PersonPicture:
             return NOTHING
         # What stands in another's place concerns whatever that one concerned.
         what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
-        return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict)
+        return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict, stay=stay)
 
     def _is_said(self, link: Fact) -> bool:
         """Whether another event joins the same two, for ever: nearly every event of a person with two numbers does."""
@@ -307,8 +319,8 @@ class PersonPicture:
         facts = (found,) if isinstance(found, Fact) else found
         return tuple(fact for fact in facts if fact.role == role and fact.person == person)
 
-    def _add(self, fact: Fact) -> None:
-        """Keep a fact of which there was no other content."""
+    def _add(self, fact: Fact) -> bool:
+        """Keep a fact of which there was no other content: whether the person's stays may be others by it."""
         person = self._people.get(fact.person)
         if person is None:
             person = self._people[fact.person] = Person(fact.person, [])
@@ -332,11 +344,11 @@ class PersonPicture:
             person.facts.append(fact)
             view = self._views.get(person.id)
             if view is not None and fact.rarity is COMMON and fact.event_key not in self._withdrawn:
-                view.grow(fact, person.facts)
-                return
+                return view.grow(fact, person.facts)
         else:
             insort(person.facts, fact)
         self._views.pop(person.id, None)
+        return True
 
     def _keep(self, known: Variants, variants: Variants) -> None:
         """Keep these variants of one event, person and role instead of those known."""

@@ -45,20 +45,24 @@ class Stays:
         for fact in standing:
             self.tell(fact)
 
-    def tell(self, fact: Fact) -> None:
-        """Take in the next fact. An end is undone only by a later booking."""
+    def tell(self, fact: Fact) -> bool:
+        """Take in the next fact: whether the stays are others by it. An end is undone only by a later booking."""
         event_type, key = fact.sort.event_type, fact.stay
         if key is None or event_type not in STAY_TYPES:
-            return
+            return False
         if event_type == BOOKING:
             self._ended = tuple([ended for ended in self._ended if ended != key])
             self._begun = (*self._others(key), Stay(key, fact, fact.time))
         elif event_type in END_TYPES:
-            if key not in self._ended:
-                self._ended = (*self._ended, key)
-                self._begun = self._others(key)
-        elif key not in self._ended and all(stay.key != key for stay in self._begun):
+            if key in self._ended:
+                return False
+            self._ended = (*self._ended, key)
+            self._begun = self._others(key)
+        elif key in self._ended or any(stay.key == key for stay in self._begun):
+            return False
+        else:
             self._begun = (*self._begun, Stay(key, None, fact.time))
+        return True
 
     def _others(self, key: StayKey) -> tuple[Stay, ...]:
         return tuple([stay for stay in self._begun if stay.key != key])

@@ -45,7 +45,7 @@ from tests.soak.flatness import BOUNDS, Trend, trend
 from tests.soak.steady_county import PEOPLE, life, probe, rivals
 from tests.working_site import WorkingSite, until
 
-TOP_RATE: Final = 3_000
+TOP_RATE: Final = 1_000
 """Events a second that the whole path takes on two cores, about."""
 TURN_S: Final = 0.05
 PROBES_A_S: Final = 4

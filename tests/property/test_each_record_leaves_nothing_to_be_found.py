@@ -1,0 +1,34 @@
+"""Whatever a record changes is found by what it triggers: to look at everything anew after it finds nothing more."""
+
+from __future__ import annotations
+
+from hypothesis import event as hypothesis_event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.events import Event
+from streams.alerts import Cause, CauseKind
+from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
+from tests.in_memory_bus import SCHEMAS
+from tests.property.test_the_engine_keeps_its_promise import histories, unfold
+
+CAUSE = Cause(CauseKind.FACT, PERSON, 0, 0)
+
+
+@settings(max_examples=60)
+@given(histories, st.integers(0, 2**32), st.sampled_from([1, 2]))
+def test_a_record_triggers_all_that_follows_from_it(history: list[Event], seed: int, partitions: int) -> None:
+    bus = unfold(history, seed, partitions, compact=False)
+    written = 0
+    for number in range(partitions):
+        persons = PersonStage(bus.site, number, SCHEMAS)
+        for record in bus.input_of(PERSON, number):
+            written += len(persons.process(record))
+            everybody = sorted(persons.picture.persons())
+            assert persons.book.evaluate(persons.picture, everybody, None, CAUSE, persons.tick) == []
+            assert not any(persons._placements.lacks(person) for person in everybody)
+        units = FacilityStage(bus.site, number, SCHEMAS)
+        for record in bus.input_of(FACILITY, number):
+            written += len(units.process(record))
+            assert units.book.evaluate(units.picture, sorted(units.picture.units()), None, CAUSE, units.tick) == []
+    hypothesis_event(f"something followed: {written > 0}")
