@@ -252,7 +252,7 @@ class Fact:
     @property
     def event_id(self) -> str:
         """The event's id."""
-        return as_uuid(self.event_key[:_ID_SIZE])
+        return event_id_of(self.event_key)
 
     @property
     def key(self) -> FactKey:
@@ -402,6 +402,11 @@ def person_id(kind: str, issuer: str, value: str) -> str:
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return as_uuid(digest)
+
+
+def event_id_of(key: EventKey) -> str:
+    """The id of an event by its key."""
+    return as_uuid(key[:_ID_SIZE])
 
 
 def as_uuid(raw: bytes | bytearray) -> str:

@@ -39,6 +39,7 @@ from streams.facts import (
     Joining,
     KeyKind,
     Rarity,
+    event_id_of,
     parse_key,
     read_fact,
     variant_of,
@@ -71,12 +72,17 @@ class Change(NamedTuple):
     """Groups (by key) whose feuds changed."""
     event_type: str = ""
     """Type of the event that changed something; empty for none."""
-    event_id: str | None = None
+    event: EventKey | None = None
     ticked: bool = False
     conflict: Conflict | None = None
     """One key came with two contents."""
     stay: bool = True
     """Whether the persons' stays in custody may be others by it."""
+
+    @property
+    def event_id(self) -> str | None:
+        """The event's id. Written out only where it is asked for: a recovery never does."""
+        return None if self.event is None else event_id_of(self.event)
 
     @property
     def happened(self) -> tuple[str, ...]:
@@ -227,7 +233,7 @@ class PersonPicture:
         self._look_again(persons)
         if not persons and not groups:
             return NOTHING
-        return Change(persons, groups, "EventWithdrawn", key.event_id)
+        return Change(persons, groups, "EventWithdrawn", event_key)
 
     def _join_anew(self, key: FactKey, record: Record) -> Change:
         """Its owner says whom a person is joined to now: facts that came by the way to another go back."""
@@ -242,7 +248,7 @@ class PersonPicture:
         self._expiry.forget(key.encoded())
         if key.kind is KeyKind.EVERYONE:
             groups = self.street.forget(event_key, key.variant)
-            return Change(groups=groups, event_type="Purged", event_id=key.event_id) if groups else NOTHING
+            return Change(groups=groups, event_type="Purged", event=event_key) if groups else NOTHING
         known = self._variants(event_key, key.person, key.role)
         left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
         if len(left) == len(known):
@@ -250,7 +256,7 @@ class PersonPicture:
         self._keep(known, left)
         if next(self._people[key.person].all(), None) is None:
             del self._people[key.person]
-        return Change(frozenset({key.person}), event_type="Purged", event_id=key.event_id)
+        return Change(frozenset({key.person}), event_type="Purged", event=event_key)
 
     def _tell_everyone(self, fact: Fact) -> Change:
         if fact.event_key in self._withdrawn:
@@ -262,11 +268,11 @@ class PersonPicture:
         if not changed:
             return Change(conflict=conflict)
         groups = before | self.street.groups_of(fact.event_key)
-        return Change(frozenset(), groups, fact.event_type, fact.event_id, conflict=conflict, stay=False)
+        return Change(frozenset(), groups, fact.event_type, fact.event_key, conflict=conflict, stay=False)
 
     def _tell(self, fact: Fact) -> Change:
         known = self._variants(fact.event_key, fact.person, fact.role)
-        if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
+        if known and any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
             return NOTHING
         is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
         conflict = None
@@ -292,12 +298,13 @@ class PersonPicture:
             # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
             if fact.role != SAME_AS:
                 return NOTHING
-        self._expiry.watch(fact)
+        if fact.rarity is not COMMON:
+            self._expiry.watch(fact)
         if is_said_already:
             return NOTHING
         # What stands in another's place concerns whatever that one concerned.
         what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
-        return Change(frozenset((fact.person,)), frozenset(), what, fact.event_id, conflict=conflict, stay=stay)
+        return Change(frozenset((fact.person,)), frozenset(), what, fact.event_key, conflict=conflict, stay=stay)
 
     def _is_said(self, link: Fact) -> bool:
         """Whether another event joins the same two, for ever: nearly every event of a person with two numbers does."""
