@@ -63,7 +63,7 @@ COMPILE_S: Final = 90.0
 encrypts ten times slower until it has."""
 WARM_S: Final = 5.0
 """Seconds of each rate before the first probe that counts."""
-PATIENCE_S: Final = 300.0
+PATIENCE_S: Final = 900.0
 """How long the desk may wait for a probe's alert, where the rate is more than the bus takes."""
 
 
