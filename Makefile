@@ -75,7 +75,7 @@ bench-takeover: $(STAMP)  ## from kill -9 of a worker to the first new alert, fr
 
 SEEDS ?= 1000
 FROM ?= 0
-simulate-faults: $(STAMP)  ## the shells under a simulated broker, clock and fate: SEEDS=1000 FROM=0; one seed tells its story
+simulate-faults: $(STAMP)  ## the shells under a simulated broker, clock and fate, on all cores: SEEDS=1000 FROM=0; one seed tells its story
 	@PYTHONPATH=. $(BIN)/python tests/simulation/simulate_faults.py --seeds $(SEEDS) --from $(FROM)
 
 SEED ?= 1
