@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from deploy.provision import provision
+from deploy.kafka_config import ADMIN
+from deploy.provision import KEPT_HERE, provision
 from deploy.sites import SITES_DIR
+from deploy.topic_settings import topic_settings
 from producers.publisher import Publisher
 from schemas import topics
 from schemas.codec import decode, encode
@@ -26,6 +28,7 @@ from schemas.events import Event
 from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
 from schemas.site import Site, read_site
+from schemas.topics import all_topics
 from streams.agents import input_topics
 from streams.facts import TICK_KEY
 from tests.county import agency_of
@@ -111,6 +114,44 @@ class WorkingSite:
         site = read_site(directory)
         provision(settings, site)
         return cls(settings.model_copy(update={"site_file": directory}), directory, site)
+
+    def renewed(self) -> WorkingSite:
+        """The same site as on its first day: topics that were written to are made anew, this machine has kept nothing.
+
+        Users, rights and schemas stay: they are what takes long to make. For a test that needs a log of its own, and
+        leaves no worker of it behind: a group has members until their session ends.
+        """
+        self.end()
+        admin = AdminClient(self.settings.kafka(ADMIN))
+        specs = {spec.name: spec for spec in all_topics(self.site)}
+        ends = admin.list_offsets(
+            {
+                TopicPartition(spec.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+                for spec in specs.values()
+                for number in range(spec.partitions)
+            }
+        )
+        written = {part.topic for part, end in ends.items() if end.result(WAIT_S).offset}
+        if written:
+
+            def there() -> set[str]:
+                """Those of them that have a leader."""
+                found = admin.list_topics(timeout=WAIT_S).topics
+                return {n for n in written if n in found and all(p.leader >= 0 for p in found[n].partitions.values())}
+
+            for gone in admin.delete_topics(sorted(written)).values():
+                gone.result(WAIT_S)
+            until(lambda: not there(), "the topics were gone")
+            new = [
+                NewTopic(spec.name, spec.partitions, 1, config=topic_settings(spec, 1))
+                for spec in map(specs.__getitem__, sorted(written))
+            ]
+            for made in admin.create_topics(new).values():
+                made.result(WAIT_S)
+            until(lambda: there() == written, "the topics were there again")
+        for part in KEPT_HERE:
+            shutil.rmtree(self.settings.home / part / self.site.name, ignore_errors=True)
+        return WorkingSite(self.settings, self.directory, self.site)
 
     # -- workers -------------------------------------------------------------------------------------------------
 

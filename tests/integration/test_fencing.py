@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from schemas import topics
+from schemas.settings import Settings
 from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
 from streams.records import Out
 from tests.working_site import WorkingSite, until
@@ -18,9 +19,16 @@ from tests.working_site import WorkingSite, until
 pytestmark = pytest.mark.bus
 
 
+@pytest.fixture(scope="module")
+def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
+    return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "fenced")
+
+
 @pytest.fixture
-def site(a_site: Callable[..., WorkingSite], request: pytest.FixtureRequest) -> WorkingSite:
-    return a_site(f"f{abs(hash(request.node.name)) % 10_000}")
+def site(made: WorkingSite) -> Iterator[WorkingSite]:
+    site = made.renewed()
+    yield site
+    site.end()
 
 
 def out(site: WorkingSite, value: str, topic: str | None = None) -> Out:

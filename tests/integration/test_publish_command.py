@@ -12,33 +12,38 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas import topics
+from schemas.settings import Settings
 from tests.county import JAIL, MAIN, POLICE
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
 NOWHERE = {"SALLYPORT_BOOTSTRAP": "127.0.0.1:1", "SALLYPORT_REGISTRY": "https://127.0.0.1:1/apis/ccompat/v7"}
 PERSON = {"role": "SUBJECT", "ids": [{"kind": "LOCAL", "value": "700999", "issuer": "jms", "verified": "SYSTEM"}]}
-SITES = count()
+
+
+@pytest.fixture(scope="module")
+def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
+    return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "commanded", partitions=1)
 
 
 @pytest.fixture
-def site(a_site: Callable[..., WorkingSite], tmp_path: Path) -> WorkingSite:
-    """A site of the test's own, and a home of its own for the spool."""
-    made = a_site(f"command-{next(SITES)}", partitions=1)
+def site(made: WorkingSite, tmp_path: Path) -> Iterator[WorkingSite]:
+    """The site as new, and a home of the test's own for the spool."""
+    site = made.renewed()
     home = tmp_path / "home"
-    made.settings = made.settings.model_copy(
-        update={"home": home, "ca_file": made.settings.ca_path, "secrets": made.settings.secrets_path}
+    site.settings = site.settings.model_copy(
+        update={"home": home, "ca_file": site.settings.ca_path, "secrets": site.settings.secrets_path}
     )
-    return made
+    yield site
+    site.end()
 
 
 def command(*arguments: str) -> list[str]:

@@ -60,14 +60,25 @@ def first_of_each(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+@pytest.fixture(scope="module")
+def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
+    return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "published")
+
+
+@pytest.fixture
+def site(made: WorkingSite) -> Iterator[WorkingSite]:
+    site = made.renewed()
+    yield site
+    site.end()
+
+
 # -- what is on the wire ---------------------------------------------------------------------------------------------
 
 
-def test_an_event_arrives_framed_keyed_and_described(a_site: MakeSite) -> None:
-    site = a_site("wire")
+def test_an_event_arrives_framed_keyed_and_described(site: WorkingSite) -> None:
     what = event("BookingReported", "ada", sid="S1", name="a booking", day=0.000_000_1)
     site.publish([what])
-    topic = topics.inbound("wire", JAIL, "BookingReported")
+    topic = topics.inbound(site.site.name, JAIL, "BookingReported")
     (message,) = site.read(topic)
     (record,) = site.records(topic)
     assert record == what.model_dump(mode="json") | {"head": record["head"]}
@@ -84,21 +95,19 @@ def test_an_event_arrives_framed_keyed_and_described(a_site: MakeSite) -> None:
     }
 
 
-def test_an_event_of_nobody_is_keyed_by_its_id(a_site: MakeSite) -> None:
-    site = a_site("keys")
+def test_an_event_of_nobody_is_keyed_by_its_id(site: WorkingSite) -> None:
     what = event("StreetViolenceReported", groups=["Eastside", "Harbor"])
     site.publish([what])
-    (message,) = site.read(topics.inbound("keys", POLICE, "StreetViolenceReported"))
+    (message,) = site.read(topics.inbound(site.site.name, POLICE, "StreetViolenceReported"))
     assert message.key() == what.head.event_id.encode()
 
 
-def test_a_withdrawal_is_one_however_often_it_is_made(a_site: MakeSite) -> None:
-    site = a_site("withdrawing")
+def test_a_withdrawal_is_one_however_often_it_is_made(site: WorkingSite) -> None:
     with Publisher(site.settings, site.site, JAIL) as publisher:
         publisher.publish(housing(1))
         for _ in range(2):
             made = publisher.withdraw(ids(range(1, 2))[0], WithdrawalReason.ENTERED_IN_ERROR, START + DAY, "jms")
-    records = site.records(topics.inbound("withdrawing", JAIL, "EventWithdrawn"))
+    records = site.records(topics.inbound(site.site.name, JAIL, "EventWithdrawn"))
     assert [record["target_event_id"] for record in records] == [event_id("housing 1")] * 2
     assert {record["head"]["event_id"] for record in records} == {made.head.event_id}
 
@@ -130,20 +139,19 @@ def a_secret(tmp_path: Path, site: str) -> Path:
     return secrets
 
 
-def test_what_an_agency_may_not_say_is_not_accepted(a_site: MakeSite, nowhere: Settings) -> None:
-    site = a_site("not-accepted").site
+def test_what_an_agency_may_not_say_is_not_accepted(site: WorkingSite, nowhere: Settings) -> None:
     refused = [
         (event("StreetViolenceReported", agency=JAIL, groups=["A", "B"]), "may not publish StreetViolenceReported"),
         (event("HousingAssigned", "ada", agency=POLICE, unit="4-B"), "head.ori: .* own ORI, NY099013C"),
         (housing(1, reason="x" * 400).model_copy(update={"unit": "x" * MOST_BYTES}), "an event has at most"),
     ]
-    with Publisher(nowhere, site, JAIL) as publisher:
+    with Publisher(nowhere, site.site, JAIL) as publisher:
         for wrong, why in refused:
             with pytest.raises(PublishError, match=why):
                 publisher.publish_many([housing(1), wrong])
         assert publisher.pending == 0
-    with pytest.raises(PublishError, match="no agency 'sheriff' on site not-accepted; there are county-jail, city-pd"):
-        Publisher(nowhere, site, "sheriff")
+    with pytest.raises(PublishError, match="no agency 'sheriff' on site published; there are county-jail, city-pd"):
+        Publisher(nowhere, site.site, "sheriff")
     with pytest.raises(PublishError, match="closed"):
         publisher.publish(housing(1))
 
@@ -189,34 +197,31 @@ def one_published(publisher: Publisher) -> None:
     publisher.flush(30)
 
 
-def test_a_wrong_password_is_said(a_site: MakeSite, bus: Settings, tmp_path: Path) -> None:
-    site = a_site("password").site
-    secrets = a_secret(tmp_path, "password")
+def test_a_wrong_password_is_said(site: WorkingSite, bus: Settings, tmp_path: Path) -> None:
+    secrets = a_secret(tmp_path, site.site.name)
     wrong = bus.model_copy(update={"secrets": secrets, "home": tmp_path, "ca_file": bus.ca_path})
-    refusal = r"does not accept the password of password\.county-jail"
-    with Publisher(wrong, site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
+    refusal = r"does not accept the password of published\.county-jail"
+    with Publisher(wrong, site.site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
         one_published(publisher)
 
 
-def test_a_broker_that_nobody_vouches_for_is_not_waited_for(a_site: MakeSite, bus: Settings, tmp_path: Path) -> None:
-    site = a_site("stranger").site
+def test_a_broker_that_nobody_vouches_for_is_not_waited_for(site: WorkingSite, bus: Settings, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
     wary = bus.model_copy(update={"ca_file": tmp_path / "other.pem", "home": tmp_path, "secrets": bus.secrets_path})
     refusal = r"not vouched for by \S*other\.pem"
-    with Publisher(wary, site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
+    with Publisher(wary, site.site, JAIL) as publisher, pytest.raises(PublishError, match=refusal):
         one_published(publisher)
     absent = wary.model_copy(update={"ca_file": tmp_path / "absent.pem"})
     with pytest.raises(SecretUnreadableError, match=r"absent\.pem"):
-        Publisher(absent, site, JAIL)
+        Publisher(absent, site.site, JAIL)
 
 
 # -- outages ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_published_with_no_bus_at_all_waits_and_then_arrives_in_order(
-    a_site: MakeSite, nowhere: Settings, tmp_path: Path
+    site: WorkingSite, nowhere: Settings, tmp_path: Path
 ) -> None:
-    site = a_site("outage")
     spool = tmp_path / "spool"
     with Publisher(nowhere, site.site, JAIL, spool=spool) as publisher:
         began = time.monotonic()
@@ -279,8 +284,7 @@ def kill_when_accepted(process: subprocess.Popen[str], how_many: int) -> int:
     return last
 
 
-def test_a_publisher_killed_in_an_outage_has_lost_nothing(a_site: MakeSite, nowhere: Settings, tmp_path: Path) -> None:
-    site = a_site("killed-away")
+def test_a_publisher_killed_in_an_outage_has_lost_nothing(site: WorkingSite, nowhere: Settings, tmp_path: Path) -> None:
     accepted = -1
     for _ in range(2):
         # The second one finds the bus away as well, and the first one's spool.
@@ -294,9 +298,8 @@ def test_a_publisher_killed_in_an_outage_has_lost_nothing(a_site: MakeSite, nowh
 
 
 def test_a_publisher_killed_while_it_sends_loses_nothing_and_repeats_only_itself(
-    a_site: MakeSite, tmp_path: Path
+    site: WorkingSite, tmp_path: Path
 ) -> None:
-    site = a_site("killed-sending")
     accepted = -1
     for how_many in (80, 150, 40):
         accepted = kill_when_accepted(publishing(site, site.settings, tmp_path / "spool", accepted + 1), how_many)
@@ -309,8 +312,7 @@ def test_a_publisher_killed_while_it_sends_loses_nothing_and_repeats_only_itself
     assert all(len(contents) == 1 for contents in values.values()), "a repetition has the same content"
 
 
-def test_two_publishers_of_one_agency_do_not_disturb_each_other(a_site: MakeSite) -> None:
-    site = a_site("two")
+def test_two_publishers_of_one_agency_do_not_disturb_each_other(site: WorkingSite) -> None:
     with Publisher(site.settings, site.site, JAIL) as one, Publisher(site.settings, site.site, JAIL) as other:
         for number in range(0, 100, 2):
             one.publish(housing(number))

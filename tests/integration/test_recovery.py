@@ -15,6 +15,7 @@ from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from schemas.registry_client import SchemaCache, registry_client, schema_ids
+from schemas.settings import Settings
 from schemas.subjects import subjects
 from streams.agents import Partitions, sources
 from streams.assignor import Share
@@ -134,9 +135,16 @@ class Ground:
         return list(self.with_consumer(recover, fold, Progress()).outs)
 
 
+@pytest.fixture(scope="module")
+def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
+    return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "recovered", partitions=1, clock="history")
+
+
 @pytest.fixture
-def ground(a_site: Callable[..., WorkingSite], request: pytest.FixtureRequest) -> Ground:
-    return Ground(a_site(f"r{abs(hash(request.node.name)) % 100_000}", partitions=1, clock="history"))
+def ground(made: WorkingSite) -> Iterator[Ground]:
+    site = made.renewed()
+    yield Ground(site)
+    site.end()
 
 
 def reviews(*people: str) -> list[Event]:
@@ -169,7 +177,8 @@ def test_what_is_committed_within_the_first_batch_is_folded_and_what_comes_after
     assert (persons(fold), raised(outs)) == (2, 1), "Ada's facts and one of Bo's: Ada's review was never written"
 
 
-def test_a_worker_that_begins_within_the_first_batch_commits_past_it(ground: Ground) -> None:
+def test_a_worker_that_begins_within_the_first_batch_commits_past_it(a_site: Callable[..., WorkingSite]) -> None:
+    ground = Ground(a_site("begun-within", partitions=1, clock="history"))
     events = reviews("ada", "bo", "cy")
     ground.write(ground.facts(events))
     ground.commit(PERSON, 4)
