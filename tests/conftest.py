@@ -18,7 +18,7 @@ from testcontainers.core.container import DockerContainer
 
 from deploy.embedded import EmbeddedBus
 from schemas.settings import Settings
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 from tests.working_site import WorkingSite
 
 # How long an example takes tells of the machine: the first one alone builds tables of all characters.
@@ -36,16 +36,12 @@ def settings_in(home: Path) -> Settings:
 
     Nothing else is taken from the environment, so that the tests are the same for everybody.
     """
-    kafka, controller, registry = free_ports(3)
     with pytest.MonkeyPatch.context() as clean:
         for name in [name for name in os.environ if name.startswith("SALLYPORT_")]:
             if name not in ("SALLYPORT_CACHE", "SALLYPORT_MAVEN"):
                 clean.delenv(name)
-        return Settings(
-            home=home,
-            kafka_port=kafka,
-            controller_port=controller,
-            registry_port=registry,
+        return settings_on_free_ports(
+            home,
             kafka_heap="384m",
             # Most of them live for seconds: what the second compiler makes faster it has cost before.
             kafka_java="-XX:TieredStopAtLevel=1",

@@ -10,7 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from schemas import topics
 from schemas.avro_files import record_names, whole_schema
@@ -23,6 +23,7 @@ from streams.fold import input_of
 from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
 from streams.records import Headers, LoggedRecord, Out
+from tests.county import agency_of, demo_site
 
 SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
 SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
@@ -210,9 +211,26 @@ class InMemoryBus:
         return {known_as: alert for known_as, alert in last.items() if alert["state"] == "OPEN"}
 
 
-def digests(bus: InMemoryBus) -> dict[str, str]:
+class HasAlerts(Protocol):
+    """A bus, in memory or real, that tells which alerts are open."""
+
+    def open_alerts(self) -> dict[str, dict[str, Any]]: ...
+
+
+def digests(bus: HasAlerts) -> dict[str, str]:
     """Open alerts by id, as digests of what they say."""
     return {known_as: alert["digest"] for known_as, alert in bus.open_alerts().items()}
+
+
+def from_scratch(site_name: str, events: Iterable[Event], tick: int | None = None) -> dict[str, str]:
+    """The digests by the pure stages alone, on one partition, in one go; the tick, where there is one, comes last."""
+    bus = InMemoryBus(demo_site(partitions=1, name=site_name, clock="history"))
+    for what in events:
+        bus.publish(what, agency_of(what))
+    if tick is not None:
+        bus.tick(tick)
+    bus.run()
+    return digests(bus)
 
 
 def facility_partition(site: Site, facility: str) -> int:

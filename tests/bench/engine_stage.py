@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,16 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from deploy.embedded import EmbeddedBus
 from deploy.kafka_config import ADMIN
 from schemas import topics
 from schemas.settings import Settings
 from tests.bench import performance_page
 from tests.bench.ground import (
     Alerts,
+    Failed,
     FilledSite,
     alerts,
+    bus_of_the_bench,
     counts,
     fill,
     forget_group,
@@ -41,7 +41,6 @@ from tests.bench.ground import (
     stored_facts,
 )
 from tests.bench.peers.job import Job
-from tests.free_ports import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 PEERS: Final = ROOT / "tests" / "bench" / "peers"
@@ -49,10 +48,6 @@ PEERS_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 WARM: Final = 0.5
 """Share of the records that warms an engine and is not counted: Java compiles for the first half million."""
 RUN_SECONDS: Final = 900
-
-
-class Failed(Exception):  # noqa: N818  # a result of the bench
-    """An engine did not do what all are to do; the message says which and what."""
 
 
 COUNTED: Final = 16
@@ -268,15 +263,8 @@ def main(
     if quick:
         runs, people = 1, 500
     load = os.getloadavg()[0]
-    kafka, controller, registry = free_ports(3)
-    with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
-        try:
-            with EmbeddedBus(settings):
-                found = rounds(Bench(settings, partitions, console, profiles), engines, runs, people, facts_each)
-        except Failed as error:
-            console.print(f"The bench failed: {error}", style="red", markup=False)
-            raise typer.Exit(1) from error
+    with bus_of_the_bench(console) as (settings, _):
+        found = rounds(Bench(settings, partitions, console, profiles), engines, runs, people, facts_each)
     result = performance_page.with_machine({**found, "load": load}, PEERS_PYTHON)
     if as_json:
         typer.echo(json.dumps(result))

@@ -44,7 +44,7 @@ from streams.standby import STANDBY
 from tests.bench.ground import framed
 from tests.bench.mix import Published, county, facts, inbound
 from tests.county import DAY, JAIL, START, event
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 from tests.working_site import environment, site_files, until
 
 WAIT_S: Final = 1_200.0
@@ -282,9 +282,8 @@ def main(
 
     Example: python tests/bench/first_alert_after_a_kill.py --people 5000
     """
-    kafka, controller, registry = free_ports(3)
     home = Path(tempfile.mkdtemp(prefix="sallyport-takeover-"))
-    settings = Settings(home=home / "bus", kafka_port=kafka, controller_port=controller, registry_port=registry)
+    settings = settings_on_free_ports(home / "bus")
     try:
         directory = site_files(home, "takeover", partitions)
         site = read_site(directory)

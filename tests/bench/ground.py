@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import typer
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from rich.console import Console
 
+from deploy.embedded import EmbeddedBus
 from deploy.kafka_config import ADMIN
 from deploy.provision import provision
 from schemas import topics
@@ -28,10 +33,28 @@ from streams.records import Out
 from tests.bench.mix import SITE, county, facts, inbound
 from tests.bench.peers.job import Job
 from tests.county import DAY, START
+from tests.free_ports import settings_on_free_ports
 from tests.in_memory_bus import SCHEMAS
 
 LAST_TICK: Final = START + DAY
 WAIT_S: Final = 60.0
+
+
+class Failed(Exception):  # noqa: N818  # a result of the bench
+    """Who is measured did not do what was to be done; the message says who and what."""
+
+
+@contextmanager
+def bus_of_the_bench(console: Console) -> Iterator[tuple[Settings, int]]:
+    """An embedded bus in a temporary home, and the process number of its broker; who has Failed ends the bench."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = settings_on_free_ports(Path(home))
+        try:
+            with EmbeddedBus(settings) as bus:
+                yield settings, next(process.process.pid for process in bus._processes if process.name == "Kafka")
+        except Failed as error:
+            console.print(f"The bench failed: {error}", style="red", markup=False)
+            raise typer.Exit(1) from error
 
 
 def person_facts(people: int, facts_each: int) -> list[Out]:

@@ -31,7 +31,7 @@ from deploy.sites import SITES_DIR
 from schemas import topics
 from schemas.settings import Settings
 from schemas.site import Site, read_site
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 
 RATE = 1_000
 RECORD = 200
@@ -231,9 +231,8 @@ def main(
     if hop_settings is not None:
         hop(Settings.model_validate_json(hop_settings), site_of(partitions), transactions)
         return
-    kafka, controller, registry = free_ports(3)
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
+        settings = settings_on_free_ports(Path(home))
         site = site_of(partitions)
         with EmbeddedBus(settings):
             provision(settings, site)

@@ -40,7 +40,7 @@ from tests.bench import hops, latency_page
 from tests.bench.engine_stage import PEERS_PYTHON
 from tests.bench.performance_page import machine
 from tests.bench.probes import FEUDS, Probe, Probes, Way, in_turn
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 from tests.working_site import WorkingSite, environment, site_files
 
 ROOT: Final = Path(__file__).parents[2]
@@ -65,11 +65,6 @@ WARM_S: Final = 5.0
 """Seconds of each rate before the first probe that counts."""
 PATIENCE_S: Final = 900.0
 """How long the desk may wait for a probe's alert, where the rate is more than the bus takes."""
-
-
-def settings_in(home: Path) -> Settings:
-    kafka, controller, registry = free_ports(3)
-    return Settings(home=home, kafka_port=kafka, controller_port=controller, registry_port=registry)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -177,7 +172,7 @@ def at_rate(
 def at_rates(rates: Sequence[int], seconds: float, compile_s: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Latency at each rate, and the steps of one of them."""
     with tempfile.TemporaryDirectory() as home:
-        settings = settings_in(Path(home))
+        settings = settings_on_free_ports(Path(home))
         with EmbeddedBus(settings) as bus:
             site = site_of_probes(settings, Path(home))
             cells, marks = Path(home) / "cells", Path(home) / "marks"
@@ -261,7 +256,7 @@ def one_by_one(probes: Probes, count: int, pause_s: float, goes_on: Callable[[],
 def while_importing(count: int, pause_s: float) -> dict[str, dict[str, float]]:
     """Latency of reports, alone and while rosters are imported."""
     with tempfile.TemporaryDirectory() as home:
-        settings = settings_in(Path(home))
+        settings = settings_on_free_ports(Path(home))
         with up(settings):
             demo = read_site(SITES_DIR / "demo")
             probes = Probes(settings, demo, [unit.id for unit in demo.facilities[0].units])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ import typer
 from confluent_kafka import Consumer, Producer, TopicPartition
 from rich.console import Console
 
-from deploy.embedded import EmbeddedBus
 from deploy.kafka_config import ADMIN
 from producers.publisher import _cloud_events, _key
 from schemas import topics
@@ -36,11 +34,11 @@ from schemas.settings import Settings
 from streams.agents import IDENTIFY, STAGES, input_topics
 from tests.bench import whole_path_page
 from tests.bench.engine_stage import PEERS_PYTHON
+from tests.bench.ground import Failed, bus_of_the_bench
 from tests.bench.mix import county, with_the_rare
 from tests.bench.performance_page import machine
 from tests.bench.watched_worker import PARTS, PROFILE, Cells
 from tests.county import DAY
-from tests.free_ports import free_ports
 from tests.working_site import WAIT_S, WorkingSite
 
 ROOT: Final = Path(__file__).parents[2]
@@ -53,10 +51,6 @@ WORKERS: Final = (1, 2)
 QUIET_S: Final = 1.5
 """Seconds without anything committed after which everything is."""
 RUN_S: Final = 900.0
-
-
-class Failed(Exception):  # noqa: N818  # a result of the bench
-    """The workers did not do what they were to do; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,16 +286,8 @@ def main(
     if quick:
         runs, people = 1, 500
     load = os.getloadavg()[0]
-    kafka, controller, registry = free_ports(3)
-    with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), kafka_port=kafka, controller_port=controller, registry_port=registry)
-        try:
-            with EmbeddedBus(settings) as bus:
-                broker = next(process.process.pid for process in bus._processes if process.name == "Kafka")
-                found = rounds(settings, broker, console, runs, people, events_each, partitions, profiles)
-        except Failed as error:
-            console.print(f"The bench failed: {error}", style="red", markup=False)
-            raise typer.Exit(1) from error
+    with bus_of_the_bench(console) as (settings, broker):
+        found = rounds(settings, broker, console, runs, people, events_each, partitions, profiles)
     result = {**found, "machine": machine(), "load": load}
     typer.echo(json.dumps(result) if as_json else whole_path_page.section(result))
     if not (quick or as_json or profiles):

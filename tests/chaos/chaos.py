@@ -16,10 +16,9 @@ from typing import Annotated
 
 import typer
 
-from schemas.settings import Settings
 from tests.chaos.plan import plan
 from tests.chaos.run import Found, run
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 
 
 def main(
@@ -41,18 +40,14 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         where = keep or Path(scratch)
         where.mkdir(exist_ok=keep is None)
-        found = run(settings_in(where / "home"), where, seed, events, lambda line: typer.echo(line, err=True))
+        found = run(
+            settings_on_free_ports(where / "home"), where, seed, events, lambda line: typer.echo(line, err=True)
+        )
     if as_json:
         typer.echo(json.dumps({"seed": seed, "events": events, "broken": found.broken, **found.figures}))
     else:
         typer.echo("\n".join(told(found, seed, events)))
     raise typer.Exit(int(bool(found.broken)))
-
-
-def settings_in(home: Path) -> Settings:
-    """Settings of a bus on free ports."""
-    kafka, controller, registry = free_ports(3)
-    return Settings(home=home, kafka_port=kafka, controller_port=controller, registry_port=registry)
 
 
 def told(found: Found, seed: int, events: int) -> list[str]:

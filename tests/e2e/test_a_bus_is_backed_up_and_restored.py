@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from consumers.desk import Desk
-from deploy.java import mark
-from deploy.watchdog import marked
 from schemas import topics
 from schemas.events import Event
 from schemas.settings import Settings
 from schemas.site import read_site
 from tests.county import today
+from tests.running_up import up
 from tests.working_site import WAIT_S, WorkingSite, environment, site_files, until
 
 pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
@@ -44,26 +42,14 @@ FEUD = today("StreetViolenceReported", hours=1, groups=["Eastside", "Harbor"], r
 
 
 @contextmanager
-def up(settings: Settings, directory: Path) -> Iterator[WorkingSite]:
-    """`sallyport up` for the site whose files are there; Ctrl-C in the end, and nothing of it may be left."""
-    command = [sys.executable, "-m", "deploy", "up", "--site", str(directory)]
-    process = subprocess.Popen(command, env=environment(settings), stderr=subprocess.PIPE, text=True)
+def running(settings: Settings, directory: Path) -> Iterator[WorkingSite]:
+    """The site whose files are there, while `sallyport up` runs it."""
     site = WorkingSite(settings.model_copy(update={"site_file": directory}), directory, read_site(directory))
-    try:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "The bus runs" in line:
-                break
-        assert "The bus runs" in said[-1], said
-        yield site
-    finally:
-        site.end()
-        process.send_signal(signal.SIGINT)
-        code = process.wait(60)
-        assert marked(mark(settings.home)) == []
-    assert code == 0
+    with up(settings, "--site", str(directory)):
+        try:
+            yield site
+        finally:
+            site.end()
 
 
 def sallyport(settings: Settings, *arguments: str) -> str:
@@ -103,7 +89,7 @@ def test_a_bus_that_runs_is_backed_up_and_is_the_same_at_another_place(
     directory = site_files(tmp_path, "our-county")
     (tmp_path / "backups").mkdir()
 
-    with up(old, directory) as site:
+    with running(old, directory) as site:
         site.publish([*rivals("4-B", "ada", "bo"), *rivals("5-A", "cy", "di"), FEUD])
         until(lambda: in_unit(site, "4-B") and in_unit(site, "5-A"), "both alerts were disclosed")
         first, *_ = (alert for alert in site.shown_to(RECIPIENT).values() if alert["unit"] == "4-B")
@@ -131,7 +117,7 @@ def test_a_bus_that_runs_is_backed_up_and_is_the_same_at_another_place(
     shutil.rmtree(directory)
 
     assert "Restored our-county" in sallyport(new, "restore", str(archive))
-    with up(new, new.home / "sites" / "our-county") as site:
+    with running(new, new.home / "sites" / "our-county") as site:
         site.until_settled()
         assert open_alerts(site) == opened
         assert site.records(topics.alerts_raised("our-county")) == history, "nothing was raised or withdrawn anew"

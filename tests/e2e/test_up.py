@@ -11,14 +11,12 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -26,44 +24,12 @@ import pytest
 from deploy.sites import SITES_DIR
 from schemas.settings import Settings
 from schemas.site import read_site
+from tests.running_up import command, nothing_left_of, up
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
 RECIPIENT = "county-jail-watch"
-
-
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "deploy", "up", "--site", "demo", *options]
-
-
-@contextmanager
-def up(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Start it and wait until it says that it runs; where it still does in the end Ctrl-C, and nothing may be left."""
-    process = subprocess.Popen(command(*options), env=environment(settings), stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "The bus runs" in line:
-                break
-        assert "The bus runs" in said[-1], said
-        yield process
-    finally:
-        if process.poll() is None:
-            with nothing_left_of(process):
-                process.send_signal(signal.SIGINT)
-                assert process.wait(60) == 0
-
-
-@contextmanager
-def nothing_left_of(process: subprocess.Popen[Any]) -> Iterator[None]:
-    """When the block has ended it, nothing that it started is there any more: broker, registry, workers, watchdog."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 4
-    yield
-    _, alive = psutil.wait_procs(family, timeout=5)
-    assert alive == []
+DEMO = ("--site", "demo")
 
 
 class Terminal:
@@ -124,7 +90,7 @@ def test_up_plays_the_story_replaces_a_killed_worker_loses_its_broker_comes_back
     ports = (settings.kafka_port, settings.controller_port, settings.registry_port)
     site = WorkingSite(settings, SITES_DIR / "demo", read_site(SITES_DIR / "demo"))
     began = time.monotonic()
-    with up(settings, "--story") as process:
+    with up(settings, *DEMO, "--story") as process:
         until(lambda: site.shown_to(RECIPIENT), "the shift commander saw the first alert", 90)
         assert time.monotonic() - began < 90
         first = worker_of(process)
@@ -157,7 +123,7 @@ def test_up_plays_the_story_replaces_a_killed_worker_loses_its_broker_comes_back
     assert not any(map(listening, ports))
 
     # The second start as `make run` makes it: on a terminal, with the shift commander's screen.
-    terminal = Terminal(command("--watch", RECIPIENT), environment(settings))
+    terminal = Terminal(command(*DEMO, "--watch", RECIPIENT), environment(settings))
     try:
         until(lambda: "housed together in 5-A" in terminal.text, "the screen showed what the first run left open", 90)
         with nothing_left_of(terminal.process):
@@ -175,7 +141,7 @@ def test_a_port_in_use_is_one_line_and_leaves_nothing(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", settings.kafka_port))
         taken.listen()
-        done = subprocess.run(command(), env=environment(settings), capture_output=True, text=True, check=False)
+        done = subprocess.run(command(*DEMO), env=environment(settings), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("sallyport: ")
     assert str(settings.kafka_port) in done.stderr

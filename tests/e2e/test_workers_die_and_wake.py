@@ -20,8 +20,8 @@ from confluent_kafka import Producer
 from schemas import topics
 from schemas.events import Event
 from streams.facts import KeyKind, parse_key
-from tests.county import DAY, POLICE, START, agency_of, demo_site, event
-from tests.in_memory_bus import InMemoryBus, digests
+from tests.county import DAY, POLICE, START, event
+from tests.in_memory_bus import digests, from_scratch
 from tests.working_site import WorkingSite, until
 
 pytestmark = pytest.mark.bus
@@ -60,20 +60,6 @@ def a_month(seed: int) -> list[Event]:
     return events
 
 
-def from_scratch(events: list[Event], site_name: str) -> dict[str, str]:
-    """The open alerts by the pure stages alone, on one partition, in one go."""
-    bus = InMemoryBus(demo_site(partitions=1, name=site_name, clock="history"))
-    for what in events:
-        bus.publish(what, agency_of(what))
-    bus.tick(LAST_TICK)
-    bus.run()
-    return digests(bus)
-
-
-def recorded(site: WorkingSite) -> dict[str, str]:
-    return {known_as: alert["digest"] for known_as, alert in site.open_alerts().items()}
-
-
 def test_a_worker_stopped_past_its_session_and_woken_writes_nothing_that_stands(
     a_site: Callable[..., WorkingSite],
 ) -> None:
@@ -88,9 +74,9 @@ def test_a_worker_stopped_past_its_session_and_woken_writes_nothing_that_stands(
     successor = site.start_worker()
     site.tick(LAST_TICK)
     site.until_settled(LAST_TICK)
-    expected = from_scratch(events, site.site.name)
+    expected = from_scratch(site.site.name, events, LAST_TICK)
     assert len(expected) > 5
-    assert recorded(site) == expected
+    assert digests(site) == expected
     assert site.shown_to("county-jail-watch").keys() == expected.keys()
     assert successor.poll() is None, "it took over, and lives"
 
@@ -101,12 +87,7 @@ def test_a_worker_stopped_past_its_session_and_woken_writes_nothing_that_stands(
     site.tick(LAST_TICK + DAY)
     site.until_settled(LAST_TICK + DAY)
     moved = [*events, *(event("HousingAssigned", p, day=39, unit="5-B", name=f"late-{p}") for p in PEOPLE)]
-    bus = InMemoryBus(demo_site(partitions=1, name=site.site.name, clock="history"))
-    for what in moved:
-        bus.publish(what, agency_of(what))
-    bus.tick(LAST_TICK + DAY)
-    bus.run()
-    assert recorded(site) == digests(bus)
+    assert digests(site) == from_scratch(site.site.name, moved, LAST_TICK + DAY)
     said: dict[tuple[str, int], str] = {}
     for alert in site.records(topics.alerts_raised(site.site.name)):
         assert said.setdefault((alert["alert_id"], alert["revision"]), alert["digest"]) == alert["digest"]
@@ -214,7 +195,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_dies
     site.tick(LAST_TICK)
     site.until_settled(LAST_TICK)
     assert second.poll() is None
-    assert recorded(site) == from_scratch(events, site.site.name)
+    assert digests(site) == from_scratch(site.site.name, events, LAST_TICK)
     for number in taken:
         assert f"partition {number} is read back from {{'person': " in site.said(second)[before:]
 

@@ -13,8 +13,8 @@ from confluent_kafka import Producer
 from deploy.supervisor import Supervised, Supervisor
 from schemas import topics
 from schemas.events import Event
-from tests.county import DAY, START, agency_of, demo_site, event
-from tests.in_memory_bus import InMemoryBus, digests
+from tests.county import DAY, START, event
+from tests.in_memory_bus import digests, from_scratch
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
@@ -71,19 +71,6 @@ def reviews(people: list[str]) -> list[Event]:
     ]
 
 
-def from_scratch(events: list[Event], site_name: str) -> dict[str, str]:
-    bus = InMemoryBus(demo_site(partitions=1, name=site_name, clock="history"))
-    for what in events:
-        bus.publish(what, agency_of(what))
-    bus.tick(LAST_TICK)
-    bus.run()
-    return digests(bus)
-
-
-def recorded(site: WorkingSite) -> dict[str, str]:
-    return {known_as: alert["digest"] for known_as, alert in site.open_alerts().items()}
-
-
 def test_a_partition_whose_recovery_hangs_blocks_no_other_and_what_waits_for_it_is_bounded(
     a_site: Callable[..., WorkingSite], tmp_path: Path
 ) -> None:
@@ -119,7 +106,7 @@ def test_a_partition_whose_recovery_hangs_blocks_no_other_and_what_waits_for_it_
     (tmp_path / "go on").touch()
     site.tick(LAST_TICK)
     site.until_settled(LAST_TICK)
-    assert recorded(site) == from_scratch([*floods[0], *floods[1], *first, *later], site.site.name)
+    assert digests(site) == from_scratch(site.site.name, [*floods[0], *floods[1], *first, *later], LAST_TICK)
 
 
 A_SILENT_STALL = """
@@ -178,7 +165,7 @@ def test_a_worker_whose_consumer_stalls_silently_ends_itself_and_the_next_one_do
     finally:
         supervisor.stop()
     assert worker.restarts == 1
-    assert recorded(site) == from_scratch([*first, *later], site.site.name)
+    assert digests(site) == from_scratch(site.site.name, [*first, *later], LAST_TICK)
     said = (tmp_path / "worker.log").read_text()
     assert "the worker stands still: stalling." in said
     assert "NOT_FETCHED" in said

@@ -34,8 +34,8 @@ from streams.identify import DeadLetter, identify
 from streams.partition import Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
-from tests.county import DAY, START, agency_of, demo_site, event
-from tests.in_memory_bus import InMemoryBus, digests
+from tests.county import DAY, START, agency_of, event
+from tests.in_memory_bus import digests, from_scratch
 from tests.working_site import WorkingSite, until
 
 pytestmark = pytest.mark.bus
@@ -185,11 +185,7 @@ def test_a_worker_that_begins_within_the_first_batch_commits_past_it(a_site: Cal
     ground.working.start_worker()
     until(lambda: len(ground.working.open_alerts()) == 3, "all are reviewed")
     until(lambda: ground.committed(PERSON) == 9, "the whole batch is committed")
-    bus = InMemoryBus(demo_site(partitions=1, name=ground.site.name, clock="history"))
-    for what in events:
-        bus.publish(what, agency_of(what))
-    bus.run()
-    assert {a: alert["digest"] for a, alert in ground.working.open_alerts().items()} == digests(bus)
+    assert digests(ground.working) == from_scratch(ground.site.name, events)
 
 
 def test_an_empty_partition_is_recovered_at_once_and_again_from_there(ground: Ground) -> None:

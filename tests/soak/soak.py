@@ -40,7 +40,7 @@ from streams.fold import plain_consumer
 from tests.bench.engine_stage import PEERS_PYTHON
 from tests.bench.performance_page import DOCS, PAGE, processor, replace_section
 from tests.county import agency_of
-from tests.free_ports import free_ports
+from tests.free_ports import settings_on_free_ports
 from tests.soak.flatness import BOUNDS, Trend, trend
 from tests.soak.steady_county import PEOPLE, life, probe, rivals
 from tests.working_site import WorkingSite, until
@@ -309,7 +309,7 @@ def main(
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         say = lambda line: typer.echo(line, err=True)  # noqa: E731
-        found = soak(settings_in(Path(scratch) / "home"), Path(scratch), minutes, rate, every, say)
+        found = soak(settings_on_free_ports(Path(scratch) / "home"), Path(scratch), minutes, rate, every, say)
     found |= {"rate": rate, "load": load, "cores": len(os.sched_getaffinity(0)), "processor": processor()}
     if plot is not None:
         draw(found, plot)
@@ -321,12 +321,6 @@ def main(
         json.dumps(found) if as_json else "\n".join([*map(str, judged), f"{found['lost']} probes led to no alert"])
     )
     raise typer.Exit(int(bool(found["lost"]) or not all(t.flat for t in judged)))
-
-
-def settings_in(home: Path) -> Settings:
-    """Settings of a bus on free ports."""
-    kafka, controller, registry = free_ports(3)
-    return Settings(home=home, kafka_port=kafka, controller_port=controller, registry_port=registry)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import performance_page
-from tests.bench.engine_stage import ENGINES, Failed, _check_agreement
-from tests.bench.ground import Alerts
+from tests.bench.engine_stage import ENGINES, _check_agreement
+from tests.bench.ground import Alerts, Failed
 
 OURS = Alerts({"a": "1"}, frozenset({("a", 1, "0"), ("a", 2, "1")}))
 ENGINE_NAMES = [engine.name for engine in ENGINES]
