@@ -24,7 +24,7 @@ from streams.batching import Batch
 from streams.clock import CLOCK, TICK_EVERY_S, Clock
 from streams.disclose import DISCLOSE
 from streams.fencing import PartitionWriter
-from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, last_tick, plain_consumer, recover
+from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, Recovered, last_tick, plain_consumer, recover
 from streams.identify import DeadLetter, Source, identify
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
@@ -82,6 +82,8 @@ class Running:
     task: asyncio.Task[None] | None = None
     followed: Following | None = None
     """What this worker knew of the number when it was given it, as it stood by."""
+    waits: bool = False
+    """For its turn to be recovered."""
 
     def fold(self, stage: str, record: Record) -> Sequence[Out]:
         """What a record leads to in a folding stage; nothing where it was folded on recovery."""
@@ -134,6 +136,9 @@ class Partitions:
         self._owned = 0
         """How often it was told what to own."""
         self._closing: set[asyncio.Task[None]] = set()
+        # What folding takes is processor time of one core, whoever takes it: one after the other, the first is live
+        # long before all would be.
+        self._recovery = asyncio.Lock()
         self.running: dict[int, Running] = {}
         self.held: set[tuple[str, int]] = set()
         """Topics and partitions of which enough waits here: whoever fetches leaves them out for now."""
@@ -254,20 +259,26 @@ class Partitions:
         broker or registry went away meanwhile."""
         followed = running.followed and await self.standbys.taken_over(running.followed)
         running.followed = None
-        fold = followed or Fold(running.partition)
+        if followed:
+            recovered = await self._recovered(number, running, followed)
+        else:
+            running.waits = True
+            async with self._recovery:
+                running.waits = False
+                recovered = await self._recovered(number, running, Fold(running.partition))
+        await running.loop.write_in_parts(recovered.outs)
+        running.positions = recovered.positions
+
+    async def _recovered(self, number: int, running: Running, fold: Fold) -> Recovered:
         while True:
             running.partition = fold.partition
             try:
                 read_back = partial(recover, fold, running.progress)
-                recovered = await running.loop.in_thread(partial(self._with_consumer, read_back))
+                return await running.loop.in_thread(partial(self._with_consumer, read_back))
             except (BrokerQuietError, KafkaException, RegistryAway, OutdatedError) as error:
                 log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)
                 await asyncio.sleep(RETRY_S)
                 fold, running.progress = Fold(Partition.of(self.site, number, self._schemas)), Progress()
-            else:
-                break
-        await running.loop.write_in_parts(recovered.outs)
-        running.positions = recovered.positions
 
     def _is_busy(self) -> bool:
         """Whether anything that this worker owns has work; asked by another thread."""

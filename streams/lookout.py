@@ -113,7 +113,7 @@ class Lookout:
                     for topic in input_topics(stage, self._partitions.site)
                     if (reading := await self._reading(running, stage, topic, number, ends)) is not None
                 ]
-            else:
+            elif not running.waits:
                 progress = running.progress
                 # Another object: it began again.
                 marks = (id(progress), progress.read)

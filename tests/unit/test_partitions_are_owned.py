@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from streams import agents
 from streams.agents import Partitions
+from streams.fold import Fold, Progress, Recovered
 from streams.records import Out
 from tests.county import demo_site
 
@@ -49,3 +51,50 @@ async def test_a_partition_is_let_go_of_while_its_writer_still_waits_for_the_bro
     assert broken == []
     async with asyncio.timeout(2):
         await partitions.close()
+
+
+class OpenWriter(SlowWriter):
+    """Is ready at once, and writes nothing."""
+
+    async def open(self) -> None:
+        pass
+
+    async def write(self, records: Sequence[Out]) -> None:
+        assert not records
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(agents, "PartitionWriter", lambda *_: OpenWriter())
+    monkeypatch.setattr(Partitions, "_with_consumer", lambda _, read: read(None, None))
+    monkeypatch.setattr(Partitions, "_recall_the_last_tick", lambda _: asyncio.sleep(0))
+    monkeypatch.setattr(Partitions, "_tick", lambda *_: asyncio.sleep(0))
+    go_on = {number: threading.Event() for number in range(3)}
+    begun: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def recovers(fold: Fold, *_: Progress) -> Recovered:
+        number = fold.partition.number
+        loop.call_soon_threadsafe(begun.put_nowait, number)
+        assert go_on[number].wait(10)
+        return Recovered({"person": 0, "facility": 0}, [])
+
+    monkeypatch.setattr(agents, "recover", recovers)
+    broken: list[Any] = []
+    partitions = Partitions(Settings(home=tmp_path), demo_site(partitions=3), cast(SchemaCache, {}), {}, broken.append)
+    await partitions.own(frozenset({0, 1, 2}), 1)
+    async with asyncio.timeout(10):
+        for left in (2, 1, 0):
+            number = await begun.get()
+            while sum(one.waits for one in partitions.running.values()) < left:
+                await asyncio.sleep(0)
+            assert begun.empty()
+            assert not partitions.running[number].live.is_set()
+            go_on[number].set()
+            await partitions.running[number].live.wait()
+        await partitions.close()
+    assert broken == []
