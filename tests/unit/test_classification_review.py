@@ -37,7 +37,9 @@ def found(*events: Event, now: int = NOW) -> dict[str, Situation]:
     for record in bus.logs[topics.person_facts("demo"), 0]:
         persons |= picture.fold(record).persons
     (person,) = persons
-    return {one.key[-1]: one for one in situations(picture, person, now)}
+    review = situations(picture, person, now)
+    assert {(one.key[0], person_of(one)) for one in review} <= {(person, person)}
+    return {one.key[-1]: one for one in review}
 
 
 def person_of(situation: Situation) -> str:
@@ -148,6 +150,18 @@ def level(name: str) -> Event:
     [
         ("nothing came since", [BOOKED, CLASSIFIED, EARLY], []),
         ("it came in the same moment", [BOOKED, CLASSIFIED, infraction(day=1)], []),
+        ("so did a validation", [BOOKED, CLASSIFIED, validated(day=1)], []),
+        (
+            "and so did a feud",
+            [
+                BOOKED,
+                CLASSIFIED,
+                EARLY,
+                FEUD.model_copy(update={"head": FEUD.head.model_copy(update={"time": START + DAY})}),
+            ],
+            [],
+        ),
+        ("it was in another stay", [BOOKED, CLASSIFIED, infraction(booking_number="B-2")], []),
         ("who was never classified needs no review", [BOOKED, infraction()], []),
         (
             "who is not in custody needs none",

@@ -217,6 +217,8 @@ def test_a_fact_that_moves_says_the_same_and_how_it_came(joined_by: tuple[Joinin
 
 def test_what_few_facts_have_a_common_one_has_not() -> None:
     assert fact().rarity is COMMON
+    read = read_fact(LoggedRecord(0, fact().key.encoded(), RAW, fact().headers()))
+    assert read.rarity is COMMON, "one object for millions of facts"
     assert Rarity(None, (), None, None) == COMMON
 
 

@@ -536,3 +536,65 @@ def test_what_was_withdrawn_before_is_not_withdrawn_again_after_a_restart() -> N
     records = written([*before.tell(alert()), *before.tell(OVER)])
     assert recalled(site(), records).reconcile() == []
     assert said(recalled(site(), [*records, raised(alert(revision=6))]).reconcile()) == [("watch", 3, "OPEN")]
+
+
+# -- standing by -------------------------------------------------------------------------------------------------------
+
+SECOND = alert(alert_id="a2")
+CHANGED = alert(revision=5, headline="Members are housed together in 4-B again")
+
+
+def test_what_was_compared_ahead_is_told_all_the_same_on_recovery() -> None:
+    made = recalled(site(), [raised(alert())])
+    assert not made.derive_ahead(10)
+    assert said(made.reconcile()) == [("watch", 1, "OPEN")]
+    assert made.reconcile() == []
+
+
+def test_comparing_ahead_says_whether_any_alert_is_left() -> None:
+    made = recalled(site(), [raised(alert()), raised(SECOND)])
+    assert made.derive_ahead(1)
+    assert not made.derive_ahead(1)
+    assert [one["alert_id"] for one in values(made.reconcile())] == ["a1", "a2"]
+
+
+def test_comparing_ahead_tells_nobody_and_forgets_nothing_that_was_told() -> None:
+    before = stage(site(grant()))
+    records = written([*before.tell(alert()), *before.tell(SECOND)])
+    made = recalled(site(grant()), [raised(CHANGED), raised(SECOND), *records])
+    made.derive_ahead(10)
+    assert [(one["alert_id"], one["recipient"], one["revision"]) for one in values(made.reconcile())] == [
+        ("a1", "watch", 2),
+        ("a1", "police", 2),
+    ]
+    over = {**OVER, "alert_id": "a2"}
+    assert said(made.tell(over)) == [("watch", 2, "WITHDRAWN"), ("police", 2, "WITHDRAWN")]
+
+
+def test_of_whom_nothing_is_lacking_nobody_looks_again() -> None:
+    made = recalled(site(), [raised(alert()), *written(stage(site()).tell(alert()))])
+    assert not made.derive_ahead(10)
+    assert made._ahead.unsettled == set()
+
+
+def test_what_its_owner_told_since_is_compared_again() -> None:
+    before = stage(site())
+    told, over = written(before.tell(alert())), written(before.tell(OVER))
+    made = recalled(site(), [raised(alert()), *told])
+    made.derive_ahead(10)
+    for record in over:
+        made.recall("", record)
+    assert said(made.reconcile()) == [("watch", 3, "OPEN")]
+
+
+def test_what_was_told_of_an_alert_that_is_on_no_log_lacks_nothing_but_its_withdrawal() -> None:
+    made = recalled(site(), written(stage(site()).tell(alert())))
+    assert not made.derive_ahead(10)
+    assert made._ahead.unsettled == set()
+    assert said(made.reconcile()) == [("watch", 2, "WITHDRAWN")]
+
+
+def test_what_was_open_on_recovery_is_told_to_who_may_see_it_from_a_later_moment_on() -> None:
+    made = recalled(site(grant(valid_from=LATER)), [raised(alert()), raised({**OVER, "alert_id": "a2"})])
+    assert said(made.reconcile()) == [("watch", 1, "OPEN")]
+    assert said(made.advance(LATER)) == [("police", 1, "OPEN")]
