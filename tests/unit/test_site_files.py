@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from deploy.changes import Ground, changes
 from deploy.sites import SITES_DIR, load_site, settings_for, shipped_sites
@@ -183,6 +184,55 @@ def test_an_agreement_counts_from_its_first_moment_to_before_its_last(mine: Path
     agreement = next(a for a in read_site(mine).agreements if a.id == POLICE_TO_JAIL)
     first, last = (int(datetime(2026, month, 1, 5, tzinfo=UTC).timestamp()) * 1_000_000 for month in (1, 2))
     assert [agreement.in_force(now) for now in (first - 1, first, last - 1, last)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'time_zone = "America/New_York"',
+            'time_zone = "Eastern"',
+            "facilities.0.time_zone: Value error, 'Eastern' is no IANA time zone, such as America/New_York",
+        ),
+        (
+            'time_zone = "America/New_York"',
+            'time_zone = "../etc"',
+            "facilities.0.time_zone: Value error, '../etc' is no IANA time zone, such as America/New_York",
+        ),
+        ('id = "city-pd"', 'id = "bus"', "agencies.1.id: Value error, bus is reserved for the bus itself"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(mine: Path, old: str, new: str, said: str) -> None:
+    spoil(mine / "site.toml", old, new)
+    with pytest.raises(SiteError) as error:
+        read_site(mine)
+    assert str(error.value) == f"{mine / 'site.toml'}: {said}"
+
+
+def test_a_site_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match=r"site\.toml: .*No such file"):
+        read_site(tmp_path)
+
+
+def test_a_site_may_have_names_in_any_alphabet(mine: Path) -> None:
+    spoil(mine / "site.toml", 'name = "City Police Department"', 'name = "Policía de la Ciudad"')
+    assert read_site(mine).agency_by_id["city-pd"].name == "Policía de la Ciudad"
+
+
+def test_a_site_with_changes_is_checked_as_a_files_would_be_and_finds_its_own() -> None:
+    demo = read_site(SITES_DIR / "demo")
+    assert demo.model_copy() == demo
+    assert set(demo.agency_by_id) == {"county-jail", "city-pd"}
+    renamed = [demo.agencies[0], demo.agencies[1].model_copy(update={"name": "Police"})]
+    changed = demo.model_copy(update={"agencies": renamed})
+    assert changed.agency_by_id["city-pd"].name == "Police"
+    assert (changed.name, changed.partitions, changed.recipients) == (demo.name, demo.partitions, demo.recipients)
+    with pytest.raises(ValidationError):
+        demo.model_copy(update={"partitions": 0})
+
+
+def test_a_user_of_the_bus_is_called_after_its_site() -> None:
+    assert read_site(SITES_DIR / "demo").user("city-pd") == "demo.city-pd"
 
 
 # --- settings of topics ---
