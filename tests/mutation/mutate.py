@@ -178,6 +178,8 @@ def mutate(modules: Sequence[str], tests: Sequence[str], explained: Mapping[str,
         # Forked from a process that has imported and run nothing: no cache is warm with what the original said.
         "process_isolation": "forkserver",
         "do_not_mutate_patterns": [r"log\.\w+\("],
+        # Of the wall clock: on a busy machine who waits for a processor has not run for ever.
+        "timeout_constant": 3.0,
     }
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     mutmut = "\n".join(f"{key} = {json.dumps(value)}" for key, value in configured.items())
