@@ -72,6 +72,11 @@ def test_who_has_left_comes_back_only_by_a_later_record(revision: int, back: boo
     assert who(made, A) == ({"eastside": ["ada"]} if back else {})
 
 
+def test_a_custody_record_that_says_something_else_is_refused() -> None:
+    with pytest.raises(DecodeError, match="WRONG_TYPE"):
+        picture(placed()._replace(value=ticked(START).value))
+
+
 def test_who_was_never_there_has_left_all_the_same() -> None:
     made = picture(gone())
     assert made.fold(placed(revision=2)) == NOTHING
