@@ -90,7 +90,8 @@ async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_
     async with asyncio.timeout(10):
         for left in (2, 1, 0):
             number = await begun.get()
-            while sum(one.waits for one in partitions.running.values()) < left:
+            # A lock tells nobody that somebody waits for it.
+            while sum(one.waits for one in partitions.running.values()) < left:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             assert begun.empty()
             assert not partitions.running[number].live.is_set()
