@@ -221,10 +221,9 @@ class AlertBook(Generic[P, F]):
         self, picture: P, focuses: Iterable[F], happened: Collection[str] | None, cause: Cause, now: int
     ) -> list[Out]:
         """Evaluate the correlations that what happened triggers (None: all) on the focuses it touched."""
-        whatever = happened is None or not ALWAYS.isdisjoint(happened)
-        triggered = [c for c in self._correlations if whatever or not c.triggers.isdisjoint(happened or ())]
-        if not triggered:
-            return []
+        triggered: Sequence[Correlation[P, F]] = self._correlations
+        if happened is not None and ALWAYS.isdisjoint(happened):
+            triggered = [c for c in triggered if not c.triggers.isdisjoint(happened)]
         return [
             out
             for focus in focuses

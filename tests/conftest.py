@@ -121,3 +121,11 @@ def a_site(bus: Settings, tmp_path: Path) -> Iterator[Callable[..., WorkingSite]
     yield make
     for one in made:
         one.end()
+
+
+@pytest.fixture
+def site(made: WorkingSite) -> Iterator[WorkingSite]:
+    """The site that a module has `made`, as on its first day: for each of its tests a log of its own."""
+    site = made.renewed()
+    yield site
+    site.end()

@@ -222,15 +222,20 @@ def digests(bus: HasAlerts) -> dict[str, str]:
     return {known_as: alert["digest"] for known_as, alert in bus.open_alerts().items()}
 
 
-def from_scratch(site_name: str, events: Iterable[Event], tick: int | None = None) -> dict[str, str]:
-    """The digests by the pure stages alone, on one partition, in one go; the tick, where there is one, comes last."""
-    bus = InMemoryBus(demo_site(partitions=1, name=site_name, clock="history"))
+def processed(site: Site, events: Iterable[Event], tick: int | None = None) -> InMemoryBus:
+    """A bus that has processed all of it in one go; the tick, where there is one, comes last."""
+    bus = InMemoryBus(site)
     for what in events:
         bus.publish(what, agency_of(what))
     if tick is not None:
         bus.tick(tick)
     bus.run()
-    return digests(bus)
+    return bus
+
+
+def from_scratch(site_name: str, events: Iterable[Event], tick: int | None = None) -> dict[str, str]:
+    """The digests by the pure stages alone, on one partition."""
+    return digests(processed(demo_site(partitions=1, name=site_name, clock="history"), events, tick))
 
 
 def facility_partition(site: Site, facility: str) -> int:

@@ -214,7 +214,7 @@ class WorkingSite:
         What was read before is not read again: tests look often.
         """
         consumer = self._consumer(user)
-        ends = self._ends(consumer, topic)
+        ends = self.ends(consumer, topic)
         log = self._logs.setdefault((user, topic), _Log())
         unread = {partition for partition, end in ends.items() if end > log.next.get(partition, 0)}
         consumer.assign([TopicPartition(topic, partition, log.next.get(partition, 0)) for partition in unread])
@@ -240,7 +240,7 @@ class WorkingSite:
 
     def end_of(self, topic: str) -> int:
         """The end offsets of a topic's partitions, added up: it grows when something is written."""
-        return sum(self._ends(self._consumer("bus"), topic).values())
+        return sum(self.ends(self._consumer("bus"), topic).values())
 
     def _consumer(self, user: str) -> Consumer:
         """One consumer for each user and thread: to connect costs more than to read."""
@@ -263,7 +263,8 @@ class WorkingSite:
             )
         return self._consumers[where]
 
-    def _ends(self, consumer: Consumer, topic: str) -> dict[int, int]:
+    def ends(self, consumer: Consumer, topic: str) -> dict[int, int]:
+        """The end of each partition of a topic, as this consumer is told it."""
         if topic not in self._partitions:
             self._partitions[topic] = len(consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions)
         return {
@@ -327,7 +328,7 @@ class WorkingSite:
         consumer = self._consumer("bus")
         done = True
         for name in input_topics("identify", self.site):
-            ends = self._ends(consumer, name)
+            ends = self.ends(consumer, name)
             committed = consumer.committed([TopicPartition(name, n) for n in ends], timeout=WAIT_S)
             done = done and all(part.offset >= ends[part.partition] or not ends[part.partition] for part in committed)
         return done

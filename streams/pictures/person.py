@@ -272,7 +272,7 @@ class PersonPicture:
 
     def _tell(self, fact: Fact) -> Change:
         known = self._variants(fact.event_key, fact.person, fact.role)
-        if known and any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
+        if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
             return NOTHING
         is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
         conflict = None
@@ -298,8 +298,7 @@ class PersonPicture:
             # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
             if fact.role != SAME_AS:
                 return NOTHING
-        if fact.rarity is not COMMON:
-            self._expiry.watch(fact)
+        self._expiry.watch(fact)
         if is_said_already:
             return NOTHING
         # What stands in another's place concerns whatever that one concerned.

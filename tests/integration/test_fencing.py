@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.bus
 @pytest.fixture(scope="module")
 def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
     return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "fenced")
-
-
-@pytest.fixture
-def site(made: WorkingSite) -> Iterator[WorkingSite]:
-    site = made.renewed()
-    yield site
-    site.end()
 
 
 def out(site: WorkingSite, value: str, topic: str | None = None) -> Out:

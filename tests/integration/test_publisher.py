@@ -65,13 +65,6 @@ def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite
     return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "published")
 
 
-@pytest.fixture
-def site(made: WorkingSite) -> Iterator[WorkingSite]:
-    site = made.renewed()
-    yield site
-    site.end()
-
-
 # -- what is on the wire ---------------------------------------------------------------------------------------------
 
 

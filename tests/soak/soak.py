@@ -95,11 +95,10 @@ class Ear:
         """Listen from the end of the topics on."""
         name = self.site.site.name
         consumer = plain_consumer(self.settings, ADMIN, "soak")
-        known = consumer.list_topics(timeout=60).topics
         wanted = [
-            TopicPartition(topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1])
+            TopicPartition(topic, number, end)
             for topic in (topics.alerts_raised(name), topics.stage_reports(name))
-            for number in known[topic].partitions
+            for number, end in self.site.ends(consumer, topic).items()
         ]
         consumer.assign(wanted)
         self._thread = threading.Thread(target=self._listen, args=(consumer,), name="ear", daemon=True)

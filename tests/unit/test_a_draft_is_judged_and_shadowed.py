@@ -18,7 +18,7 @@ from streams.pictures.person import PersonPicture
 from streams.shadow import AnyCorrelation, Candidate, Refused, Shadow, Tally, Unfit, Verdict, judge, notices
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import SCHEMAS, InMemoryBus, processed
 
 RIVALS: AnyCorrelation = rivals_housed_together.CORRELATION
 REVIEW: AnyCorrelation = classification_review.CORRELATION
@@ -137,11 +137,7 @@ TWO_UNITS = [
 
 
 def bus_of(*more: Any) -> InMemoryBus:
-    bus = InMemoryBus(demo_site(partitions=1))
-    for what in [*TWO_UNITS, *more]:
-        bus.publish(what, agency_of(what))
-    bus.tick(START + 2 * DAY)
-    bus.run()
+    bus = processed(demo_site(partitions=1), [*TWO_UNITS, *more], START + 2 * DAY)
     assert bus.dead_letters == []
     return bus
 

@@ -17,7 +17,7 @@ from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
 from streams.storm import MANY
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus
+from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
 ALERTS, FACILITIES = topics.alerts_raised("demo"), topics.facility_facts("demo")
@@ -47,12 +47,7 @@ FEUD = event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], nam
 
 def happened(*events: Event, site: Site = SITE) -> InMemoryBus:
     """A bus on which all of it is processed."""
-    bus = InMemoryBus(site)
-    for what in events:
-        bus.publish(what, agency_of(what))
-    bus.tick(START + 3 * DAY)
-    bus.run()
-    return bus
+    return processed(site, events, START + 3 * DAY)
 
 
 def refolded(bus: InMemoryBus, recalled: Iterable[tuple[str, int]] = (), stages: Iterable[str] = FOLDING) -> Partition:

@@ -33,7 +33,7 @@ from streams.shadow import (
 )
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus
+from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
 ALERTS = topics.alerts_raised("demo")
@@ -133,12 +133,7 @@ AGAIN = event("DisciplinaryRecorded", "ada", day=2.5, name="again")
 
 def bus_of(*events: Event, site: Site = SITE) -> InMemoryBus:
     """A bus that has processed all of it."""
-    bus = InMemoryBus(site)
-    for what in events:
-        bus.publish(what, agency_of(what))
-    bus.tick(START + 3 * DAY)
-    bus.run()
-    return bus
+    return processed(site, events, START + 3 * DAY)
 
 
 def saying(**changes: Any) -> AnyCorrelation:
