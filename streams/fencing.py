@@ -53,8 +53,8 @@ class PartitionWriter:
             **settings.kafka(site.user("bus")),
             "transactional.id": self.transactional_id,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            # Records of a batch are handed over at once and then waited for: lingering would only delay them.
-            "linger.ms": 0,
+            # A commit lingers for nothing: it only lets the records of a transaction share their requests.
+            "linger.ms": 5,
             # A dead letter holds all that an inbound topic takes, and its headers.
             "message.max.bytes": 2 * 1024 * 1024,
             "queue.buffering.max.messages": 200_000,

@@ -132,7 +132,7 @@ class PersonStage:
             outs += [out for person in due for out in self._follow(person, cause)]
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
         if change.conflict is not None:
-            outs += _settled(change.conflict, self._input, self._partition, self._site)
+            outs += _settled(change.conflict, self._partition, self._site)
         if not change.event_type:
             return outs
         cause = Cause(CauseKind.FACT, PERSON, self._partition, record.offset, change.event_id)
@@ -201,7 +201,7 @@ class PersonStage:
         return [Out(self._input, number, key, None, b"", headers) for number in range(self._site.partitions)]
 
 
-def _settled(conflict: Conflict, topic: str, partition: int, site: Site) -> list[Out]:
+def _settled(conflict: Conflict, partition: int, site: Site) -> list[Out]:
     """One event id came with two contents: the one that does not stand becomes a dead letter of its agency.
 
     What everybody is told is conflicted in every partition; it is set aside once.
@@ -209,7 +209,7 @@ def _settled(conflict: Conflict, topic: str, partition: int, site: Site) -> list
     falls = conflict.falls
     if falls.agency not in site.agency_by_id:
         return []
-    if not falls.person and (topic, partition) != (topics.person_facts(site.name), 0):
+    if not falls.person and partition != 0:
         return []
     reason = {
         "reason": "CONFLICT",
@@ -289,8 +289,6 @@ class FacilityStage:
         if change.ticked:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
             return outs + self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
-        if change.conflict is not None:
-            outs += _settled(change.conflict, self._input, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
         return outs + self.book.evaluate(self.picture, sorted(change.units), (change.event_type,), cause, now)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from schemas.codec import WriterSchema, decode
 from schemas.events import AffiliationStatus
 from streams.custody import CUSTODY, read_placed
-from streams.facts import TICK_KEY, Conflict, EventKey, KeyKind, Provenance, parse_key, read_fact
+from streams.facts import TICK_KEY, EventKey, KeyKind, Provenance, parse_key, read_fact
 from streams.identify import group_key
 from streams.pictures.expiry import Expiry
 from streams.pictures.street import Street
@@ -66,7 +66,6 @@ class FacilityChange(NamedTuple):
     event_type: str = ""
     event_id: str | None = None
     ticked: bool = False
-    conflict: Conflict | None = None
 
 
 NOTHING: Final = FacilityChange()
@@ -113,11 +112,10 @@ class FacilityPicture:
             return NOTHING
         self._expiry.watch(fact)
         before = self.street.groups_of(event_key)
-        changed, conflict = self.street.add(fact)
+        changed, _ = self.street.add(fact)  # that of two contents one falls is said where persons' facts are folded
         if not changed:
-            return FacilityChange(conflict=conflict)
-        groups = before | self.street.groups_of(event_key)
-        return self._feuds_changed(groups, fact.event_type, key.event_id, conflict)
+            return NOTHING
+        return self._feuds_changed(before | self.street.groups_of(event_key), fact.event_type, key.event_id)
 
     def _tick(self, record: Record) -> FacilityChange:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -126,11 +124,9 @@ class FacilityPicture:
         self.now = int(tick["time"])
         return FacilityChange(ticked=True)
 
-    def _feuds_changed(
-        self, groups: frozenset[str], event_type: str, event_id: str, conflict: Conflict | None = None
-    ) -> FacilityChange:
+    def _feuds_changed(self, groups: frozenset[str], event_type: str, event_id: str) -> FacilityChange:
         units = frozenset(unit for group in groups for unit in self._units_of_group.get(group, ()))
-        return FacilityChange(units, event_type, event_id, conflict=conflict)
+        return FacilityChange(units, event_type, event_id)
 
     def _place(self, record: Record) -> FacilityChange:
         if record.value is None:
