@@ -25,8 +25,9 @@ from tests.county import DAY
 LONG_AGO: Final = 200 * DAY
 """The people's lives begin before this: none of their events is to come."""
 EVENTS_EACH: Final = 10
-STEP_S: Final = 0.001
-"""How long it sleeps when nothing is due."""
+STEP_S: Final = 0.02
+"""What falls due within so long is published together, as a jail's export hands on what has changed. By the millisecond
+it kept half a core busy at 1,000 events a second, which in a county are other machines' cores."""
 
 
 def publish_on_schedule(
@@ -34,18 +35,17 @@ def publish_on_schedule(
 ) -> float:
     """Publish each event when it is due; returns by how many seconds the last was accepted too late."""
     sent = 0
+    time.sleep(max(0.0, begins - time.time()))
     while sent < len(events):
         due = min(len(events), int((time.time() - begins) * rate) + 1)
-        if due <= sent:
-            time.sleep(STEP_S)
-            continue
         by_agency: defaultdict[str, list[Event]] = defaultdict(list)
         for published in events[sent:due]:
             by_agency[published.agency].append(published.event)
         for agency, of_it in by_agency.items():
             publishers[agency].publish_many(of_it)
         sent = due
-    return time.time() - begins - (len(events) - 1) / rate
+        time.sleep(STEP_S)
+    return time.time() - STEP_S - begins - (len(events) - 1) / rate
 
 
 def main() -> None:

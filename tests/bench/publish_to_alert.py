@@ -50,7 +50,7 @@ REAL: Final = sorted((ROOT.parent / "shared" / "data" / "nyc-custody").glob("*.c
 SAMPLE: Final = sorted((ROOT / "tests" / "data" / "roster").glob("2026-*.csv*"))
 PARTITIONS: Final = 4
 UNITS: Final = tuple(f"P-{number}" for number in range(2 * FEUDS))
-RATES: Final = (100, 1_000, 10_000)
+RATES: Final = (100, 500, 1_000, 10_000)
 STEPS_AT: Final = 1_000
 """The rate whose probes' way is told by the step."""
 PROBES_A_SECOND: Final = 50
@@ -290,7 +290,7 @@ def main(
 
     Example: python tests/bench/publish_to_alert.py --quick
     """
-    rates = tuple(rate) if rate else RATES[:2] if quick else RATES
+    rates = tuple(rate) if rate else (100, STEPS_AT) if quick else RATES
     compile_s = COMPILE_S
     if quick:
         seconds, count, compile_s = 5, 0, 5
