@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 IDENTIFY: Final = "identify"
 STAGES: Final = (FACILITY, PERSON, CLOCK, IDENTIFY)
-"""The stages that read topics, the nearest to an alert first."""
+"""The stages that read topics, the nearest to an alert first. Only those that fold have anything to recover."""
 REPORTED: Final = (*STAGES, DISCLOSE)
 """The stages that a worker reports of."""
 CLOCK_NUMBER: Final = 0
@@ -84,6 +84,10 @@ class Running:
     """What this worker knew of the number when it was given it, as it stood by."""
     waits: bool = False
     """For its turn to be recovered."""
+
+    def is_live(self, stage: str) -> bool:
+        """Whether a stage takes what comes."""
+        return self.live.is_set() or stage not in (*FOLDING, DISCLOSE)
 
     def fold(self, stage: str, record: Record) -> Sequence[Out]:
         """What a record leads to in a folding stage; nothing where it was folded on recovery."""
@@ -183,13 +187,14 @@ class Partitions:
         await self.standbys.close()
 
     def _prepare(self, number: int) -> Running:
-        """A loop that takes batches, and processes them once it is driven."""
+        """A loop that takes batches, and processes them once it is driven; those for what folds once it is live."""
         running = Running(Partition.of(self.site, number, self._schemas))
         decide = partial(self._decide, running)
         writer = PartitionWriter(self._settings, self.site, number, self._outside)
         running.loop = PartitionLoop(
             number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison, self.held
         )
+        running.loop.hold_back(FOLDING)
         running.followed = self.standbys.release(number)
         self.running[number] = running
         return running
@@ -219,17 +224,13 @@ class Partitions:
                     if self.site.clock == "live":
                         # While it recovers, too: other partitions' time goes on.
                         tasks.create_task(self._tick(running.loop))
-                tasks.create_task(self._recover_and_run(number, running))
+                # It identifies from now on: an event may be of a person whose partition is live.
+                tasks.create_task(running.loop.run())
+                tasks.create_task(self._recover(number, running))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # whatever it is, a loop that ended must end the worker
             self._on_broken(error)
-
-    async def _recover_and_run(self, number: int, running: Running) -> None:
-        await self._recover(number, running)
-        log.info("partition %s is live", number)
-        running.live.set()
-        await running.loop.run()
 
     async def _recall_the_last_tick(self) -> None:
         while True:
@@ -256,7 +257,7 @@ class Partitions:
 
     async def _recover(self, number: int, running: Running) -> None:
         """Recall, refold, reconcile, from where this worker has come that stood by; again from the beginning where
-        broker or registry went away meanwhile."""
+        broker or registry went away meanwhile. Then what folds is live."""
         followed = running.followed and await self.standbys.taken_over(running.followed)
         running.followed = None
         if followed:
@@ -268,6 +269,9 @@ class Partitions:
                 recovered = await self._recovered(number, running, Fold(running.partition))
         await running.loop.write_in_parts(recovered.outs)
         running.positions = recovered.positions
+        log.info("partition %s is live", number)
+        running.live.set()
+        running.loop.hold_back(())
 
     async def _recovered(self, number: int, running: Running, fold: Fold) -> Recovered:
         while True:

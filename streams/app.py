@@ -173,7 +173,7 @@ class StageReporter:
                 record = {
                     "stage": stage,
                     "partition": number,
-                    "state": "LIVE" if running.live.is_set() else "REFOLDING",
+                    "state": "LIVE" if running.is_live(stage) else "REFOLDING",
                     "tick": running.tick(stage),
                     "lag": await self._lag(app, stage, number),
                     "done": running.progress.done,

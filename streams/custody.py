@@ -57,6 +57,17 @@ NEVER_PLACED: Final = Placed(-1, -1, 0, "", False, 0, "", "")
 """Before the first record."""
 
 
+def written_by(record: Record) -> int:
+    """Partition of the person stage that wrote a custody record. Raises ValueError where its header does not say.
+
+    All that is asked of most of them: every partition reads everybody's, to find its own.
+    """
+    for name, value in record.headers:
+        if name == _PLACED:
+            return int(value[: value.find(b";")])
+    raise ValueError("a custody record without the header that stages write")
+
+
 def read_placed(record: Record) -> tuple[str, str, Placed]:
     """Facility, person and head of a custody record. Raises ValueError where they are not as a stage writes them."""
     try:

@@ -106,14 +106,14 @@ class Lookout:
         readings: list[Reading] = []
         recovering = []
         for number, running in list(self._partitions.running.items()):
-            if running.live.is_set():
-                readings += [
-                    reading
-                    for stage in STAGES
-                    for topic in input_topics(stage, self._partitions.site)
-                    if (reading := await self._reading(running, stage, topic, number, ends)) is not None
-                ]
-            elif not running.waits:
+            readings += [
+                reading
+                for stage in STAGES
+                if running.is_live(stage)
+                for topic in input_topics(stage, self._partitions.site)
+                if (reading := await self._reading(running, stage, topic, number, ends)) is not None
+            ]
+            if not running.live.is_set() and not running.waits:
                 progress = running.progress
                 # Another object: it began again.
                 marks = (id(progress), progress.read)

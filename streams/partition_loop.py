@@ -3,6 +3,9 @@
 Everything that waits while a transaction is under way goes into the next one: at a low rate a record does not wait, at
 a high rate the commit's price is shared by all that came, whatever stage it is for.
 
+A loop runs from the moment its writer is open. Stages that are not yet recovered are *held back*: what comes for them
+waits, while the others go on.
+
 Who hands over never waits. Of a topic of which enough waits here, nothing more is fetched (it is *held*) until half of
 that is done, and every other topic, and every other partition, goes on. A topic whose schemas the registry has not told
 yet waits alone, too.
@@ -13,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -117,8 +120,10 @@ class PartitionLoop:
         self._came = count()
         self._bytes = 0
         self._more = asyncio.Event()
-        # Of its own: on a thread that partitions share, one that waits for the registry would be waited for by all.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"partition-{number}")
+        # Of its own: on threads that partitions share, one that waits for the registry would be waited for by all. Two:
+        # what goes on while the partition is recovered may have to ask the registry.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"partition-{number}")
+        self._held_back: frozenset[str] = frozenset()
         self.waiting = dict.fromkeys(stages, 0)
         """By stage: records handed over and not yet processed."""
         self.decided = 0
@@ -147,6 +152,11 @@ class PartitionLoop:
             self._held.add((delivery.batch.topic, self.number))
         self._more.set()
 
+    def hold_back(self, stages: Iterable[str]) -> None:
+        """Let what comes for these stages, and no others, wait."""
+        self._held_back = frozenset(stages)
+        self._more.set()
+
     def _done(self, stage: str, delivery: Delivery) -> None:
         batch = delivery.batch
         self._waiting[stage][batch.topic].bytes -= delivery.bytes
@@ -170,7 +180,7 @@ class PartitionLoop:
                     topic.learner.cancel()
             by_topic.clear()
         self._held.difference_update([part for part in self._held if part[1] == self.number])
-        self._thread.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
     # -- processing ----------------------------------------------------------------------------------------------
 
@@ -185,6 +195,8 @@ class PartitionLoop:
     def _taken(self) -> Iterator[tuple[str, Delivery]]:
         """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""
         for stage, by_topic in self._waiting.items():
+            if stage in self._held_back:
+                continue
             size = 0
             while size < MOST_RECORDS and (topic := self._next(by_topic)):
                 _, delivery = topic.queue.popleft()
@@ -237,8 +249,8 @@ class PartitionLoop:
                 await asyncio.sleep(REGISTRY_RETRY_S)
 
     async def in_thread(self, call: Callable[[], T]) -> T:
-        """What a call that blocks returns, from the loop's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        """What a call that blocks returns, from one of the loop's own threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _decided(self, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
         try:

@@ -15,7 +15,7 @@ from schemas import topics
 from schemas.events import Booking, Housing
 from schemas.site import Site
 from streams.alerts import ALWAYS, Cause
-from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed
+from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed, written_by
 from streams.facts import Fact, partition_of
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
@@ -74,9 +74,9 @@ class Placements:
     def recall(self, record: Record) -> str | None:
         """Take in a custody record of any partition of the facility facts: of whom it is, where this partition wrote
         it. Raises ValueError for what no stage writes."""
-        facility, person, placed = read_placed(record)
-        if placed.partition != self._partition:
+        if written_by(record) != self._partition:
             return None
+        facility, person, placed = read_placed(record)
         self.last_cause = max(self.last_cause, placed.offset)
         self._recorded.setdefault(person, {})[facility] = placed
         return person

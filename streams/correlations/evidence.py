@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from schemas.events import AffiliationStatus
@@ -24,9 +25,17 @@ def feud_evidence(feud: Feud, expected: Severity | None = None, since: int | Non
     ]
 
 
-def _violence_evidence(feud: Feud, violence: Violence, expected: Severity | None) -> list[Evidence]:
+def _violence_evidence(feud: Feud, violence: Violence, expected: Severity | None) -> Sequence[Evidence]:
+    made = FEUD, feud.names, expected
+    if made not in violence.memo:
+        violence.memo[made] = tuple(_in_words(feud.names, violence, expected))
+    found: Sequence[Evidence] = violence.memo[made]
+    return found
+
+
+def _in_words(names: tuple[str, str], violence: Violence, expected: Severity | None) -> list[Evidence]:
     body, source = violence.body, violence.fact.provenance
-    said = [Evidence(f"Violence between {feud.names[0]} and {feud.names[1]}", ("groups",), source)]
+    said = [Evidence(f"Violence between {names[0]} and {names[1]}", ("groups",), source)]
     if body.place:
         said.append(Evidence(f"It happened at {body.place}", ("place",), source))
     if body.retaliation_expected:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 from schemas.codec import WriterSchema, decode_event
 from schemas.events import Event, StreetViolence
@@ -33,6 +33,8 @@ class Violence:
 
     fact: Fact
     body: StreetViolence
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What a rule made of it: it need not be made for each unit and each person again. It goes with the event."""
 
     @property
     def until(self) -> int:
@@ -105,10 +107,10 @@ class Street:
         return before | self.groups_of(key)
 
     def _keep(self, key: EventKey, variants: Variants) -> None:
-        before = self._violence.pop(key, None)
-        self._feuds.clear()
-        for group in before.body.groups if before else ():
-            self._by_group[group_key(group)].discard(key)
+        for group in self.groups_of(key):
+            self._by_group[group].discard(key)
+            self._feuds.pop(group, None)
+        self._violence.pop(key, None)
         self._facts.pop(key, None)
         if not variants:
             return
@@ -116,8 +118,10 @@ class Street:
         body = self._body(variants[0])
         if isinstance(body, StreetViolence):
             self._violence[key] = Violence(variants[0], body)
-            for group in body.groups:
-                self._by_group[group_key(group)].add(key)
+            for group in self.groups_of(key):
+                self._by_group[group].add(key)
+                # Of other groups nothing has changed: feuds are between two.
+                self._feuds.pop(group, None)
 
     def facts_of(self, key: EventKey) -> Variants:
         """What came under one event; the first stands."""

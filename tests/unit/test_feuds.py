@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
@@ -102,6 +105,28 @@ def test_a_feud_that_was_asked_about_before_is_told_as_it_is_now() -> None:
     known.remove(first.event_key)
     asked += [feuds(known, "eastside", day) for day in (2, 14, 15, 2)]
     assert [found[0][1] if found else 0 for found in asked] == [1, 1, 2, 1, 1, 0, 1]
+
+
+FOUR: tuple[str, ...] = ("Eastside", "Harbor", "Northside", "Westend")
+REPORTS = tuple(
+    violence(*groups, day=day, name=f"report {day}")
+    for day, groups in enumerate([*combinations(FOUR, 2), *combinations(FOUR, 3), ("EASTSIDE", "Harbor")])
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(REPORTS)), max_size=20))
+def test_whatever_comes_and_goes_feuds_are_as_if_nobody_had_asked_before(changes: list[tuple[bool, Fact]]) -> None:
+    known, there = Street(SCHEMAS), dict[Any, Fact]()
+    for comes, fact in changes:
+        if comes:
+            known.add(fact)
+            there[fact.event_key] = fact
+        else:
+            known.remove(fact.event_key)
+            there.pop(fact.event_key, None)
+        anew = street(*there.values())
+        for group in map(str.casefold, FOUR):
+            assert known.feuds_of(group, START + 12 * DAY) == anew.feuds_of(group, START + 12 * DAY)
 
 
 def test_violence_whose_window_has_passed_hides_none_that_counts() -> None:

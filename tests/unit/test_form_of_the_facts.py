@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed
+from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed, written_by
 from streams.facts import (
     COMMON,
     PERSON_NAMESPACE,
@@ -238,6 +238,7 @@ def test_the_head_of_a_custody_record_is_written_and_read_the_same(placed: Place
     assert list(placed.headers()) == [("placed", written)]
     record = LoggedRecord(0, custody_key("main", "p1"), b"x", placed.headers())
     assert read_placed(record) == ("main", "p1", placed)
+    assert written_by(record) == placed.partition
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,12 @@ def test_the_head_of_a_custody_record_is_written_and_read_the_same(placed: Place
 def test_a_custody_record_that_no_stage_writes_is_refused(key: bytes | None, headers: Any) -> None:
     with pytest.raises(ValueError, match=r"^a custody record with another key or another header than stages write$"):
         read_placed(LoggedRecord(0, key, b"x", headers))
+
+
+@pytest.mark.parametrize("headers", [(), (("other", b"0;-1;;1;gone;out;0;"),), (("placed", b"a;17"),)])
+def test_a_custody_record_that_does_not_say_who_wrote_it_is_refused(headers: Any) -> None:
+    with pytest.raises(ValueError, match=r"without the header|invalid literal"):
+        written_by(LoggedRecord(0, custody_key("main", "p1"), b"x", headers))
 
 
 def test_before_the_first_record_a_person_is_nowhere() -> None:

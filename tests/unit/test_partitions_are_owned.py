@@ -1,21 +1,24 @@
-"""A rebalance waits for nobody: whoever is slow to let go of a partition does so after it."""
+"""Owning partitions: a rebalance waits for nobody, and of what is recovered nobody waits for more than he must."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from schemas import topics
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from streams import agents
 from streams.agents import Partitions
+from streams.batching import Batch
 from streams.fold import Fold, Progress, Recovered
-from streams.records import Out
+from streams.partition_loop import Delivery
+from streams.records import LoggedRecord, Out
 from tests.county import demo_site
 
 
@@ -66,13 +69,71 @@ class OpenWriter(SlowWriter):
         pass
 
 
-async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(agents, "PartitionWriter", lambda *_: OpenWriter())
+def without_a_broker(monkeypatch: pytest.MonkeyPatch, writer: Callable[..., object]) -> None:
+    """Partitions write with this, read nothing, and no time passes."""
+    monkeypatch.setattr(agents, "PartitionWriter", writer)
     monkeypatch.setattr(Partitions, "_with_consumer", lambda _, read: read(None, None))
     monkeypatch.setattr(Partitions, "_recall_the_last_tick", lambda _: asyncio.sleep(0))
     monkeypatch.setattr(Partitions, "_tick", lambda *_: asyncio.sleep(0))
+
+
+def nonsense(topic: str) -> Delivery:
+    """A batch of which nothing can be made, but a dead letter."""
+
+    async def acknowledge() -> None:
+        pass
+
+    return Delivery(Batch(topic, 0, [LoggedRecord(0, b"key", b"no Avro")]), acknowledge)
+
+
+class Keeping(OpenWriter):
+    """Keeps the topics of what is written."""
+
+    def __init__(self, topics_written: list[str]) -> None:
+        self._topics = topics_written
+
+    async def write(self, records: Sequence[Out]) -> None:
+        self._topics += [record.topic for record in records]
+
+
+async def test_what_comes_in_is_identified_while_what_folds_is_still_recovered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written: list[str] = []
+    without_a_broker(monkeypatch, lambda *_: Keeping(written))
+    go_on = threading.Event()
+
+    def recovers(*_: object) -> Recovered:
+        assert go_on.wait(10)
+        return Recovered({"person": 0, "facility": 0}, [])
+
+    monkeypatch.setattr(agents, "recover", recovers)
+    broken: list[Any] = []
+    nobody_asks = SchemaCache(cast(Any, None))
+    partitions = Partitions(Settings(home=tmp_path), demo_site(partitions=1), nobody_asks, {}, broken.append)
+    await partitions.own(frozenset({0}), 1)
+    running = partitions.running[0]
+    running.loop.hand_over("identify", nonsense(topics.inbound("demo", "county-jail", "BookingReported")))
+    running.loop.hand_over("person", nonsense(topics.person_facts("demo")))
+    async with asyncio.timeout(10):
+        while running.loop.waiting["identify"]:  # noqa: ASYNC110  # a loop tells nobody
+            await asyncio.sleep(0)
+        assert written == [topics.dead_letters("demo", "county-jail")]
+        assert not running.live.is_set()
+        assert running.loop.waiting["person"] == 1
+        go_on.set()
+        await running.live.wait()
+        while running.loop.waiting["person"]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await partitions.close()
+    assert written == [topics.dead_letters("demo", "county-jail"), topics.dead_letters("demo", topics.BUS)]
+    assert broken == []
+
+
+async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_a_broker(monkeypatch, lambda *_: OpenWriter())
     go_on = {number: threading.Event() for number in range(3)}
     begun: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
