@@ -85,6 +85,11 @@ class Running:
     waits: bool = False
     """For its turn to be recovered."""
 
+    @property
+    def known(self) -> int:
+        """Records of it that were read back before it was owned."""
+        return self.followed.progress.read if self.followed is not None else 0
+
     def is_live(self, stage: str) -> bool:
         """Whether a stage takes what comes."""
         return self.live.is_set() or stage not in (*FOLDING, DISCLOSE)
@@ -177,7 +182,8 @@ class Partitions:
             kept = {number: fold for number, running in ending.items() if (fold := running.left()) is not None}
             self.standbys.stand_by_for(share.standbys - self.running.keys(), share.awaited, kept)
         log.info("owns %s, stands by for %s", sorted(self.running), sorted(self.standbys.following))
-        for number, running in beginning.items():
+        # Of which most is known already goes first: it is live the soonest.
+        for number, running in sorted(beginning.items(), key=lambda item: -item[1].known):
             if self.running.get(number) is running:
                 running.task = asyncio.create_task(self._drive(number, running), name=f"partition-{number}")
 
@@ -258,15 +264,16 @@ class Partitions:
     async def _recover(self, number: int, running: Running) -> None:
         """Recall, refold, reconcile, from where this worker has come that stood by; again from the beginning where
         broker or registry went away meanwhile. Then what folds is live."""
-        followed = running.followed and await self.standbys.taken_over(running.followed)
-        running.followed = None
-        if followed:
-            recovered = await self._recovered(number, running, followed)
+        followed = running.followed
+        fold = (followed and await self.standbys.taken_over(followed)) or Fold(running.partition)
+        if followed is not None and followed.is_ready and fold is followed.fold:
+            recovered = await self._recovered(number, running, fold)
         else:
             running.waits = True
             async with self._recovery:
                 running.waits = False
-                recovered = await self._recovered(number, running, Fold(running.partition))
+                recovered = await self._recovered(number, running, fold)
+        running.followed = None
         await running.loop.write_in_parts(recovered.outs)
         running.positions = recovered.positions
         log.info("partition %s is live", number)

@@ -140,7 +140,8 @@ class Standbys:
         for number in self.following.keys() - numbers:
             self.release(number)
         now = self._outside.monotonic()
-        for number in sorted(numbers - self.following.keys()):
+        # The clock's number last: who owns it has to recall the time first.
+        for number in sorted(numbers - self.following.keys(), reverse=True):
             fold = kept.get(number) or Fold(Partition.of(self._site, number, self._schemas))
             self.following[number] = Following(number, fold, now)
         self._awaited = awaited
@@ -180,14 +181,17 @@ class Standbys:
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            more = False
+            more = one_gets_on = False
             for following in [*self.following.values()]:
-                if following.failed or following.progress.abandoned:
+                if following.failed or following.progress.abandoned or (one_gets_on and not following.is_ready):
                     continue
                 following.turn = loop.run_in_executor(self._thread, partial(self._take_a_turn, following))
                 # To be waited for by others, too: it is not cancelled with this task.
                 await asyncio.wait([following.turn])
-                more = more or following.turn.result()
+                has_more = following.turn.result()
+                # One after the other is made ready: half of each would be of use to nobody.
+                one_gets_on = one_gets_on or (has_more and not following.is_ready)
+                more = more or has_more
             if self._awaited and self._awaited <= self.ready():
                 self._awaited = frozenset()
                 self._on_ready()

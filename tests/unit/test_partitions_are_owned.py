@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +14,15 @@ import pytest
 from schemas import topics
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
+from schemas.site import Site
 from streams import agents
 from streams.agents import Partitions
 from streams.batching import Batch
 from streams.fold import Fold, Progress, Recovered
+from streams.partition import Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
+from streams.standby import Following, Standbys
 from tests.county import demo_site
 
 
@@ -130,10 +134,22 @@ async def test_what_comes_in_is_identified_while_what_folds_is_still_recovered(
     assert broken == []
 
 
+def half_followed(site: Site, number: int) -> Following:
+    """What is known of a number by who stood by for too short a time: of the higher ones more."""
+    fold = Fold(Partition.of(site, number, {}))
+    return Following(number, fold, time.monotonic(), Progress(read=10 * number))
+
+
+@pytest.mark.parametrize(
+    ("half_known", "order"), [(False, [1, 2, 0]), (True, [2, 1, 0])], ids=["the clock recalled first", "half known"]
+)
 async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, half_known: bool, order: list[int]
 ) -> None:
     without_a_broker(monkeypatch, lambda *_: OpenWriter())
+    site = demo_site(partitions=3)
+    if half_known:
+        monkeypatch.setattr(Standbys, "release", lambda _, number: half_followed(site, number))
     go_on = {number: threading.Event() for number in range(3)}
     begun: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -146,11 +162,12 @@ async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_
 
     monkeypatch.setattr(agents, "recover", recovers)
     broken: list[Any] = []
-    partitions = Partitions(Settings(home=tmp_path), demo_site(partitions=3), cast(SchemaCache, {}), {}, broken.append)
+    partitions = Partitions(Settings(home=tmp_path), site, cast(SchemaCache, {}), {}, broken.append)
     await partitions.own(frozenset({0, 1, 2}), 1)
     async with asyncio.timeout(10):
-        for left in (2, 1, 0):
+        for left, wanted in zip((2, 1, 0), order, strict=True):
             number = await begun.get()
+            assert number == wanted, "that of which most is known first"
             # A lock tells nobody that somebody waits for it.
             while sum(one.waits for one in partitions.running.values()) < left:  # noqa: ASYNC110
                 await asyncio.sleep(0)

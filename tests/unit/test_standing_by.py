@@ -20,7 +20,7 @@ from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from streams import standby
 from streams.agents import Partitions, Running
-from streams.fold import CONSUME, Fold, OutdatedError, Progress, catch_up, input_of, recover
+from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, input_of, recover
 from streams.outside import Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
@@ -356,6 +356,33 @@ async def test_one_that_failed_is_given_up_and_the_others_go_on(scene: Scene) ->
     scene.standbys.release(0)
     assert await scene.standbys.taken_over(following) is None
     await scene.standbys.close()
+
+
+@pytest.mark.parametrize("fails", [None, 2])
+async def test_one_number_after_the_other_is_made_ready_the_clocks_last_and_one_that_fails_is_passed_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, fails: int | None
+) -> None:
+    turns: list[int] = []
+
+    def catches_up(fold: Fold, *_: object) -> bool:
+        number = fold.partition.number
+        turns.append(number)
+        if number == fails:
+            raise BrokerQuietError
+        return turns.count(number) >= 3
+
+    monkeypatch.setattr(standby, "catch_up", catches_up)
+    three = demo_site(partitions=3, clock="history")
+    reader, here = cast(Consumer, scene.reader), cast(Outside, scene.here)
+    standbys = Standbys(
+        three, cast(SchemaCache, scene.schemas), lambda: reader, lambda: False, lambda: None, 1 << 30, here
+    )
+    standbys.stand_by_for(frozenset({0, 1, 2}), frozenset(), {})
+    wanted = [number for number in (2, 1, 0) if number != fails]
+    await scene.until(lambda: standbys.ready() == frozenset(wanted))
+    until_ready = [number for place, number in enumerate(turns) if turns[:place].count(number) < 3 and number != fails]
+    assert until_ready == [number for number in wanted for _ in range(3)]
+    await standbys.close()
 
 
 async def test_one_that_is_taken_over_in_the_middle_is_gone_on_from_there(
