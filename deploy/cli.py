@@ -7,6 +7,7 @@ import sys
 import typer
 
 from deploy.commands.backup import backup
+from deploy.commands.doctor import doctor
 from deploy.commands.explain import explain
 from deploy.commands.import_ import import_app
 from deploy.commands.provision import provision
@@ -33,7 +34,7 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, watch, topics, shadow, backup, restore, explain, replay):
+for command in (up, provision, worker, publish, watch, topics, doctor, shadow, backup, restore, explain, replay):
     app.command()(command)
 
 

@@ -69,7 +69,7 @@ def _provision(settings: Settings, site: Site, broker: Broker, progress: Progres
 
     def look() -> tuple[Ground, Changes]:
         ground = broker.look(named)
-        return ground, changes(site, ground, _with_password(settings.secrets_path, users(site)))
+        return ground, changes(site, ground, with_password(settings.secrets_path, site))
 
     progress("looking at the bus")
     ground, todo = look()
@@ -80,9 +80,9 @@ def _provision(settings: Settings, site: Site, broker: Broker, progress: Progres
     return Provisioned(site.name, (*steps(site, ground, todo), *schema_steps), notes(site, ground))
 
 
-def _with_password(directory: Path, names: tuple[str, ...]) -> frozenset[str]:
-    """Those of the users whose password file exists."""
-    return frozenset(name for name in names if (directory / name).exists())
+def with_password(directory: Path, site: Site) -> frozenset[str]:
+    """Those of a site's users whose password file exists."""
+    return frozenset(name for name in users(site) if (directory / name).exists())
 
 
 def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:

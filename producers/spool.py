@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -217,6 +217,20 @@ def _lock_of(path: Path) -> FileLock:
 def _directory_locked(directory: Path) -> FileLock:
     """Held while spools begin and end, so that nobody takes one that is just being made or removed."""
     return FileLock(directory / "lock", mode=0o600, timeout=DIRECTORY_LOCK_S)
+
+
+def waiting_in(directory: Path) -> int:
+    """How many events wait in an agency's spools, whoever has them. Takes none of them. Raises SpoolDamagedError."""
+    count = 0
+    for path in _spools(directory):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as spool:
+                count += int(spool.execute("SELECT count(*) FROM spooled").fetchone()[0])
+        except sqlite3.OperationalError:
+            continue  # it is just being made, or was just removed
+        except sqlite3.DatabaseError as error:
+            raise SpoolDamagedError(f"the spool {path} is damaged ({error})") from error
+    return count
 
 
 def spool_directory(home: Path, site: str, agency: str) -> Path:

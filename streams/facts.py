@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from binascii import unhexlify
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -349,7 +349,7 @@ def read_fact(record: Record) -> Fact:
             int(time),
             int(body_at),
             record.value or b"",
-            _rarity(purge_by, *more) if more or purge_by else COMMON,
+            _rare(purge_by, more) if purge_by else _rarity(*more) if more else COMMON,
             _stay(stay[0]) if stay else None,
         )
     except (TypeError, ValueError) as error:
@@ -357,8 +357,12 @@ def read_fact(record: Record) -> Fact:
 
 
 @lru_cache(65_536)
-def _rarity(purge_by: bytes, *more: tuple[str, bytes]) -> Rarity:
-    """One object for most of the links of a person."""
+def _rarity(*more: tuple[str, bytes]) -> Rarity:
+    """One object for most of the links of a person. Purge dates differ from fact to fact: none of them is kept."""
+    return _rare(b"", more)
+
+
+def _rare(purge_by: bytes, more: Iterable[tuple[str, bytes]]) -> Rarity:
     rare = dict(more)
     same_as, joined_by, origin = rare.get(SAME_AS), rare.get("joined-by", b""), rare.get("origin")
     return Rarity(
@@ -374,9 +378,9 @@ def _joinings(text: str) -> tuple[Joining, ...]:
     return tuple(Joining(of, agency, event_id, int(purge) if purge else None) for of, agency, event_id, purge in parts)
 
 
-@lru_cache(65_536)
+@lru_cache(8_192)
 def _stay(text: bytes) -> StayKey:
-    """One object for most of the facts of a stay."""
+    """One object for the facts of a stay that come soon after each other; a picture sees to the others."""
     facility, booking_number = text.split(b";", 1)
     return _known(facility), booking_number.decode()
 

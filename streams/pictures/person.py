@@ -330,8 +330,10 @@ class PersonPicture:
         person = self._people.get(fact.person)
         if person is None:
             person = self._people[fact.person] = Person(fact.person, [])
-        # One object for all facts of a person.
+        # One object for all facts of a person, and for most of a stay.
         fact.person = person.id
+        if person.facts and person.facts[-1].stay == fact.stay:
+            fact.stay = person.facts[-1].stay
         if fact.rarity is not COMMON and not person.expires:
             person.expires = next(_purges(fact), None) is not None
         found = self._of_event.get(fact.event_key)

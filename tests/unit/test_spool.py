@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.spool import Spool, SpoolDamagedError, Spooled, SpoolFullError
+from producers.spool import Spool, SpoolDamagedError, Spooled, SpoolFullError, waiting_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +138,21 @@ def test_a_closed_spool_that_is_not_empty_is_the_next_ones(tmp_path: Path) -> No
     spool.close()
     (taken,) = Spool.left_behind(tmp_path)
     assert bodies(taken) == ["a"]
+
+
+def test_what_waits_is_counted_whoever_has_it_and_stays_where_it_is(tmp_path: Path) -> None:
+    assert waiting_in(tmp_path / "of nobody") == waiting_in(tmp_path) == 0
+    mine, closed = Spool.create(tmp_path), Spool.create(tmp_path)
+    mine.add([spooled("a"), spooled("b")])
+    closed.add([spooled("c")])
+    closed.close()
+    assert waiting_in(tmp_path) == waiting_in(tmp_path) == 3
+    mine.add([spooled("d")])
+    assert waiting_in(tmp_path) == 4
+    (tmp_path / "00000009.spool").write_bytes(b"no database" * 100)
+    with pytest.raises(SpoolDamagedError, match=re.escape("00000009.spool")):
+        waiting_in(tmp_path)
+    assert bodies(mine) == ["a", "b", "d"]
 
 
 def test_an_empty_spool_leaves_no_file(tmp_path: Path) -> None:

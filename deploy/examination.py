@@ -1,0 +1,249 @@
+"""Examining a bus: each part is looked at by itself, so that what ails one hides nothing of the others.
+
+It asks and reads, and changes nothing. What it finds is judged by `deploy/health.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psutil  # type: ignore[import-untyped]
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+# The HTTP client that the registry's client uses, of the two it can.
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
+
+from deploy import health, registry
+from deploy.broker import Broker
+from deploy.changes import Did, ProvisionError, Step, What, changes, steps
+from deploy.health import Copies, Finding, Grade, Part
+from deploy.kafka_config import ADMIN
+from deploy.provision import with_password
+from deploy.topic_report import ReportError, TopicReport, topic_report
+from producers.spool import SpoolDamagedError, spool_directory, waiting_in
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+from schemas.subjects import subjects
+from schemas.topics import all_topics
+
+ANSWER_S: Final = 5.0
+"""Seconds for which an answer is waited for."""
+LOOK_S: Final = 0.5
+OPERATOR: Final = "ask where the bus is run: that password is not on this machine, as it should be"
+
+
+class Examination:
+    """One look at the bus of a site. `progress` is told what is looked at."""
+
+    def __init__(self, settings: Settings, site: Site, progress: Callable[[str], None] = lambda _: None) -> None:
+        self._settings = settings
+        self._site = site
+        self._progress = progress
+        self._broker_answers = True
+
+    def findings(self) -> Iterator[Finding]:
+        """What is found, part by part."""
+        looks: Sequence[tuple[tuple[Part, ...], Callable[[], Iterator[Finding]]]] = (
+            ((Part.BROKER,), self._broker),
+            ((Part.TOPICS, Part.USERS, Part.RIGHTS), self._ground),
+            ((Part.REGISTRY, Part.SCHEMAS), self._registry),
+            ((Part.CERTIFICATES,), self._certificates),
+            ((Part.SECRETS,), self._secrets),
+            ((Part.CLOCK,), self._clock),
+            ((Part.WORKERS, Part.LAG, Part.DEAD_LETTERS), self._work),
+            ((Part.SPOOLS,), self._spools),
+            ((Part.DISK,), self._disk),
+        )
+        for parts, look in looks:
+            self._progress(parts[0].value)
+            found = list(look())
+            yield from found
+            for part in parts:
+                if part not in {finding.part for finding in found}:
+                    yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
+
+    # -- the ground ----------------------------------------------------------------------------------------------
+
+    def _broker(self) -> Iterator[Finding]:
+        where = f"Kafka at {self._settings.bootstrap_servers}"
+        try:
+            admin = AdminClient(self._settings.kafka(ADMIN), logger=logging.getLogger("sallyport.kafka"))
+            metadata = admin.list_topics(timeout=ANSWER_S)
+        except SecretUnreadableError as error:
+            yield Finding(Part.BROKER, Grade.UNKNOWN, str(error), OPERATOR)
+            return
+        except KafkaException as error:
+            reason = str(error.args[0].str()).splitlines()[0]
+            do = "start it: sallyport up" if self._settings.embedded else "start it, or look at the way to it"
+            self._broker_answers = False
+            yield Finding(Part.BROKER, Grade.CRITICAL, f"{where} does not answer ({reason})", do)
+            return
+        partitions: list[Any] = [
+            partition
+            for name, topic in metadata.topics.items()
+            if name.startswith(f"{self._site.name}.")
+            for partition in topic.partitions.values()
+        ]
+        copies = Copies(
+            len(metadata.brokers),
+            sum(partition.leader < 0 for partition in partitions),
+            sum(len(partition.isrs) < len(partition.replicas) for partition in partitions),
+        )
+        yield health.broker_found(copies, self._site.name)
+
+    def _ground(self) -> Iterator[Finding]:
+        site = self._site
+        if not self._broker_answers:
+            return
+        try:
+            ground = Broker(self._settings, site.name).look([spec.name for spec in all_topics(site)])
+            todo = changes(site, ground, with_password(self._settings.secrets_path, site))
+        except SecretUnreadableError:
+            return
+        except ProvisionError as error:
+            yield Finding(Part.TOPICS, Grade.CRITICAL, str(error))
+            return
+        standing = steps(site, ground, todo)
+        yield health.provisioned_found(What.TOPIC, standing, site.name)
+        if ground.users is None:
+            yield Finding(Part.USERS, Grade.OK, "kept elsewhere: the broker does not use SCRAM")
+        else:
+            yield health.provisioned_found(What.USER, standing, site.name)
+        if ground.acls is None:
+            do = "give the broker an authorizer, and SALLYPORT_SECURITY_PROTOCOL=SASL_SSL"
+            yield Finding(Part.RIGHTS, Grade.CRITICAL, "nobody is kept from anything: the broker knows no users", do)
+        else:
+            yield health.provisioned_found(What.ACL, standing, site.name)
+
+    def _registry(self) -> Iterator[Finding]:
+        where = self._settings.registry_url
+        try:
+            with registry.writing_client(self._settings) as client:
+                found = registry.standing(client, subjects(self._site))
+        except SecretUnreadableError as error:
+            yield Finding(Part.REGISTRY, Grade.UNKNOWN, str(error), OPERATOR)
+            return
+        except registry.RegistryError as error:
+            do = "start it: sallyport up" if self._settings.embedded else "start it, or look at the way to it"
+            yield Finding(Part.REGISTRY, Grade.CRITICAL, f"{where}: {error}", do)
+            return
+        yield Finding(Part.REGISTRY, Grade.OK, f"{where} answers")
+        standing = [
+            Step(What.SCHEMA, subject.name, Did.KEPT if now.is_right else Did.CHANGED if now.exists else Did.MADE)
+            for subject, now in found.items()
+        ]
+        yield health.provisioned_found(What.SCHEMA, standing, self._site.name)
+
+    # -- certificates, secrets, clock ----------------------------------------------------------------------------
+
+    def _certificates(self) -> Iterator[Finding]:
+        if not self._settings.security_protocol.endswith("SSL"):
+            says = f"SALLYPORT_SECURITY_PROTOCOL is {self._settings.security_protocol}: nothing is encrypted"
+            yield Finding(Part.CERTIFICATES, Grade.CRITICAL, says, "set it to SASL_SSL")
+            return
+        served = [("the broker", where) for where in self._settings.bootstrap_servers.split(",")]
+        address = urlsplit(self._settings.registry_url)
+        if address.scheme == "https":
+            served.append(("the registry", f"{address.hostname}:{address.port or 443}"))
+        for whose, where in served:
+            yield self._certificate(whose, where)
+
+    def _certificate(self, whose: str, where: str) -> Finding:
+        host, _, port = where.strip().rpartition(":")
+        host = host.strip("[]")
+        try:
+            context = self._settings.ssl_context()
+            with (
+                socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
+                context.wrap_socket(plain, server_hostname=host) as encrypted,
+            ):
+                until = (encrypted.getpeercert() or {}).get("notAfter")
+        except SecretUnreadableError as error:
+            return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
+        except ssl.SSLCertVerificationError as error:
+            says = f"that of {whose} at {where} is not trusted: {error.verify_message}"
+            return Finding(Part.CERTIFICATES, Grade.CRITICAL, says, f"its CA should be {self._settings.ca_path}")
+        except OSError as error:
+            says = f"{whose} at {where} can't be reached ({error.strerror or error})"
+            return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+        return health.certificate_found(whose, ends, datetime.now(UTC), embedded=self._settings.embedded)
+
+    def _secrets(self) -> Iterator[Finding]:
+        directory = self._settings.secrets_path
+        files = sorted(path for path in directory.glob("*") if path.is_file() and not path.name.startswith("."))
+        public = [path.name for path in files if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        yield health.secrets_found(str(directory), public, len(files))
+
+    def _clock(self) -> Iterator[Finding]:
+        url = self._settings.registry_url
+        try:
+            trusted: Any = self._settings.ssl_context() if url.startswith("https") else True
+            asked = datetime.now(UTC)
+            # Whatever it answers, a refusal too, it says when.
+            said = httpx.get(f"{url}/subjects", verify=trusted, timeout=ANSWER_S).headers.get("date")
+            answered = datetime.now(UTC)
+        except (httpx.HTTPError, OSError, SecretUnreadableError):
+            return
+        if said is None:
+            yield Finding(Part.CLOCK, Grade.UNKNOWN, "the registry does not say what time it is")
+            return
+        # It tells whole seconds, cut off.
+        there = parsedate_to_datetime(said) + timedelta(seconds=0.5)
+        yield health.clock_found(asked + (answered - asked) / 2 - there)
+
+    # -- work ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> Iterator[Finding]:
+        if not self._broker_answers:
+            return
+        try:
+            report = self._report()
+        except SecretUnreadableError as error:
+            yield Finding(Part.WORKERS, Grade.UNKNOWN, str(error), OPERATOR)
+            return
+        except ReportError as error:
+            yield Finding(Part.WORKERS, Grade.CRITICAL, str(error))
+            return
+        waiting = sum(topic.lag or 0 for topic in report.topics)
+        yield health.workers_found(self._site, report.stages, time.time_ns() // 1000, waiting)
+        yield health.lag_found(report.topics)
+        yield health.dead_letters_found(report.dead_letters)
+
+    def _report(self) -> TopicReport:
+        """A broker that has just started knows its groups a moment later: one refusal is no finding."""
+        patience = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return topic_report(self._settings, self._site)
+            except ReportError:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(LOOK_S)
+
+    # -- this machine --------------------------------------------------------------------------------------------
+
+    def _spools(self) -> Iterator[Finding]:
+        waiting, damaged = dict[str, int](), []
+        for agency in self._site.agencies:
+            directory = spool_directory(self._settings.home, self._site.name, agency.id)
+            try:
+                waiting[agency.id] = waiting_in(directory)
+            except SpoolDamagedError as error:
+                damaged.append(str(error))
+        yield health.spools_found(waiting, damaged)
+
+    def _disk(self) -> Iterator[Finding]:
+        where = next(path for path in (self._settings.home, *self._settings.home.parents) if path.exists())
+        usage = psutil.disk_usage(str(where))
+        yield health.disk_found(str(where), usage.free, usage.total)

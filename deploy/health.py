@@ -1,0 +1,273 @@
+"""Health: what is found of a bus, part by part, and what to do about it. Pure: what was observed in, findings out.
+
+Grades and exit codes are those of the Monitoring Plugins' guidelines (OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3), so that
+any monitoring understands them. No finding says anything of a person, or quotes a record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from consumers.board import FOLDING, MUCH_LAG, PATIENCE, REPORTING
+from deploy.changes import Did, Step, What
+from deploy.tls import RENEW_BEFORE
+from deploy.topic_report import DeadLetters, StageStands, TopicStands
+from schemas.site import Site
+from streams.identify import FUTURE_TOLERANCE
+
+
+class Part(StrEnum):
+    """What is examined, the ground first."""
+
+    BROKER = "broker"
+    TOPICS = "topics"
+    USERS = "users"
+    RIGHTS = "rights"
+    REGISTRY = "registry"
+    SCHEMAS = "schemas"
+    CERTIFICATES = "certificates"
+    SECRETS = "secrets"
+    CLOCK = "clock"
+    WORKERS = "workers"
+    LAG = "lag"
+    DEAD_LETTERS = "dead letters"
+    SPOOLS = "spools"
+    DISK = "disk"
+
+
+class Grade(StrEnum):
+    """How a part is. In order, the worst last."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    """It can't be examined from here."""
+    WARNING = "WARNING"
+    """It works, and somebody should look at it soon."""
+    CRITICAL = "CRITICAL"
+    """Something does not work, or will not for long."""
+
+
+EXIT_CODES: Final = {Grade.OK: 0, Grade.WARNING: 1, Grade.CRITICAL: 2, Grade.UNKNOWN: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is found of one part."""
+
+    part: Part
+    grade: Grade
+    says: str
+    do: str = ""
+    """What helps; empty where nothing is to be done."""
+
+
+def worst(findings: Iterable[Finding]) -> Grade:
+    """The worst grade among them; UNKNOWN for none."""
+    order = list(Grade)
+    return max((finding.grade for finding in findings), key=order.index, default=Grade.UNKNOWN)
+
+
+# -- the ground ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """How the copies of a site's partitions stand on the brokers."""
+
+    brokers: int
+    leaderless: int
+    """Partitions that nobody can read or write."""
+    short: int
+    """Partitions of which a copy is missing or behind."""
+
+
+def broker_found(copies: Copies, site: str) -> Finding:
+    """The broker answers: are all partitions there?"""
+    if copies.leaderless:
+        return Finding(
+            Part.BROKER,
+            Grade.CRITICAL,
+            f"{copies.leaderless} partitions of {site} have no leader: nobody can read or write them",
+            "start the brokers that are down",
+        )
+    if copies.short:
+        return Finding(
+            Part.BROKER,
+            Grade.WARNING,
+            f"{copies.short} partitions of {site} have fewer copies than they should",
+            "start the brokers that are down, or look at their disks",
+        )
+    return Finding(Part.BROKER, Grade.OK, f"{copies.brokers} answering, every partition of {site} is there")
+
+
+_PARTS: Final = {What.TOPIC: Part.TOPICS, What.USER: Part.USERS, What.ACL: Part.RIGHTS, What.SCHEMA: Part.SCHEMAS}
+_DIFFERS: Final = {Did.MADE: "missing", Did.CHANGED: "different", Did.REMOVED: "too many"}
+
+
+def provisioned_found(what: What, steps: Iterable[Step], site: str) -> Finding:
+    """Whether all of one sort is as the site's files say. `steps` are what provisioning would do."""
+    did = Counter(step.did for step in steps if step.what is what)
+    differing = [f"{did[one]} {word}" for one, word in _DIFFERS.items() if did[one]]
+    if not differing:
+        return Finding(_PARTS[what], Grade.OK, f"{did[Did.KEPT]} as the site's files say")
+    # A right too many lets somebody read what no agreement grants.
+    return Finding(
+        _PARTS[what],
+        Grade.CRITICAL,
+        f"not as the site's files say: {', '.join(differing)}",
+        f"look: sallyport provision --site {site} --check; mend: sallyport provision --site {site}",
+    )
+
+
+# -- certificates, secrets, clock ------------------------------------------------------------------------------------
+
+SOON: Final = timedelta(days=30)
+"""A certificate that ends within this time is to be renewed."""
+NOW: Final = timedelta(days=7)
+"""One that ends within this time is urgent."""
+
+
+def certificate_found(whose: str, ends: datetime, now: datetime, *, embedded: bool) -> Finding:
+    """How long a certificate is good for. The embedded bus renews its own at a start, when 60 days are left."""
+    left = ends - now
+    days = max(0, left // timedelta(days=1))
+    says = f"that of {whose} ends in {days} days, on {ends:%Y-%m-%d}"
+    soon = RENEW_BEFORE if embedded else SOON
+    if left > soon:
+        return Finding(Part.CERTIFICATES, Grade.OK, says)
+    do = (
+        "stop `sallyport up` and start it again: it renews it" if embedded else "renew it where broker and registry run"
+    )
+    if left <= timedelta():
+        return Finding(Part.CERTIFICATES, Grade.CRITICAL, f"that of {whose} ended on {ends:%Y-%m-%d}", do)
+    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, do)
+
+
+def secrets_found(directory: str, readable_by_others: Sequence[str], count: int) -> Finding:
+    """Whether password files are their owner's alone."""
+    if not readable_by_others:
+        return Finding(Part.SECRETS, Grade.OK, f"{count} password files, each its owner's alone")
+    names = ", ".join(readable_by_others)
+    return Finding(
+        Part.SECRETS,
+        Grade.CRITICAL,
+        f"open to other users of this machine: {names}",
+        f"chmod 600 those files in {directory}, and let provisioning make new passwords: remove them first",
+    )
+
+
+SKEW: Final = timedelta(seconds=5)
+"""Clocks that differ by more are to be set: order of events, and what counts as overdue, depend on them."""
+
+
+def clock_found(ahead: timedelta) -> Finding:
+    """How far this machine's clock is ahead of the registry's; behind where it is negative."""
+    differs = abs(ahead)
+    seconds = f"{differs.total_seconds():.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the registry's"
+    do = "let both machines take their time from the network (chrony, ntpd, systemd-timesyncd)"
+    if differs >= timedelta(microseconds=FUTURE_TOLERANCE):
+        return Finding(Part.CLOCK, Grade.CRITICAL, f"this machine's is {seconds}: events are refused as FUTURE", do)
+    if differs > SKEW:
+        return Finding(Part.CLOCK, Grade.WARNING, f"this machine's is {seconds}", do)
+    return Finding(Part.CLOCK, Grade.OK, f"this machine's and the registry's agree within {SKEW.seconds} s")
+
+
+# -- work ------------------------------------------------------------------------------------------------------------
+
+
+def workers_found(site: Site, stages: Iterable[StageStands], now: int, waiting: int) -> Finding:
+    """Whether every partition has a worker that works, and time passes. `now` is in microseconds.
+
+    A history site's workers are needed while something waits for them: `waiting` records.
+    """
+    reports = {(one.stage, one.partition): one for one in stages if one.stage in REPORTING}
+    wanted = [(stage, number) for stage in REPORTING for number in range(site.partitions)]
+    silent = sorted({n for s, n in wanted if (s, n) not in reports or now - reports[s, n].at > PATIENCE})
+    start = f"start a worker: sallyport worker --site {site.name}; one that ended says why in its log"
+    if silent and site.clock == "history" and not waiting:
+        return Finding(Part.WORKERS, Grade.OK, "none runs, and nothing waits for one")
+    if silent:
+        return Finding(Part.WORKERS, Grade.CRITICAL, f"nobody works for {_partitions(silent)}", start)
+    refolding = [report for report in reports.values() if report.state == "REFOLDING"]
+    if refolding:
+        done, total = sum(one.done for one in refolding), sum(one.total for one in refolding)
+        numbers = sorted({one.partition for one in refolding})
+        says = f"{_partitions(numbers)}: recovering, {done:,} of {total:,} records; no alerts of them meanwhile"
+        return Finding(Part.WORKERS, Grade.WARNING, says, "wait until it is done; it takes a minute a million records")
+    stopped = sorted({one.partition for one in reports.values() if one.state != "LIVE"})
+    if stopped:
+        return Finding(Part.WORKERS, Grade.CRITICAL, f"stopped for {_partitions(stopped)}", start)
+    late = sorted({one.partition for one in reports.values() if one.stage in FOLDING and now - one.tick > PATIENCE})
+    if late and site.clock == "live":
+        says = f"time stands still for {_partitions(late)}: nothing comes to its end, and no absence is noticed"
+        return Finding(Part.WORKERS, Grade.CRITICAL, says, "look at the log of the worker that has partition 0")
+    return Finding(Part.WORKERS, Grade.OK, f"{_partitions(range(site.partitions))}: all live")
+
+
+def _partitions(numbers: Sequence[int]) -> str:
+    listed = ", ".join(map(str, numbers))
+    return f"partition {listed}" if len(numbers) == 1 else f"partitions {listed}"
+
+
+def lag_found(topics: Iterable[TopicStands]) -> Finding:
+    """How many records wait for the workers."""
+    behind = {topic.name: topic.lag for topic in topics if topic.lag}
+    if not behind:
+        return Finding(Part.LAG, Grade.OK, "nothing waits for the workers")
+    total, most = sum(behind.values()), max(behind, key=lambda name: behind[name])
+    says = f"up to {total:,} records wait for the workers, most of them on {most}"
+    if total <= MUCH_LAG:
+        return Finding(Part.LAG, Grade.OK, says)
+    return Finding(Part.LAG, Grade.WARNING, says, "look again in a minute; where it grows, start another worker")
+
+
+def dead_letters_found(letters: Iterable[DeadLetters]) -> Finding:
+    """Records that were refused and are still kept, by agency and reason."""
+    kept = sorted(letters, key=lambda one: (one.agency, one.reason))
+    if not kept:
+        return Finding(Part.DEAD_LETTERS, Grade.OK, "none")
+    told = "; ".join(f"{one.agency}: {one.count:,} {one.reason}" for one in kept)
+    do = "docs/operations.md#dead-letters says what each reason means: mend the cause, and publish them again"
+    return Finding(Part.DEAD_LETTERS, Grade.WARNING, told, do)
+
+
+# -- this machine ----------------------------------------------------------------------------------------------------
+
+
+def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
+    """Events that agencies on this machine have accepted and the broker has not: `waiting`, by agency."""
+    if damaged:
+        return Finding(
+            Part.SPOOLS,
+            Grade.CRITICAL,
+            f"damaged: {', '.join(damaged)}",
+            "keep the files; `sallyport publish` says what is wrong with them",
+        )
+    some = {agency: count for agency, count in sorted(waiting.items()) if count}
+    if not some:
+        return Finding(Part.SPOOLS, Grade.OK, "nothing waits on this machine")
+    told = ", ".join(f"{count:,} of {agency}" for agency, count in some.items())
+    do = "they are sent when their agency publishes again and the bus is up"
+    return Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do)
+
+
+LITTLE: Final = 0.1
+"""Share of the disk that should be free."""
+TOO_LITTLE: Final = 0.03
+"""Share below which the broker may stop at any moment: Kafka ends when a disk is full."""
+GB: Final = 1024**3
+
+
+def disk_found(where: str, free: int, total: int) -> Finding:
+    """How much room is left, in bytes, where the bus keeps its state on this machine."""
+    share = free / total if total else 0.0
+    says = f"{free / GB:,.1f} GB free of {total / GB:,.1f} GB at {where}"
+    do = "free some, or move SALLYPORT_HOME to a larger disk"
+    if share < TOO_LITTLE:
+        return Finding(Part.DISK, Grade.CRITICAL, says, do)
+    return Finding(Part.DISK, Grade.WARNING if share < LITTLE else Grade.OK, says, do if share < LITTLE else "")

@@ -1,0 +1,181 @@
+"""What is found of a bus: each part's grade, what is said of it, and that whatever is not well says what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumers.board import PATIENCE, REPORTING
+from deploy import health
+from deploy.changes import Did, Step, What
+from deploy.health import Copies, Finding, Grade, Part, worst
+from deploy.topic_report import DeadLetters, StageStands, TopicStands
+from tests.county import demo_site
+
+NOW = 1_700_000_000_000_000
+SITE = demo_site(partitions=2)
+HISTORY = demo_site(partitions=2, clock="history")
+
+
+def graded(finding: Finding) -> Grade:
+    """Its grade; whatever is not well says what to do about it, and what is well says nothing of the sort."""
+    assert bool(finding.do) is (finding.grade is not Grade.OK), finding
+    return finding.grade
+
+
+@pytest.mark.parametrize(
+    ("grades", "all_in_all", "exit_code"),
+    [
+        ([Grade.OK, Grade.OK], Grade.OK, 0),
+        ([Grade.OK, Grade.UNKNOWN], Grade.UNKNOWN, 3),
+        ([Grade.WARNING, Grade.UNKNOWN, Grade.OK], Grade.WARNING, 1),
+        ([Grade.WARNING, Grade.CRITICAL, Grade.UNKNOWN], Grade.CRITICAL, 2),
+        ([], Grade.UNKNOWN, 3),
+    ],
+)
+def test_the_worst_part_is_what_monitoring_is_told(grades: list[Grade], all_in_all: Grade, exit_code: int) -> None:
+    assert worst([Finding(Part.DISK, grade, "") for grade in grades]) is all_in_all
+    assert health.EXIT_CODES[all_in_all] == exit_code
+
+
+@pytest.mark.parametrize(
+    ("copies", "grade"),
+    [(Copies(3, 0, 0), Grade.OK), (Copies(2, 0, 7), Grade.WARNING), (Copies(1, 1, 7), Grade.CRITICAL)],
+)
+def test_partitions_without_a_copy_are_a_warning_and_without_a_leader_critical(copies: Copies, grade: Grade) -> None:
+    assert graded(health.broker_found(copies, "demo")) is grade
+
+
+@pytest.mark.parametrize(
+    ("did", "grade", "says"),
+    [
+        ([Did.KEPT, Did.KEPT], Grade.OK, "2 as the site's files say"),
+        ([Did.KEPT, Did.MADE, Did.MADE], Grade.CRITICAL, "not as the site's files say: 2 missing"),
+        ([Did.REMOVED, Did.CHANGED], Grade.CRITICAL, "not as the site's files say: 1 different, 1 too many"),
+    ],
+)
+def test_what_provisioning_would_change_is_critical(did: list[Did], grade: Grade, says: str) -> None:
+    steps = [Step(What.ACL, str(number), one) for number, one in enumerate(did)]
+    found = health.provisioned_found(What.ACL, [*steps, Step(What.TOPIC, "another sort", Did.MADE)], "demo")
+    assert (found.part, graded(found), found.says) == (Part.RIGHTS, grade, says)
+
+
+@pytest.mark.parametrize(
+    ("left", "embedded", "grade"),
+    [
+        (timedelta(days=61), True, Grade.OK),
+        (timedelta(days=60), True, Grade.WARNING),
+        (timedelta(days=60), False, Grade.OK),
+        (timedelta(days=30), False, Grade.WARNING),
+        (timedelta(days=7), False, Grade.CRITICAL),
+        (timedelta(), True, Grade.CRITICAL),
+    ],
+)
+def test_a_certificate_is_renewed_in_time(left: timedelta, embedded: bool, grade: Grade) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    found = health.certificate_found("the broker", now + left, now, embedded=embedded)
+    assert graded(found) is grade
+    assert ("start it again" in found.do) is (embedded and grade is not Grade.OK)
+
+
+def test_a_password_that_others_can_read_is_critical_and_named_by_its_user() -> None:
+    assert graded(health.secrets_found("/s", [], 12)) is Grade.OK
+    found = health.secrets_found("/s", ["demo.bus"], 12)
+    assert graded(found) is Grade.CRITICAL
+    assert "demo.bus" in found.says
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("seconds", "grade"), [(5, Grade.OK), (6, Grade.WARNING), (300, Grade.CRITICAL)])
+def test_clocks_that_differ_are_to_be_set(sign: int, seconds: int, grade: Grade) -> None:
+    found = health.clock_found(timedelta(seconds=sign * seconds))
+    assert graded(found) is grade
+    if grade is not Grade.OK:
+        assert ("ahead of" if sign > 0 else "behind") in found.says
+
+
+def report(stage: str, partition: int, **changes: object) -> StageStands:
+    fields = {"state": "LIVE", "tick": NOW, "lag": 0, "done": 5, "total": 20, "at": NOW} | changes
+    return StageStands(stage, partition, **fields)  # type: ignore[arg-type]
+
+
+ALL_LIVE = [report(stage, number) for stage in REPORTING for number in range(2)]
+
+
+def but(**changes: object) -> list[StageStands]:
+    """All live, but for the persons of partition 1."""
+    return [*(one for one in ALL_LIVE if (one.stage, one.partition) != ("person", 1)), report("person", 1, **changes)]
+
+
+@pytest.mark.parametrize(
+    ("stages", "grade", "says"),
+    [
+        (ALL_LIVE, Grade.OK, "partitions 0, 1: all live"),
+        ([], Grade.CRITICAL, "nobody works for partitions 0, 1"),
+        (but(at=NOW - PATIENCE), Grade.OK, "all live"),
+        (but(at=NOW - PATIENCE - 1), Grade.CRITICAL, "nobody works for partition 1"),
+        (but(state="REFOLDING"), Grade.WARNING, "partition 1: recovering, 5 of 20 records"),
+        (but(state="STOPPED"), Grade.CRITICAL, "stopped for partition 1"),
+        (but(tick=NOW - PATIENCE - 1), Grade.CRITICAL, "time stands still for partition 1"),
+        ([*ALL_LIVE, report("standby", 1, at=0, state="REFOLDING")], Grade.OK, "all live"),
+    ],
+)
+def test_every_partition_has_a_worker_that_works_and_time_passes(
+    stages: list[StageStands], grade: Grade, says: str
+) -> None:
+    found = health.workers_found(SITE, stages, NOW, 0)
+    assert graded(found) is grade
+    assert says in found.says
+
+
+def test_nobody_need_work_for_a_history_for_which_nothing_waits_and_its_time_may_stand_still() -> None:
+    assert graded(health.workers_found(HISTORY, [], NOW, 0)) is Grade.OK
+    assert graded(health.workers_found(HISTORY, [], NOW, 1)) is Grade.CRITICAL
+    assert graded(health.workers_found(HISTORY, but(tick=0), NOW, 0)) is Grade.OK
+
+
+@pytest.mark.parametrize(
+    ("lags", "grade", "says"),
+    [
+        ([None, 0], Grade.OK, "nothing waits"),
+        ([None, 400, 600], Grade.OK, "1,000 records"),
+        ([1, 1_000, None], Grade.WARNING, "up to 1,001 records wait for the workers, most of them on topic 1"),
+    ],
+)
+def test_much_that_waits_is_a_warning_and_says_where(lags: list[int | None], grade: Grade, says: str) -> None:
+    topics = [TopicStands(f"topic {number}", 2, 9, True, lag, "for ever") for number, lag in enumerate(lags)]
+    found = health.lag_found(topics)
+    assert graded(found) is grade
+    assert says in found.says
+
+
+def test_dead_letters_are_told_by_agency_and_reason() -> None:
+    assert graded(health.dead_letters_found([])) is Grade.OK
+    found = health.dead_letters_found([DeadLetters("police", "FUTURE", 1), DeadLetters("jail", "UNKNOWN_UNIT", 2_000)])
+    assert graded(found) is Grade.WARNING
+    assert found.says == "jail: 2,000 UNKNOWN_UNIT; police: 1 FUTURE"
+
+
+def test_events_that_wait_on_this_machine_are_told_by_agency_and_what_is_damaged_is_critical() -> None:
+    assert graded(health.spools_found({"jail": 0}, [])) is Grade.OK
+    found = health.spools_found({"police": 1_200, "jail": 0}, [])
+    assert graded(found) is Grade.WARNING
+    assert found.says == "events wait on this machine: 1,200 of police"
+    assert graded(health.spools_found({"police": 3}, ["the spool is damaged"])) is Grade.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "grade"),
+    [
+        (10, 100, Grade.OK),
+        (9, 100, Grade.WARNING),
+        (3, 100, Grade.WARNING),
+        (2, 100, Grade.CRITICAL),
+        (0, 0, Grade.CRITICAL),
+    ],
+)
+def test_a_disk_is_looked_at_before_it_is_full(free: int, total: int, grade: Grade) -> None:
+    found = health.disk_found("/home", free * health.GB, total * health.GB)
+    assert graded(found) is grade
+    assert f"{free:.1f} GB free" in found.says
