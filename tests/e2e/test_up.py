@@ -4,6 +4,7 @@ all, and the next start finds the state."""
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -109,6 +111,9 @@ def test_up_plays_the_story_replaces_a_killed_worker_loses_its_broker_comes_back
             90,
         )
         site.until_settled()
+        doctor = [sys.executable, "-m", "deploy", "doctor", "--site", "demo", "--json"]
+        well = subprocess.run(doctor, env=environment(settings), capture_output=True, text=True, check=False)
+        assert (well.returncode, json.loads(well.stdout)["grade"]) == (0, "OK"), well.stdout
 
         # It loses its broker.
         (broker,) = [

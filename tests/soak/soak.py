@@ -49,6 +49,8 @@ TOP_RATE: Final = 1_000
 """Events a second that the whole path takes on two cores, about."""
 TURN_S: Final = 0.05
 PROBES_A_S: Final = 4
+BROKER_HEAP: Final = "256m"
+"""Half of the usual: it is full in the first half of an hour, and what grows then is no garbage that waits."""
 PROBE_KEEP_S: Final = 60.0
 PLOT: Final = "performance-soak.svg"
 LOST_S: Final = 30.0
@@ -308,7 +310,8 @@ def main(
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         say = lambda line: typer.echo(line, err=True)  # noqa: E731
-        found = soak(settings_on_free_ports(Path(scratch) / "home"), Path(scratch), minutes, rate, every, say)
+        settings = settings_on_free_ports(Path(scratch) / "home").model_copy(update={"kafka_heap": BROKER_HEAP})
+        found = soak(settings, Path(scratch), minutes, rate, every, say)
     found |= {"rate": rate, "load": load, "cores": len(os.sched_getaffinity(0)), "processor": processor()}
     if plot is not None:
         draw(found, plot)
