@@ -212,6 +212,17 @@ def test_a_feud_is_told_in_pieces_that_can_be_granted_one_by_one() -> None:
     assert {one.person for one in found} == {None}
 
 
+def test_how_grave_a_feud_is_told_depends_on_who_asks_and_its_names_on_the_latest_event() -> None:
+    known = street(violence("Eastside", "Harbor", retaliation_expected=True))
+    (feud,) = known.feuds_of("harbor", START)
+    for expected in (None, Severity.CRITICAL, None):
+        assert [item.severity for item in feud_evidence(feud, expected=expected)][-1] is expected
+    known.add(violence("EASTSIDE", "Harbor", day=1, name="it is written otherwise"))
+    (feud,) = known.feuds_of("harbor", START + DAY)
+    texts = [item.text for item in feud_evidence(feud) if item.fields == ("groups",)]
+    assert texts == ["Violence between EASTSIDE and Harbor"] * 2
+
+
 @pytest.mark.parametrize(("since", "carry"), [(-1, [True, True]), (0, [False, True]), (1, [False, False])])
 def test_violence_up_to_a_moment_only_supports(since: int, carry: list[bool]) -> None:
     quiet = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed, written_by
+from streams.custody import NEVER_PLACED, Placed, custody_key, person_of, read_placed, written_by
 from streams.facts import (
     COMMON,
     PERSON_NAMESPACE,
@@ -258,9 +258,20 @@ def test_a_custody_record_that_no_stage_writes_is_refused(key: bytes | None, hea
         read_placed(LoggedRecord(0, key, b"x", headers))
 
 
-@pytest.mark.parametrize("headers", [(), (("other", b"0;-1;;1;gone;out;0;"),), (("placed", b"a;17"),)])
-def test_a_custody_record_that_does_not_say_who_wrote_it_is_refused(headers: Any) -> None:
-    with pytest.raises(ValueError, match=r"without the header|invalid literal"):
+def test_a_custody_record_is_of_the_person_its_key_ends_with() -> None:
+    assert person_of(custody_key("county/jail", "p1")) == "p1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ((), r"^a custody record without the header that stages write$"),
+        ((("other", b"0;-1;;1;gone;out;0;"),), r"^a custody record without the header that stages write$"),
+        ((("placed", b"a;17"),), "invalid literal"),
+    ],
+)
+def test_a_custody_record_that_does_not_say_who_wrote_it_is_refused(headers: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         written_by(LoggedRecord(0, custody_key("main", "p1"), b"x", headers))
 
 
