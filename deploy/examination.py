@@ -25,10 +25,10 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
 from deploy import health, registry
 from deploy.broker import Broker
-from deploy.changes import Did, ProvisionError, Step, What, changes, steps
+from deploy.changes import ProvisionError, What, changes, steps
 from deploy.health import Copies, Finding, Grade, Part
 from deploy.kafka_config import ADMIN
-from deploy.provision import with_password
+from deploy.provision import schema_steps, with_password
 from deploy.topic_report import ReportError, TopicReport, topic_report
 from producers.spool import SpoolDamagedError, spool_directory, waiting_in
 from schemas.settings import SecretUnreadableError, Settings
@@ -72,6 +72,11 @@ class Examination:
                 if part not in {finding.part for finding in found}:
                     yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
 
+    @property
+    def _start_it(self) -> str:
+        """What to do where broker or registry do not answer."""
+        return "start it: sallyport up" if self._settings.embedded else "start it, or look at the way to it"
+
     # -- the ground ----------------------------------------------------------------------------------------------
 
     def _broker(self) -> Iterator[Finding]:
@@ -84,9 +89,8 @@ class Examination:
             return
         except KafkaException as error:
             reason = str(error.args[0].str()).splitlines()[0]
-            do = "start it: sallyport up" if self._settings.embedded else "start it, or look at the way to it"
             self._broker_answers = False
-            yield Finding(Part.BROKER, Grade.CRITICAL, f"{where} does not answer ({reason})", do)
+            yield Finding(Part.BROKER, Grade.CRITICAL, f"{where} does not answer ({reason})", self._start_it)
             return
         partitions: list[Any] = [
             partition
@@ -134,15 +138,10 @@ class Examination:
             yield Finding(Part.REGISTRY, Grade.UNKNOWN, str(error), OPERATOR)
             return
         except registry.RegistryError as error:
-            do = "start it: sallyport up" if self._settings.embedded else "start it, or look at the way to it"
-            yield Finding(Part.REGISTRY, Grade.CRITICAL, f"{where}: {error}", do)
+            yield Finding(Part.REGISTRY, Grade.CRITICAL, f"{where}: {error}", self._start_it)
             return
         yield Finding(Part.REGISTRY, Grade.OK, f"{where} answers")
-        standing = [
-            Step(What.SCHEMA, subject.name, Did.KEPT if now.is_right else Did.CHANGED if now.exists else Did.MADE)
-            for subject, now in found.items()
-        ]
-        yield health.provisioned_found(What.SCHEMA, standing, self._site.name)
+        yield health.provisioned_found(What.SCHEMA, schema_steps(found), self._site.name)
 
     # -- certificates, secrets, clock ----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ here: a topic that no file names any more is reported, and `purge` is the only w
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, cha
 from deploy.private_files import private_directory
 from schemas.settings import Settings
 from schemas.site import Site
-from schemas.subjects import subjects
+from schemas.subjects import Subject, subjects
 from schemas.topics import all_topics
 
 Progress = Callable[[str], None]
@@ -73,11 +73,11 @@ def _provision(settings: Settings, site: Site, broker: Broker, progress: Progres
 
     progress("looking at the bus")
     ground, todo = look()
-    schema_steps = _schemas(settings, site, progress, check)
+    of_schemas = _schemas(settings, site, progress, check)
     if not check and not todo.are_none:
         broker.apply(todo, ground.brokers, progress)
         settle(lambda: look()[1].are_none)
-    return Provisioned(site.name, (*steps(site, ground, todo), *schema_steps), notes(site, ground))
+    return Provisioned(site.name, (*steps(site, ground, todo), *of_schemas), notes(site, ground))
 
 
 def with_password(directory: Path, site: Site) -> frozenset[str]:
@@ -131,6 +131,11 @@ def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) ->
                 registry.register(client, found)
         except registry.RegistryError as error:
             raise ProvisionError(f"{error} ({settings.registry_url})") from error
+    return schema_steps(found)
+
+
+def schema_steps(found: Mapping[Subject, registry.Registered]) -> list[Step]:
+    """Every schema of a site, and what becomes of it."""
     return [Step(What.SCHEMA, subject.name, _schema_did(now)) for subject, now in found.items()]
 
 
