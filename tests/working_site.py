@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from schemas.site import Site, read_site
 from schemas.topics import all_topics
 from streams.agents import input_topics
 from streams.facts import TICK_KEY
+from streams.standby import STANDBY
 from tests.county import agency_of
 
 WAIT_S = 150.0
@@ -292,22 +294,28 @@ class WorkingSite:
 
     def until_settled(self, tick: int | None = None, seconds: float = WAIT_S) -> None:
         """Wait until the stages have processed all there is, and, where given, this tick everywhere."""
-        until(lambda: self._settled(tick), "the workers had processed everything", seconds)
+        deadline = time.monotonic() + seconds
+        while left := self._left_to_do(tick):
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain for the workers: {left}"
+            time.sleep(0.1)
 
-    def _settled(self, tick: int | None) -> bool:
+    def _left_to_do(self, tick: int | None) -> str:
+        """What is left to do, or seems so, as the workers last reported; empty where there is nothing.
+
+        Who stands by is not asked: what a worker last said of it before it died is said by nobody again.
+        """
         reports: dict[tuple[str, int], dict[str, Any]] = {}
         for report in self.records(topics.stage_reports(self.site.name)):
             reports[report["stage"], report["partition"]] = report
-        folding = [r for (stage, _), r in reports.items() if stage in {"person", "facility", "disclose"}]
-        alive = all(r["state"] == "LIVE" and r["lag"] == 0 for r in reports.values())
-        ticked = tick is None or all(r["tick"] >= tick for r in folding)
-        return (
-            len(folding) == 3 * self.site.partitions
-            and alive
-            and ticked
-            and self._nothing_left()
-            and self._all_can_be_seen()
-        )
+        for stage, number in product(("person", "facility", "disclose"), range(self.site.partitions)):
+            if (stage, number) not in reports:
+                return f"{stage} {number} has reported nothing"
+            if tick is not None and reports[stage, number]["tick"] < tick:
+                return f"time has not come: {reports[stage, number]}"
+        for (stage, _), report in reports.items():
+            if stage != STANDBY and (report["state"] != "LIVE" or report["lag"]):
+                return f"{report}"
+        return self._unread() or ("" if self._all_can_be_seen() else "what was committed can't be seen yet")
 
     def _all_can_be_seen(self) -> bool:
         """Whether the broker has marked what was committed last: readers see it a moment after the writer."""
@@ -323,12 +331,12 @@ class WorkingSite:
         )
         return bool(written == seen)
 
-    def _nothing_left(self) -> bool:
-        """Whether the workers' group has committed the last record of every inbound topic."""
+    def _unread(self) -> str:
+        """Of which inbound topics the workers' group has not committed the last record; empty where of none."""
         consumer = self._consumer("bus")
-        done = True
+        unread = []
         for name in input_topics("identify", self.site):
             ends = self.ends(consumer, name)
             committed = consumer.committed([TopicPartition(name, n) for n in ends], timeout=WAIT_S)
-            done = done and all(part.offset >= ends[part.partition] or not ends[part.partition] for part in committed)
-        return done
+            unread += [f"{part}" for part in committed if ends[part.partition] and part.offset < ends[part.partition]]
+        return ", ".join(unread)
