@@ -122,8 +122,12 @@ def _on_assigned(app: faust.App, partitions: Partitions, assignor: NumberAssigno
 
 
 def _rejoin(app: faust.App) -> None:
-    consumer: Any = app.consumer  # a BatchConsumer
-    consumer.rejoin()
+    _consumer(app).rejoin()
+
+
+def _consumer(app: faust.App) -> Any:
+    """The app's, a BatchConsumer."""
+    return app.consumer
 
 
 def _watched(lookout: Lookout) -> Any:
@@ -166,6 +170,7 @@ class StageReporter:
         """The timer's task."""
 
         async def task() -> None:
+            positions = await _consumer(app).positions(_consumer(app).assignment())
             for number, stage in product(sorted(self._partitions.running), REPORTED):
                 running = self._partitions.running.get(number)
                 if running is None or (stage == CLOCK and number != CLOCK_NUMBER):
@@ -175,7 +180,7 @@ class StageReporter:
                     "partition": number,
                     "state": "LIVE" if running.is_live(stage) else "REFOLDING",
                     "tick": running.tick(stage),
-                    "lag": await self._lag(app, stage, number),
+                    "lag": self._lag(app, positions, stage, number),
                     "done": running.progress.done,
                     "total": running.progress.total,
                     "at": wall_clock(),
@@ -194,7 +199,7 @@ class StageReporter:
             self._topic, value=encode("StageReported", record, self._schema_id), key=key, partition=0
         )
 
-    async def _lag(self, app: faust.App, stage: str, number: int) -> int:
+    def _lag(self, app: faust.App, positions: Mapping[TP, int], stage: str, number: int) -> int:
         """Records that are on the stage's input and not processed: not yet fetched, or waiting in its loop.
 
         The consumer's own position passes over transaction markers, which the end offset counts.
@@ -202,14 +207,14 @@ class StageReporter:
         lag = 0
         for topic in input_topics(stage, self._site) if stage in STAGES else ():
             part = TP(topic, number)
-            if part not in app.consumer.assignment():
+            if part not in positions:
                 continue
             try:
-                end, position = app.consumer.highwater(part), await app.consumer.position(part)
+                end = app.consumer.highwater(part)
             except IllegalStateError:  # a rebalance took it away just now
                 continue
-            if end is not None and position is not None:
-                lag += max(0, end - position)
+            if end is not None:
+                lag += max(0, end - positions[part])
         running = self._partitions.running.get(number)
         return lag + (running.loop.waiting.get(stage, 0) if running else 0)
 

@@ -29,13 +29,15 @@ its end offset: "end minus committed" is not the number of records left.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import aiokafka
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
@@ -220,6 +222,23 @@ class BatchConsumer(driver.Consumer):
     def last_poll(self, tp: TP) -> int:
         """When the broker last answered a fetch of a partition, with records or without: ms since 1970; 0 for never."""
         return self._thread._ensure_consumer().last_poll_timestamp(tp) or 0
+
+    async def positions(self, parts: Iterable[TP]) -> dict[TP, int]:
+        """From where each of these partitions is read next; those that are not assigned by now are left out.
+
+        In one visit to the consumer's thread. Faust has one for each partition, and each waits for a turn of an event
+        loop that may be busy: of a hundred partitions it takes longer than a worker may take to say that it lives.
+        """
+        wanted = list(parts)
+        found: dict[TP, int] = await self._thread.call_thread(self._positions, wanted) if wanted else {}
+        return found
+
+    async def _positions(self, parts: Sequence[TP]) -> dict[TP, int]:
+        consumer, found = self._thread._ensure_consumer(), {}
+        for part in parts:
+            with suppress(IllegalStateError):  # a rebalance took it away just now
+                found[part] = await consumer.position(part)
+        return found
 
     def rejoin(self) -> None:
         """Have the numbers shared out anew: what this worker claims has changed. From any thread.

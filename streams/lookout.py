@@ -103,16 +103,24 @@ class Lookout:
             return None
 
     async def _see(self, ends: Ends) -> tuple[tuple[Reading, ...], tuple[Recovering, ...]]:
-        readings: list[Reading] = []
+        owned = list(self._partitions.running.items())
+        wanted = {
+            TP(topic, number): (running, stage)
+            for number, running in owned
+            for stage in STAGES
+            if running.is_live(stage)
+            for topic in input_topics(stage, self._partitions.site)
+            if (topic, number) in ends
+        }
+        positions = await self._app.consumer.positions(wanted.keys() & self._app.consumer.assignment())
+        readings = [
+            reading
+            for part, (running, stage) in wanted.items()
+            if part in positions
+            if (reading := self._reading(running, stage, part, positions[part], ends)) is not None
+        ]
         recovering = []
-        for number, running in list(self._partitions.running.items()):
-            readings += [
-                reading
-                for stage in STAGES
-                if running.is_live(stage)
-                for topic in input_topics(stage, self._partitions.site)
-                if (reading := await self._reading(running, stage, topic, number, ends)) is not None
-            ]
+        for number, running in owned:
             if not running.live.is_set() and not running.waits:
                 progress = running.progress
                 # Another object: it began again.
@@ -120,24 +128,20 @@ class Lookout:
                 recovering.append(Recovering(number, marks, progress.deriving))
         return tuple(readings), tuple(recovering)
 
-    async def _reading(self, running: Running, stage: str, topic: str, number: int, ends: Ends) -> Reading | None:
-        """How a topic is read; None for one that a rebalance has just brought or taken."""
-        part, consumer = TP(topic, number), self._app.consumer
-        if (topic, number) not in ends or part not in consumer.assignment():
-            return None
+    def _reading(self, running: Running, stage: str, part: TP, position: int, ends: Ends) -> Reading | None:
+        """How a topic is read; None for one that a rebalance has just taken."""
         try:
-            position = await consumer.position(part)
-            polled = consumer.last_poll(part)
+            polled = self._app.consumer.last_poll(part)
         except (IllegalStateError, AssertionError):
             return None
         return Reading(
-            topic,
-            number,
-            position if position is not None else 0,
-            ends[topic, number],
+            part.topic,
+            part.partition,
+            position,
+            ends[part.topic, part.partition],
             polled,
             running.loop.decided,
-            running.loop.unprocessed(stage, topic),
-            (topic, number) in self._partitions.held,
-            running.loop.asks_the_registry(stage, topic),
+            running.loop.unprocessed(stage, part.topic),
+            (part.topic, part.partition) in self._partitions.held,
+            running.loop.asks_the_registry(stage, part.topic),
         )
