@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -34,6 +37,8 @@ SHOWN: Final = 20
 """Problems shown to a person; the rest is counted."""
 CHUNK: Final = 500
 """Events accepted with one write to disk."""
+LOOK_S: Final = 0.2
+"""Seconds after which a wait for the bus looks whether it is still wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +146,31 @@ def _publish(
 ) -> Outcome:
     """Publish, and wait for the bus; with no events only what waits in the spool is sent."""
     accepted = 0
-    with Publisher(settings, site, agency.id) as publisher:
-        try:
-            chunks = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
-            hidden = quiet or len(chunks) < 2  # noqa: PLR2004
-            for chunk in track(chunks, "Publishing", console=Console(stderr=True), disable=hidden):
-                publisher.publish_many(chunk)
-                accepted += len(chunk)
-            publisher.flush(wait)
-        except KeyboardInterrupt:
-            return Outcome(accepted, publisher.close(0), interrupted=True)
-        return Outcome(accepted, publisher.close(0), interrupted=False)
+    with _interruptible() as interrupted, Publisher(settings, site, agency.id) as publisher:
+        chunks = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
+        hidden = quiet or len(chunks) < 2  # noqa: PLR2004
+        for chunk in track(chunks, "Publishing", console=Console(stderr=True), disable=hidden):
+            if interrupted.is_set():
+                break
+            publisher.publish_many(chunk)
+            accepted += len(chunk)
+        until = time.monotonic() + wait
+        while not interrupted.is_set() and publisher.flush(min(LOOK_S, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                break
+        return Outcome(accepted, publisher.close(0), interrupted.is_set())
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C only sets this. As an exception it could come in the middle of anything, a destructor that swallows it
+    included; and between what the spool has accepted and what was counted."""
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: bool, as_json: bool) -> None:
