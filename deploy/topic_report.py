@@ -18,7 +18,6 @@ from typing import Any, Final
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -35,6 +34,16 @@ from schemas.site import Site
 from schemas.topics import Cleanup, TopicSpec
 
 REQUEST_SECONDS: Final = 15
+NO_COORDINATOR_YET: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
+"""What a broker says of groups when it has just started."""
+AGAIN_S: Final = 0.2
+"""Seconds after which it is asked again."""
 Place = tuple[str, int]
 """A topic and one of its partitions."""
 
@@ -117,7 +126,7 @@ def _counted(settings: Settings, site: Site) -> tuple[TopicStands, ...]:
     places = [(spec.name, partition) for spec in specs for partition in range(spec.partitions)]
     begins = _offsets(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     ends = _offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    committed = _committed(admin, topics.consumer_group(site.name))
+    committed = _committed(user, topics.consumer_group(site.name), places)
     read = {spec.name for spec in topics.inbound_topics(site)} | {topic for topic, _ in committed}
     # Retention may have overtaken a committed offset.
     positions = {place: max(begins[place], committed.get(place, begins[place])) for place in places if place[0] in read}
@@ -155,16 +164,25 @@ def _offsets(admin: AdminClient, places: Iterable[Place], which: OffsetSpec) -> 
     return {(place.topic, place.partition): future.result().offset for place, future in asked.items()}
 
 
-def _committed(admin: AdminClient, group: str) -> dict[Place, int]:
-    """Offsets that a group has committed; none where it has never run."""
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_SECONDS)
+def _committed(user: Mapping[str, Any], group: str, places: Iterable[Place]) -> dict[Place, int]:
+    """Offsets that a group has committed; none where it has never run.
+
+    Asked as its members do: of the admin client's own call it is an error that a broker which has just started still
+    reads what its groups have committed, and to call it again crashed the process (confluent-kafka 2.16).
+    """
+    consumer, until = Consumer({**user, "group.id": group}, logger=_quiet()), time.monotonic() + REQUEST_SECONDS
     try:
-        found = asked[group].result().topic_partitions
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return {}
-        raise
-    return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+        while True:
+            try:
+                found = consumer.committed([TopicPartition(*place) for place in places], timeout=REQUEST_SECONDS)
+            except KafkaException as error:
+                if error.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() > until:
+                    raise
+                time.sleep(AGAIN_S)
+            else:
+                return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+    finally:
+        consumer.close()
 
 
 def _at_their_end(user: Mapping[str, Any], positions: Mapping[Place, int]) -> set[Place]:

@@ -39,7 +39,7 @@ def site(bus: Settings) -> Site:
             "partitions": 2,
             "agencies": demo.agencies[1:],
             "facilities": (),
-            "recipients": demo.recipients[2:],
+            "recipients": (demo.recipient_by_id["city-pd-intel"],),
             "agreements": (),
         }
     )
