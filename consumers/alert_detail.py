@@ -10,7 +10,7 @@ from rich.text import Text
 
 from consumers import words
 from consumers.alert_list import badge
-from consumers.board import Entry, Notice, Standing
+from consumers.board import Entry, Notice, Standing, Why
 from schemas.site import Site
 
 
@@ -46,6 +46,8 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     changed = f"changed {words.when(alert.at, now, zone)}" if alert.at != alert.opened else ""
     sure = f"confidence {alert.confidence.lower()}"
     parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
+    if alert.due is not None and not over:
+        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}", "bold"))
     parts.append(_standing(entry, desk_now, zone))
     if alert.actions and not over:
         parts.append(_title("Recommended, the mildest first; you decide"))
@@ -57,11 +59,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
             parts.append(_item("•", Text.assemble(words.person(who), (known, "dim"))))
     parts.append(_title("Why"))
     for why in alert.why:
-        agency = site.agency_by_id.get(why.agency)
-        time = words.when(why.event_time, now, zone) if why.event_time is not None else "time not shown"
-        parts.append(
-            _item("•", Text.assemble(why.text, (f" · {agency.name if agency else why.agency}, {time}", "dim")))
-        )
+        parts.append(_item("•", Text.assemble(why.text, (f" · {_from(why, site, now, zone)}", "dim"))))
     if alert.left_out:
         are = "piece of evidence is" if alert.left_out == 1 else "pieces of evidence are"
         parts.append(Text(f"{alert.left_out} {are} not shown for want of an agreement."))
@@ -72,6 +70,15 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     if alert.until is not None and not over:
         parts.append(Text(f"Looked at again by itself at {words.when(alert.until, now, zone)}.", "dim"))
     return Group(*parts)
+
+
+def _from(why: Why, site: Site, now: int, zone: tzinfo) -> str:
+    """Whose information it is, and of when."""
+    if not why.agency:
+        return "handed on to you without its source"
+    agency = site.agency_by_id.get(why.agency)
+    time = words.when(why.event_time, now, zone) if why.event_time is not None else "time not shown"
+    return f"{agency.name if agency else why.agency}, {time}"
 
 
 def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:

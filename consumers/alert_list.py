@@ -75,7 +75,8 @@ def row_text(row: Row, site: Site, now: int) -> tuple[Text, Text]:
         return said, Text(f"{indent}    {below}", "dim")
     quiet = entry.standing is Standing.ACKNOWLEDGED
     first = Text.assemble(mark, badge(entry.alert.severity), " ", (entry.alert.headline, "" if quiet else "bold"))
-    aged = " · ".join(part for part in (f"open {words.age(max(0, now - entry.alert.opened))}", below) if part)
+    age = f"open {words.age(max(0, now - entry.alert.opened))}"
+    aged = " · ".join(part for part in (words.expected(entry.alert, now), age, below) if part)
     if entry.standing is Standing.CHANGED:
         return first, Text.assemble((f"{indent}    changed since acknowledged", "bold"), (f" · {aged}", "dim"))
     return first, Text(f"{indent}    {'acknowledged · ' if quiet else ''}{aged}", "dim")

@@ -47,6 +47,7 @@ class Why:
 
     text: str
     agency: str
+    """Empty where it was handed on without its author."""
     event_time: int | None
 
 
@@ -68,6 +69,8 @@ class Alert:
     left_out: int
     actions: tuple[str, ...]
     agreements: tuple[str, ...]
+    due: int | None
+    """When what it warns of is expected."""
     until: int | None
     at: int
     opened: int
@@ -95,6 +98,7 @@ class Alert:
             record["left_out"],
             tuple(printable(action) for action in record["actions"]),
             tuple(record["agreements"]),
+            record["due"],
             record["until"],
             record["at"],
             record["at"],

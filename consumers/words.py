@@ -79,6 +79,13 @@ def person(who: Person) -> str:
     return who.name or (f"booking {who.booking_number}" if who.booking_number else "a person who may not be named here")
 
 
+def expected(alert: Alert, now: int) -> str:
+    """How soon what an alert warns of is expected: "expected in 5 h"; empty where it does not say."""
+    if alert.due is None:
+        return ""
+    return f"expected in {age(alert.due - now)}" if alert.due > now else "expected now"
+
+
 def place(alert: Alert, site: Site) -> str:
     """Facility and unit, as far as shown."""
     facility = site.facility_by_id.get(alert.facility or "")

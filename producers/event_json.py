@@ -21,7 +21,9 @@ from schemas.site import Agency
 
 EVENT_NAMESPACE: Final = uuid.UUID("e7e47000-5a11-5e07-8a11-000000000002")
 """Namespace of event ids that are made from an event's content (UUIDv5)."""
-TIME_FIELDS: Final = frozenset({"time", "purge_by", "admitted", "last_listed"})
+TIME_FIELDS: Final = frozenset(
+    {"time", "purge_by", "admitted", "last_listed", "expected_from", "expected_until", "starts", "ends", "returns"}
+)
 """Fields in microseconds, which people may write as RFC 3339 text with an offset."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LOOKS_LIKE_SECONDS: Final = 10_000_000_000_000

@@ -61,6 +61,7 @@ def _event(
     model = EVENT_TYPES[told["type"]]
     time = now - int(told["ago"] * MINUTE)
     fields = {key: _of_run(value, run) for key, value in told.get("fields", {}).items()}
+    fields |= {key: now + int(minutes * MINUTE) for key, minutes in told.get("ahead", {}).items()}
     person = story.people[told["person"]] if "person" in told else None
     if person is not None and issubclass(model, CustodyEvent):
         facility = next(f for f in site.facilities if f.agency == agency.id)

@@ -10,14 +10,21 @@ from __future__ import annotations
 import tomllib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.events import CARE_EVENTS, EVENT_TYPES, Micros, Text
+from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS, Micros, Text
 
 Kind = Literal["housing", "contraband", "release", "legal", "care", "investigation", "coordination"]
 """Kinds of alerts; each has its own outbound topic."""
+
+
+TEAR_LINE: Final = frozenset(
+    {"facility", "method", "substance", "expected_from", "expected_until", "deconfliction_reference"}
+)
+"""Fields of a tip that may be handed on: what, where and when. All others, and the time of its report, stay with its
+author, whatever two agencies agree on."""
 
 
 class SiteError(Exception):
@@ -71,6 +78,11 @@ class Agreement(BaseModel):
             unknown = sorted(set(fields) - (set(model.model_fields) - {"head"}) - {"time", "persons"})
             if unknown:
                 raise ValueError(f"grants: {event_type} has no field {', '.join(unknown)}")
+            if event_type in TIP_EVENTS and not TEAR_LINE.issuperset(fields):
+                raise ValueError(
+                    f"grants: {', '.join(sorted(set(fields) - TEAR_LINE))} of {event_type} stays with its author: only "
+                    f"what, where and when may be handed on ({', '.join(sorted(TEAR_LINE))})"
+                )
             if event_type in CARE_EVENTS and set(self.kinds) != {"care"}:
                 raise ValueError(
                     f"grants: {event_type} is of health and goes to care only: give it an agreement of kind care"

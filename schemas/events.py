@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 EARLIEST_TIME: Final = -2_208_988_800_000_000
 """1900-01-01T00:00:00Z in microseconds: nothing on the bus happened before."""
@@ -47,6 +47,12 @@ Text = Annotated[str, Field(min_length=1, max_length=400)]
 """A value that may not be empty."""
 Code = Annotated[str, Field(max_length=400)]
 """A value that may be empty."""
+BirthDate = Annotated[str, Field(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+"""A day, as YYYY-MM-DD."""
+Reliability = Annotated[str, Field(pattern=r"^[A-F]$")]
+"""Reliability of a source, A (reliable) to F (not known)."""
+Credibility = Annotated[int, Field(ge=1, le=6)]
+"""Credibility of information, 1 (confirmed) to 6 (not known)."""
 
 
 class IdKind(StrEnum):
@@ -128,6 +134,68 @@ class Observation(StrEnum):
     MENTAL_HEALTH = "MENTAL_HEALTH"
     MEDICAL = "MEDICAL"
     SUICIDE_WATCH = "SUICIDE_WATCH"
+
+
+class ContactClass(StrEnum):
+    """What sort of contact a visit, an item of mail or a deposit is. Only ordinary ones become facts."""
+
+    UNKNOWN = "UNKNOWN"
+    ORDINARY = "ORDINARY"
+    ATTORNEY = "ATTORNEY"
+    COURT = "COURT"
+    CLERGY = "CLERGY"
+    MEDICAL = "MEDICAL"
+    CONSULAR = "CONSULAR"
+    OMBUDS = "OMBUDS"
+    TIP_LINE = "TIP_LINE"
+    VICTIM_SERVICE = "VICTIM_SERVICE"
+
+
+class DeliveryMethod(StrEnum):
+    """The way in which something comes into a facility."""
+
+    UNKNOWN = "UNKNOWN"
+    VISIT = "VISIT"
+    MAIL = "MAIL"
+    DEPOSIT = "DEPOSIT"
+    COURT_RETURN = "COURT_RETURN"
+    WORK_CREW = "WORK_CREW"
+
+
+class TipHandling(StrEnum):
+    """What the author of a tip allows to be done on it."""
+
+    UNKNOWN = "UNKNOWN"
+    ACT = "ACT"
+    CALL_FIRST = "CALL_FIRST"
+    WATCH_ONLY = "WATCH_ONLY"
+
+
+class Outcome(StrEnum):
+    """What became of a tip."""
+
+    UNKNOWN = "UNKNOWN"
+    FOUND = "FOUND"
+    NOT_FOUND = "NOT_FOUND"
+    NOT_ACTED_ON = "NOT_ACTED_ON"
+    STOOD_DOWN = "STOOD_DOWN"
+
+
+class VisitSetting(StrEnum):
+    """How visitor and visited meet."""
+
+    UNKNOWN = "UNKNOWN"
+    CONTACT = "CONTACT"
+    BARRIER = "BARRIER"
+    VIDEO = "VIDEO"
+
+
+class MovementPurpose(StrEnum):
+    """What somebody leaves a facility for, to come back."""
+
+    UNKNOWN = "UNKNOWN"
+    COURT = "COURT"
+    WORK_CREW = "WORK_CREW"
 
 
 class WithdrawalReason(StrEnum):
@@ -251,8 +319,8 @@ class AffiliationReport(Body):
 
     group: Text
     status: AffiliationStatus
-    reliability: Annotated[str, Field(pattern=r"^[A-F]$")]
-    credibility: Annotated[int, Field(ge=1, le=6)]
+    reliability: Reliability
+    credibility: Credibility
     criteria: tuple[Text, ...]
 
 
@@ -263,6 +331,100 @@ class StreetViolence(Body):
     groups: Annotated[tuple[Text, ...], Field(max_length=16)]
     place: Code
     retaliation_expected: bool
+
+
+class Tip(Body):
+    """The body of ContrabandTipped."""
+
+    facility: Text | None = None
+    recipient_name: Text | None = None
+    courier_name: Text | None = None
+    courier_born: BirthDate | None = None
+    method: DeliveryMethod
+    substance: Code
+    expected_from: Micros | None = None
+    expected_until: Micros | None = None
+    handling: TipHandling
+    deconfliction_reference: Text | None = None
+    touches_staff: bool
+    reliability: Reliability
+    credibility: Credibility
+    narrative: Annotated[str, Field(min_length=1, max_length=4_000)] | None = None
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if None not in (self.expected_from, self.expected_until) and self.expected_from > self.expected_until:  # type: ignore[operator]
+            raise ValueError("expected_until: must not be earlier than expected_from")
+        return self
+
+
+class TipEnd(Body):
+    """The body of TipOutcome."""
+
+    target_event_id: Uuid
+    outcome: Outcome
+
+
+class Visit(InStay):
+    """The body of VisitScheduled."""
+
+    visit_number: Text
+    visitor_name: Text | None = None
+    visitor_born: BirthDate | None = None
+    contact: ContactClass
+    setting: VisitSetting
+    starts: Micros
+    ends: Micros
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Self:
+        if self.starts > self.ends:
+            raise ValueError("ends: must not be earlier than starts")
+        return self
+
+
+class VisitCancellation(InStay):
+    """The body of VisitCancelled."""
+
+    visit_number: Text
+
+
+class VisitCompletion(InStay):
+    """The body of VisitCompleted."""
+
+    visit_number: Text
+
+
+class Mail(InStay):
+    """The body of MailReceived."""
+
+    item_number: Text
+    sender_name: Text | None = None
+    contact: ContactClass
+
+
+class Deposit(InStay):
+    """The body of DepositReceived."""
+
+    transaction_number: Text
+    depositor_name: Text | None = None
+    contact: ContactClass
+
+
+class Movement(InStay):
+    """The body of MovementScheduled."""
+
+    movement_number: Text
+    purpose: MovementPurpose
+    returns: Micros
+
+
+class Seizure(InStay):
+    """The body of ContrabandSeized."""
+
+    method: DeliveryMethod
+    reference: Text | None = None
+    substance: Code
 
 
 class CareObservation(InStay):
@@ -325,6 +487,42 @@ class StreetViolenceReported(StreetViolence, Event):
     """Violence between groups happened in the community."""
 
 
+class ContrabandTipped(Tip, Event):
+    """Somebody is said to be about to bring contraband to a person in custody (28 CFR Part 23)."""
+
+
+class TipOutcome(TipEnd, Event):
+    """What became of a tip, by the agency that gave it."""
+
+
+class VisitScheduled(Visit, CustodyEvent):
+    """A visit to a person in custody was scheduled, or scheduled anew under the same number."""
+
+
+class VisitCancelled(VisitCancellation, CustodyEvent):
+    """A scheduled visit will not take place."""
+
+
+class VisitCompleted(VisitCompletion, CustodyEvent):
+    """A scheduled visit is over."""
+
+
+class MailReceived(Mail, CustodyEvent):
+    """Mail for a person in custody has come to the mail room."""
+
+
+class DepositReceived(Deposit, CustodyEvent):
+    """Money was paid in for a person in custody."""
+
+
+class MovementScheduled(Movement, CustodyEvent):
+    """A person in custody will leave the facility and come back."""
+
+
+class ContrabandSeized(Seizure, CustodyEvent):
+    """Contraband was found on, or on its way to, a person in custody."""
+
+
 class CareObserved(CareObservation, CustodyEvent):
     """A person in custody came under, or left, medical observation; for care recipients only."""
 
@@ -345,6 +543,15 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         CustodyEnded,
         AffiliationReported,
         StreetViolenceReported,
+        ContrabandTipped,
+        TipOutcome,
+        VisitScheduled,
+        VisitCancelled,
+        VisitCompleted,
+        MailReceived,
+        DepositReceived,
+        MovementScheduled,
+        ContrabandSeized,
         CareObserved,
         EventWithdrawn,
     )
@@ -358,6 +565,9 @@ TYPE_OF_BODY: Final[dict[type[Body], str]] = {body: name for name, body in BODY_
 
 CARE_EVENTS: Final = frozenset({"CareObserved"})
 """Events of health: they reach care topics and nothing else (42 CFR Part 2, HIPAA)."""
+
+TIP_EVENTS: Final = frozenset({"ContrabandTipped", "TipOutcome"})
+"""Events of tips: others than their author get a tear-line of them."""
 
 
 def type_name(event: Event) -> str:

@@ -98,6 +98,8 @@ class Recipient(SiteRecord):
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
     facilities: tuple[Id, ...] = ()
     """Facilities whose alerts it is for; empty: all."""
+    internal_affairs: bool = False
+    """Whether it may be told what touches a facility's staff: nobody else of the facility's agency is."""
 
 
 class Site(SiteRecord):

@@ -97,6 +97,7 @@ def content(situation: Situation) -> dict[str, Any]:
         ],
         "evidence": [_evidence(item) for item in situation.evidence],
         "actions": list(situation.actions),
+        "cautions": [{"caution": caution.value, "actions": list(actions)} for caution, actions in situation.cautions],
     }
 
 
@@ -110,6 +111,10 @@ def _evidence(item: Evidence) -> dict[str, Any]:
         "alternative": item.alternative,
         "severity": item.severity and item.severity.value,
         "confidence": item.confidence and item.confidence.value,
+        "line": item.line.value,
+        "staff": item.staff,
+        "caution": item.caution and item.caution.value,
+        "due": item.due,
     }
 
 
@@ -132,6 +137,10 @@ class AlertBook(Generic[P, F]):
         self.last_cause = -1
         """Offset of the last cause that this stage recorded for this partition; -1 for none."""
 
+    def _of(self, focus: F) -> Iterable[Correlation[P, F]]:
+        """The correlations that are evaluated for such a focus."""
+        return (correlation for correlation in self._correlations if isinstance(focus, correlation.about))
+
     # -- recovery --------------------------------------------------------------------------------------------------
 
     def recall(self, alert: Mapping[str, Any]) -> None:
@@ -153,7 +162,7 @@ class AlertBook(Generic[P, F]):
     def derive(self, picture: P, focuses: Iterable[F], now: int) -> None:
         """Derive anew what holds at these focuses. What differs from what is recorded is for `settle` to write."""
         for focus in focuses:
-            for correlation in self._correlations:
+            for correlation in self._of(focus):
                 where = correlation.name, focus
                 holds = {alert_id(correlation.name, s.key): s for s in correlation.situations(picture, focus, now)}
                 for known_as in self._firing.pop(where, ()):
@@ -166,7 +175,7 @@ class AlertBook(Generic[P, F]):
     def weigh(self, focuses: Iterable[F]) -> None:
         """Reckon ahead what `settle` will ask of what holds at these focuses."""
         for focus in focuses:
-            for correlation in self._correlations:
+            for correlation in self._of(focus):
                 for known_as, situation in self._firing.get((correlation.name, focus), {}).items():
                     self._weighed[known_as] = situation, digest(content(situation))
 
@@ -228,6 +237,7 @@ class AlertBook(Generic[P, F]):
             out
             for focus in focuses
             for correlation in triggered
+            if isinstance(focus, correlation.about)
             for out in self._diff(correlation, focus, correlation.situations(picture, focus, now), cause, now)
         ]
 
@@ -308,6 +318,7 @@ class AlertBook(Generic[P, F]):
                 "subjects": [],
                 "evidence": [],
                 "actions": [],
+                "cautions": [],
                 "until": None,
             },
         )

@@ -1,7 +1,7 @@
 """Custody records: what the facility facts say of each person in custody, one record a person and facility.
 
 The key is `~custody/<facility>/<person>`, the value a PersonInCustody. What most readers need of it is in the header
-`placed`, so that only the few records with a standing in a group are ever decoded.
+`placed`, so that only the few records with a standing in a group, or to whom something is to come, are ever decoded.
 """
 
 from __future__ import annotations
@@ -44,11 +44,15 @@ class Placed(NamedTuple):
     """The causing event; empty where there is none."""
     unit: str
     """Housing unit; empty where none is known."""
+    deliveries: int = 0
+    """How many things are to come to the person."""
 
     def headers(self) -> Headers:
         """As the record's headers."""
         cause = f"{self.partition};{self.offset};{self.event_id}"
-        content = f"{self.revision};{self.digest};{'in' if self.here else 'out'};{self.standings}"
+        # As it was written before there were deliveries, where there are none.
+        told = f"{self.standings},{self.deliveries}" if self.deliveries else f"{self.standings}"
+        content = f"{self.revision};{self.digest};{'in' if self.here else 'out'};{told}"
         # The unit comes last: it may hold anything.
         return ((_PLACED, f"{cause};{content};{self.unit}".encode()),)
 
@@ -73,10 +77,10 @@ def read_placed(record: Record) -> tuple[str, str, Placed]:
     try:
         _, facility, person = (record.key or b"").decode().split("/")
         (text,) = (value for name, value in record.headers if name == _PLACED)
-        partition, offset, event_id, revision, digest, here, standings, unit = text.decode().split(";", 7)
-        placed = Placed(
-            int(partition), int(offset), int(revision), digest, here == "in", int(standings), event_id, unit
-        )
+        partition, offset, event_id, revision, digest, here, told, unit = text.decode().split(";", 7)
+        standings, _, deliveries = told.partition(",")
+        where, count = (int(partition), int(offset), int(revision)), int(deliveries or 0)
+        placed = Placed(*where, digest, here == "in", int(standings), event_id, unit, count)
     except ValueError as error:
         raise ValueError("a custody record with another key or another header than stages write") from error
     return facility, person, placed

@@ -6,6 +6,10 @@ information that it may have: each ground of the situation needs an alternative 
 agreement for this kind of alert and this type of event. What is not covered is left out as if it were not there, and
 severity, confidence and persons follow from what is shown. What its publisher marked is the publisher's alone.
 
+What has a tear-line reaches others than its author without agency, time and agreement, each thing said once however
+many say it. What touches staff reaches internal affairs, and an author that runs no facility; nobody else, whatever an
+agreement says.
+
 Sources of the lines that no agreement can move: health data to care recipients only (42 CFR Part 2; HIPAA, 45 CFR
 164.512(k)(5)); criminal intelligence only where there is a need and a right to know (28 CFR 23.20(e)-(f)).
 """
@@ -24,7 +28,7 @@ from schemas.events import CARE_EVENTS
 from schemas.site import Recipient, Site
 from streams.ahead import Ahead
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
-from streams.correlations.situation import Confidence, Severity, gravest, surest_of_all
+from streams.correlations.situation import Caution, Confidence, Line, Severity, gravest, strictest, surest_of_all
 from streams.records import Out, Record
 
 DISCLOSE: Final = "disclose"
@@ -41,6 +45,7 @@ class Reason(StrEnum):
     NO_AGREEMENT = "NO_AGREEMENT"
     OTHER_FACILITY = "OTHER_FACILITY"
     HEALTH = "HEALTH"
+    INTERNAL_AFFAIRS = "INTERNAL_AFFAIRS"
     NOTHING_HOLDS = "NOTHING_HOLDS"
 
 
@@ -54,6 +59,9 @@ class Disclose:
     until: int | None
     """When it is looked at again, microseconds, where the recipient may know."""
     agreements: tuple[str, ...]
+    """What it rests on."""
+    named: tuple[str, ...]
+    """Those of them that the recipient may know by it: the others would tell who an author is."""
     shown: tuple[str, ...]
     """Fields shown, each as agency/event type/field."""
     withheld: tuple[str, ...]
@@ -85,8 +93,21 @@ class _Grants:
 
     def covers(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient may know that a piece of evidence exists."""
-        agency, event_type = item["agency"], item["event_type"]
-        return self.own(agency) or (not item["marked"] and bool(self.agreements(agency, event_type)))
+        if item["staff"] and not self.may_know_of_staff(item["agency"]):
+            return False
+        if self.own(item["agency"]):
+            return True
+        below = item["line"] == Line.BELOW
+        return not below and not item["marked"] and bool(self.agreements(item["agency"], item["event_type"]))
+
+    def may_know_of_staff(self, agency: str) -> bool:
+        """Whether the recipient may know what an agency says of a facility's staff."""
+        jails = {facility.agency for facility in self.site.facilities}
+        return self.recipient.internal_affairs or (self.own(agency) and agency not in jails)
+
+    def torn(self, item: Mapping[str, Any]) -> bool:
+        """Whether the recipient gets a piece of evidence without knowing whose it is."""
+        return item["line"] == Line.ABOVE and not self.own(item["agency"])
 
     def shows(self, agency: str, event_type: str, field: str) -> bool:
         return self.own(agency) or any(field in a.grants[event_type] for a in self.agreements(agency, event_type))
@@ -110,6 +131,8 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     grants = _Grants(site, recipient, in_force)
     covered = _covered(evidence, grants)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
+        if any(item["staff"] and not grants.may_know_of_staff(item["agency"]) for item in evidence):
+            return Withhold(Reason.INTERNAL_AFFAIRS)
         lacking = {f"{item['agency']}/{item['event_type']}" for item in evidence if not grants.covers(item)}
         return Withhold(Reason.NO_AGREEMENT, tuple(sorted(lacking)))
     return _view(alert, covered, grants)
@@ -149,7 +172,9 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         return all(allowed)
 
     told = [item for item in covered if may_tell(item)]
-    timed = [may_show(item["agency"], item["event_type"], "time") for item in told]
+    torn = [item for item in told if grants.torn(item)]
+    open_told = [item for item in told if not grants.torn(item)]
+    timed = [may_show(item["agency"], item["event_type"], "time") for item in open_told]
     spoken_of = {item["person_id"] for item in covered}
     persons = {
         subject["person_id"]: _subject(subject, told, may_show)
@@ -165,22 +190,40 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
         "subjects": [subject for subject in persons.values() if subject is not None],
         "why": [
-            {
-                "text": f"{_who(persons, item)}{item['text']}",
-                "agency": item["agency"],
-                "event_time": item["event_time"] if time_shown else None,
-            }
-            for item, time_shown in zip(told, timed, strict=True)
+            # Each once and in an order of their own: neither tells how many say so.
+            *({"text": text, "agency": "", "event_time": None} for text in sorted({item["text"] for item in torn})),
+            *(
+                {
+                    "text": f"{_who(persons, item)}{item['text']}",
+                    "agency": item["agency"],
+                    "event_time": item["event_time"] if time_shown else None,
+                }
+                for item, time_shown in zip(open_told, timed, strict=True)
+            ),
         ],
-        "left_out": len(covered) - len(told),
-        "actions": list(alert["actions"]),
+        "left_out": sum(not grants.torn(item) for item in covered) - len(open_told),
+        "actions": _advised(alert, covered),
+        "due": min((item["due"] for item in told if item["due"] is not None), default=None),
     }
     # It is the time of some evidence plus a window: who knows the one knows the other.
-    until = alert["until"] if all(timed) and len(told) == len(alert["evidence"]) else None
-    sources = {(item["agency"], item["event_type"]) for item in covered}
-    agreements = sorted({a.id for agency, event_type in sources for a in grants.agreements(agency, event_type)})
+    until = alert["until"] if all(timed) and not torn and len(told) == len(alert["evidence"]) else None
+    agreements = _agreements(covered, grants)
     reason = Reason.AGREEMENT if agreements else Reason.OWN_INFORMATION
-    return Disclose(reason, view, until, tuple(agreements), tuple(sorted(shown)), tuple(sorted(withheld)))
+    named = _agreements([item for item in covered if not grants.torn(item)], grants)
+    return Disclose(reason, view, until, agreements, named, tuple(sorted(shown)), tuple(sorted(withheld)))
+
+
+def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:
+    """The agreements under which pieces of evidence may be known, by id."""
+    sources = {(item["agency"], item["event_type"]) for item in covered}
+    return tuple(sorted({a.id for agency, event_type in sources for a in grants.agreements(agency, event_type)}))
+
+
+def _advised(alert: Mapping[str, Any], covered: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is advised to whoever is told of this evidence."""
+    caution = strictest(Caution(item["caution"]) for item in covered if item["caution"])
+    under = {one["caution"]: one["actions"] for one in alert["cautions"]}
+    return list(alert["actions"] if caution is None else under[caution])
 
 
 def _severity(item: Mapping[str, Any]) -> Severity | None:
@@ -378,7 +421,7 @@ class DiscloseStage:
         cause: Cause,
         group: str | None,
     ) -> list[Out]:
-        view = {**decision.view, "agreements": list(decision.agreements)}
+        view = {**decision.view, "agreements": list(decision.named)}
         now_digest = digest(view)
         if told is not None and told.is_open and told.digest == now_digest:
             return []

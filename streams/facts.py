@@ -247,7 +247,7 @@ class Fact:
     @property
     def agency(self) -> str:
         """Whose event it is."""
-        return self.event_key[_ID_SIZE:].decode()
+        return owner_of(self.event_key)
 
     @property
     def event_id(self) -> str:
@@ -411,6 +411,11 @@ def person_id(kind: str, issuer: str, value: str) -> str:
 def event_id_of(key: EventKey) -> str:
     """The id of an event by its key."""
     return as_uuid(key[:_ID_SIZE])
+
+
+def owner_of(key: EventKey) -> str:
+    """The agency whose event it is, by the event's key."""
+    return key[_ID_SIZE:].decode()
 
 
 def as_uuid(raw: bytes | bytearray) -> str:

@@ -21,6 +21,8 @@ from schemas import topics
 from schemas.codec import DecodeError, WriterSchema, decode_parts
 from schemas.events import (
     CARE_EVENTS,
+    ContactClass,
+    ContrabandTipped,
     CustodyEvent,
     Event,
     EventWithdrawn,
@@ -30,6 +32,7 @@ from schemas.events import (
     PersonRef,
     Role,
     StreetViolenceReported,
+    TipOutcome,
     Verification,
 )
 from schemas.site import Agency, Site
@@ -47,6 +50,7 @@ from streams.facts import (
     sort_of,
     variant_of,
 )
+from streams.names import is_full
 from streams.records import Headers, Out, Record
 
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
@@ -66,6 +70,7 @@ class Refusal(StrEnum):
     NOT_ONE_SUBJECT = "NOT_ONE_SUBJECT"
     ONE_NUMBER_TWICE = "ONE_NUMBER_TWICE"
     NO_GROUPS = "NO_GROUPS"
+    NAMES_NOBODY = "NAMES_NOBODY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,9 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
         numbers = [number for _, known_by in persons for number in known_by]
         if len(numbers) > len(set(numbers)):
             return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
-    if isinstance(event, (EventWithdrawn, StreetViolenceReported)):
+    if isinstance(event, (EventWithdrawn, StreetViolenceReported, TipOutcome)):
+        return None
+    if not persons and isinstance(event, ContrabandTipped):
         return None
     if not persons:
         return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
@@ -160,6 +167,19 @@ def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | No
         return _refuse_custody(event, source, site)
     if isinstance(event, StreetViolenceReported) and not event.head.persons and not _at_odds(event):
         return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
+    if isinstance(event, ContrabandTipped):
+        return _refuse_tip(event, site)
+    return None
+
+
+def _refuse_tip(event: ContrabandTipped, site: Site) -> DeadLetter | None:
+    if event.facility is not None and event.facility not in site.facility_by_id:
+        return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
+    if not event.head.persons and not is_full(event.recipient_name) and not is_full(event.courier_name):
+        return DeadLetter(
+            Refusal.NAMES_NOBODY.value,
+            "neither recipient nor courier, by a number or by a full name: it could mean half a jail. Say more",
+        )
     return None
 
 
@@ -237,6 +257,9 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
+    if getattr(event, "contact", ContactClass.ORDINARY) is not ContactClass.ORDINARY:
+        # Whom somebody's attorney, clergy or doctor sees is nothing that the bus knows; nor what may be such a contact.
+        return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by
 
@@ -254,9 +277,11 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
         return Out(topic, partition_of(person, partitions), key, None, raw, told)
 
     records: list[Out] = []
-    if isinstance(event, StreetViolenceReported):
+    if isinstance(event, (StreetViolenceReported, ContrabandTipped, TipOutcome)):
         key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id, variant=variant)
-        records += _on_every_partition(key.encoded(), raw, headers(""), site)
+        # Feuds matter to persons, too; deliveries are where facilities are.
+        both = isinstance(event, StreetViolenceReported)
+        records += _on_every_partition(key.encoded(), raw, headers(""), site, persons=both)
     for role, (strongest, *weaker) in persons:
         records.append(of(strongest.person, role.lower(), headers(strongest.label)))
         records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
@@ -274,10 +299,10 @@ def to_person(fact: Fact, site: Site) -> Out:
     return Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
 
 
-def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site) -> list[Out]:
-    """Records on every partition of persons and facilities."""
+def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site, *, persons: bool = True) -> list[Out]:
+    """Records on every partition of facilities, and of `persons`."""
     return [
         Out(topic, partition, key, None, raw, headers)
-        for topic in (topics.person_facts(site.name), topics.facility_facts(site.name))
+        for topic in (*((topics.person_facts(site.name),) if persons else ()), topics.facility_facts(site.name))
         for partition in range(site.partitions)
     ]

@@ -1,8 +1,9 @@
 """Placements: each facility is told of each person in its custody, whenever what matters there changed. Pure.
 
-A placement rests on a few facts: the booking, the last housing, the affiliations. As long as these are the same facts
-it says the same, so it is compared by them; only what is to be written is decoded. Of who has no standing with a group
-it says where they are, and no name: nobody is told of them.
+A placement rests on a few facts: the booking, the last housing, the affiliations, what is to come to the person. As
+long as these are the same facts it says the same, so it is compared by them; only what is to be written is decoded. Of
+who has no standing with a group, and to whom nothing is to come, it says where they are, and no name: nobody is told of
+them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from schemas import topics
-from schemas.events import Booking, Housing
+from schemas.codec import digest
+from schemas.events import Booking, Housing, Tip
 from schemas.site import Site
 from streams.alerts import ALWAYS, Cause
 from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed, written_by
 from streams.facts import Fact, partition_of
+from streams.pictures.deliveries import DELIVERY_TYPES, Delivery
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
 from streams.records import Out, Record
 
-PLACING: Final = frozenset({"HousingAssigned", "AffiliationValidated", "AffiliationReported", *ALWAYS})
+PLACING: Final = frozenset(
+    {"HousingAssigned", "AffiliationValidated", "AffiliationReported", "ContrabandTipped", *DELIVERY_TYPES, *ALWAYS}
+)
 """What may change a placement beside another stay."""
 FORM: Final = b"3"
 """What a placement says of the same facts; another form is another digest, so that all are written again."""
@@ -33,6 +38,8 @@ _NOTHING: Final[Mapping[str, Any]] = {
     "unit": None,
     "housing": [],
     "affiliations": [],
+    "deliveries": [],
+    "tips": [],
 }
 
 
@@ -42,13 +49,20 @@ class Grounds(NamedTuple):
     stay: Stay
     housed: Fact | None
     affiliations: tuple[Affiliation, ...]
+    deliveries: tuple[Delivery, ...] = ()
+    tips: tuple[Fact, ...] = ()
+    """Those that name the person by a number; asked for only where something is to come that they may mean."""
 
     def digest(self) -> str:
         """128 bits of SHA-256 of these facts, and of whether they came to the person by a join."""
         stay = self.stay
         where = b"%b;%b;%b;" % (FORM, stay.facility.encode(), stay.booking_number.encode())
         facts = stay.booked, self.housed, *[item.source for item in self.affiliations]
-        return hashlib.sha256(where + b"".join(map(_said, facts))).hexdigest()[:32]
+        said = where + b"".join(map(_said, facts))
+        if self.deliveries:
+            coming = digest([delivery.record() for delivery in self.deliveries])
+            said += b"~%b" % coming.encode() + b"".join(map(_said, self.tips))
+        return hashlib.sha256(said).hexdigest()[:32]
 
 
 def _said(fact: Fact | None) -> bytes:
@@ -108,7 +122,9 @@ class Placements:
 
     def _grounds(self, person: str, stay: Stay) -> Grounds:
         housed = self._picture.latest_fact(person, Housing, stay)
-        return Grounds(stay, housed, tuple(self._picture.affiliations(person)))
+        affiliations, deliveries = self._picture.affiliations(person), self._picture.deliveries(person, stay)
+        tips = [told.fact for told in self._picture.told(person, Tip)] if deliveries else []
+        return Grounds(stay, housed, tuple(affiliations), tuple(deliveries), tuple(tips))
 
     def _is_in(self, person: str, grounds: Grounds, digest: str, cause: Cause) -> Out:
         stay, housed = grounds.stay, grounds.housed
@@ -118,10 +134,16 @@ class Placements:
             "booking_number": stay.booking_number,
             "unit": housing.unit if housing else None,
         }
-        if grounds.affiliations:
+        if grounds.affiliations or grounds.deliveries:
             booking = self._picture.say(stay.booked, Booking) if stay.booked else None
+            said["name"] = booking.name if booking else None
+        if grounds.deliveries:
             said |= {
-                "name": booking.name if booking else None,
+                "deliveries": [delivery.record() for delivery in grounds.deliveries],
+                "tips": [{"agency": tip.agency, "event_id": tip.event_id} for tip in grounds.tips],
+            }
+        if grounds.affiliations:
+            said |= {
                 "housing": [housed.provenance.record()] if housed else [],
                 "affiliations": [
                     {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
@@ -138,16 +160,16 @@ class Placements:
     ) -> Out:
         known = self._recorded.setdefault(person, {})
         revision = known.get(facility, NEVER_PLACED).revision + 1
-        standings = len(said["affiliations"])
         placed = known[facility] = Placed(
             self._partition,
             cause.offset,
             revision,
             digest,
             here,
-            standings,
+            len(said["affiliations"]),
             cause.event_id or "",
             said["unit"] or "",
+            len(said["deliveries"]),
         )
         value = {
             "person_id": person,

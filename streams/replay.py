@@ -27,8 +27,8 @@ from schemas.avro_files import whole_schema
 from schemas.codec import DecodeError, WriterSchema, digest, encode, writer_schema
 from schemas.site import Site
 from streams.alerts import WITHDRAWN_DIGEST, CauseKind, alert_id, content
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
-from streams.correlations.situation import PersonCorrelation, Situation, UnitCorrelation
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
+from streams.correlations.situation import FacilityCorrelation, PersonCorrelation, Situation
 from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
 from streams.pictures.facility import FacilityPicture
@@ -40,7 +40,7 @@ OWN_SCHEMA: Final = 0
 """Schema id of records that a replay makes for itself: no registry gives it."""
 NOTHING_EXPIRED: Final = 0
 """A time at which no window has passed and no purge date been reached."""
-Correlation: TypeAlias = PersonCorrelation | UnitCorrelation
+Correlation: TypeAlias = PersonCorrelation | FacilityCorrelation
 Picture: TypeAlias = PersonPicture | FacilityPicture
 Named: TypeAlias = tuple[str, str]
 """Agency and event id: how records name an event."""
@@ -206,7 +206,7 @@ class Names:
 
 def shipped(stage: str, rule: str) -> Correlation | None:
     """The rule of that name as this software has it; None where it has none."""
-    rules: Sequence[Correlation] = PERSON_CORRELATIONS if stage == PERSON else UNIT_CORRELATIONS
+    rules: Sequence[Correlation] = PERSON_CORRELATIONS if stage == PERSON else FACILITY_CORRELATIONS
     return next((one for one in rules if one.name == rule), None)
 
 
@@ -334,8 +334,9 @@ class _Replaying:
             for person in [one for one in picture.persons() if one in key]:
                 found |= self.rule.situations(picture, person, now)  # type: ignore[arg-type]
         else:
-            for unit in [one for one in picture.units() if key.issuperset(one)]:
-                found |= self.rule.situations(picture, unit, now)  # type: ignore[arg-type]
+            for focus in [one for one in picture.focuses() if key.issuperset(one)]:
+                if isinstance(focus, self.rule.about):
+                    found |= self.rule.situations(picture, focus, now)  # type: ignore[arg-type]
         known_as = self.alert["alert_id"]
         return next((one for one in found if alert_id(self.rule.name, one.key) == known_as), None)
 

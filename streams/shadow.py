@@ -16,16 +16,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import permutations
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 from schemas.agreements import Kind
 from schemas.codec import DecodeError, WriterSchema, decode, encode
-from schemas.events import CARE_EVENTS, EVENT_TYPES
+from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS
 from schemas.site import Site
 from streams.alerts import ALWAYS, Cause, CauseKind, content
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
-from streams.correlations.situation import Correlation, PersonCorrelation, Situation, UnitCorrelation
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
+from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.disclose import Disclose, decide
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import STAY, PersonPicture
@@ -37,7 +36,7 @@ Alert = Mapping[str, Any]
 AnyCorrelation = Correlation[Any, Any]
 TRIGGERS: Final[Mapping[str, frozenset[str]]] = {
     PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS | {STAY} | ALWAYS,
-    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported"}) | ALWAYS,
+    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported"}) | TIP_EVENTS | ALWAYS,
 }
 """What can trigger a correlation, by the stage that evaluates it."""
 
@@ -80,7 +79,7 @@ class Refused:
 def judge(
     given: object,
     persons: Sequence[PersonCorrelation] = PERSON_CORRELATIONS,
-    units: Sequence[UnitCorrelation] = UNIT_CORRELATIONS,
+    units: Sequence[FacilityCorrelation] = FACILITY_CORRELATIONS,
 ) -> Candidate | Refused:
     """Whether something can be tried beside the installed rules, which are evaluated for persons and housing units."""
     if not isinstance(given, Correlation):
@@ -178,6 +177,7 @@ CONTENT: Final = (
     "subjects",
     "evidence",
     "actions",
+    "cautions",
 )
 """Fields of an alert that hold content: it is raised again when one of them changes."""
 
@@ -319,8 +319,8 @@ class Shadow:
 
     def _fails_on(self, key: Sequence[str]) -> bool:
         """Whether the candidate fails on the focus of an alert: a situation's key names it."""
-        focuses: Iterable[Any] = key if self._stage_name == PERSON else permutations(key, 2)
-        return any(focus in self._guarded.failing for focus in focuses)
+        parts = set(key)
+        return any(parts.issuperset((f,) if isinstance(f, str) else f) for f in self._guarded.failing)
 
     # -- asking --------------------------------------------------------------------------------------------------
 

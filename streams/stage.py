@@ -16,15 +16,16 @@ from typing import Final
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode
+from schemas.events import TIP_EVENTS
 from schemas.site import Site
 from streams.ahead import Ahead
 from streams.alerts import AlertBook, Cause, CauseKind
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
-from streams.correlations.situation import PersonCorrelation, UnitCorrelation
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
+from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
 from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.identify import to_person
-from streams.pictures.facility import FacilityPicture, UnitKey
+from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
 from streams.placements import PLACING, Placements
 from streams.records import Out, Record
@@ -131,7 +132,8 @@ class PersonStage:
             due = self.book.due(now)
             outs += [out for person in due for out in self._follow(person, cause)]
             return outs + self.book.evaluate(self.picture, due, None, cause, now)
-        if change.conflict is not None:
+        if change.conflict is not None and change.conflict.falls.event_type not in TIP_EVENTS:
+            # Of tips it is said where every one of them is folded, whether or not it names a person by a number.
             outs += _settled(change.conflict, self._partition, self._site)
         if not change.event_type:
             return outs
@@ -222,22 +224,22 @@ def _settled(conflict: Conflict, partition: int, site: Site) -> list[Out]:
 
 
 class FacilityStage:
-    """Facility facts to alerts about housing units."""
+    """Facility facts to alerts about housing units, deliveries and tips."""
 
     def __init__(
         self,
         site: Site,
         partition: int,
         schemas: Mapping[int, WriterSchema],
-        correlations: Sequence[UnitCorrelation] = UNIT_CORRELATIONS,
+        correlations: Sequence[FacilityCorrelation] = FACILITY_CORRELATIONS,
     ) -> None:
         self._site = site
         self._partition = partition
         self._schemas = schemas
         self._input = topics.facility_facts(site.name)
         self.picture = FacilityPicture(schemas)
-        self.book: AlertBook[FacilityPicture, UnitKey] = AlertBook(site.name, FACILITY, partition, correlations)
-        self._ahead: Ahead[UnitKey] = Ahead()
+        self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations)
+        self._ahead: Ahead[Focus] = Ahead()
 
     @property
     def tick(self) -> int:
@@ -257,12 +259,12 @@ class FacilityStage:
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
         change = self.picture.fold(record)
-        self._ahead.stale |= change.units
+        self._ahead.stale.update(change.focuses)
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))
 
     def derive_ahead(self, most: int) -> bool:
-        """Derive up to so many of the units that were touched since they were derived last: whether any are left."""
+        """Derive up to so many of the focuses that were touched since they were derived last: whether any are left."""
         self._find_stale()
         some = self._ahead.some(most)
         self.book.derive(self.picture, some, self.picture.now)
@@ -272,14 +274,14 @@ class FacilityStage:
     def reconcile(self, position: int) -> list[Out]:
         """Raise and withdraw what the records lack."""
         self._find_stale()
-        self.book.derive(self.picture, sorted(self._ahead.stale), self.picture.now)
+        self.book.derive(self.picture, self._ahead.stale, self.picture.now)
         self._ahead.settled()
         return self._tombstones() + self.book.settle(self.picture.now, position)
 
     def _find_stale(self) -> None:
         if not self._ahead.begun:
             self._ahead.begun = True
-            self._ahead.stale.update(self.picture.units())
+            self._ahead.stale.update(self.picture.focuses())
 
     def process(self, record: Record) -> list[Out]:
         """Fold one fact: what follows from it."""
@@ -289,8 +291,10 @@ class FacilityStage:
         if change.ticked:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
             return outs + self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
+        if change.conflict is not None:
+            outs += _settled(change.conflict, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
-        return outs + self.book.evaluate(self.picture, sorted(change.units), (change.event_type,), cause, now)
+        return outs + self.book.evaluate(self.picture, change.focuses, (change.event_type,), cause, now)
 
     def _tombstones(self) -> list[Out]:
         return [Out(self._input, self._partition, key, None, None) for key in self.picture.spent()]

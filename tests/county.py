@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from schemas.events import EVENT_TYPES, Event
+from schemas.events import EVENT_TYPES, CustodyEvent, Event
 from schemas.site import Site, read_site
 
 DAY = 86_400_000_000
@@ -37,11 +37,27 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "CareObserved": {"observation": "MENTAL_HEALTH", "active": True},
     "EventWithdrawn": {"reason": "ENTERED_IN_ERROR"},
     "HousingAssigned": {},
-}
-CUSTODY = {
-    "BookingReported", "HousingAssigned", "CustodyClassified", "DisciplinaryRecorded", "AffiliationValidated",
-    "NoLongerListed", "CustodyEnded", "CareObserved",
+    "ContrabandTipped": {
+        "method": "UNKNOWN", "substance": "fentanyl", "handling": "ACT", "touches_staff": False,
+        "reliability": "B", "credibility": 2,
+    },
+    "TipOutcome": {"outcome": "STOOD_DOWN"},
+    "VisitScheduled": {"visit_number": "V-1", "contact": "ORDINARY", "setting": "CONTACT"},
+    "VisitCancelled": {"visit_number": "V-1"},
+    "VisitCompleted": {"visit_number": "V-1"},
+    "MailReceived": {"item_number": "M-1", "contact": "ORDINARY"},
+    "DepositReceived": {"transaction_number": "D-1", "contact": "ORDINARY"},
+    "MovementScheduled": {"movement_number": "C-1", "purpose": "COURT"},
+    "ContrabandSeized": {"method": "UNKNOWN", "substance": ""},
 }  # fmt: skip
+CUSTODY = {name for name, model in EVENT_TYPES.items() if issubclass(model, CustodyEvent)}
+TOLD_BY_POLICE = {"AffiliationReported", "StreetViolenceReported", "ContrabandTipped", "TipOutcome"}
+DAYS_OF = {
+    "VisitScheduled": ("starts", "ends"),
+    "MovementScheduled": ("returns",),
+    "ContrabandTipped": ("expected_from", "expected_until"),
+}
+"""Fields that hold times; a test gives them as days from START."""
 
 
 def event_id(name: str) -> str:
@@ -72,14 +88,21 @@ def event(
     verified: str = "FINGERPRINT",
     agency: str | None = None,
     purge_day: float | None = None,
+    booked_as: str | None = None,
     **fields: Any,
 ) -> Event:
-    """An event of the county. `day` is counted from START; `name` gives the event its id."""
-    agency = agency or (POLICE if kind in {"AffiliationReported", "StreetViolenceReported"} else JAIL)
+    """An event of the county. `day` is counted from START; `name` gives the event its id, `booked_as` the person a
+    name."""
+    agency = agency or (POLICE if kind in TOLD_BY_POLICE else JAIL)
     if kind in CUSTODY:
         fields = {"facility": MAIN, "booking_number": f"B-{person}", **fields}
     person_ids = ids(person or "", sid, verified, ucn)
-    shape = {**_DEFAULTS[kind], **fields}
+    if booked_as is not None:
+        fields["name"] = booked_as
+    if kind == "VisitScheduled":
+        fields["ends"] = fields.get("ends", fields["starts"] + 1 / 24)
+    times = {name: START + int(fields[name] * DAY) for name in DAYS_OF.get(kind, ()) if fields.get(name) is not None}
+    shape = {**_DEFAULTS[kind], **fields, **times}
     head = {
         "event_id": event_id(name or f"{kind}/{person}/{day}/{sorted(shape.items())}"),
         "time": START + int(day * DAY),

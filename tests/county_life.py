@@ -14,6 +14,7 @@ from schemas.events import Event
 from tests.county import MAIN, SITE, event
 
 UNITS: Final = tuple(unit.id for unit in SITE.facility_by_id[MAIN].units)
+VISITORS: Final = ("Cole, Dana", "Reed, Pat", "Marlow, Iris", "Vance, Otto", "Quill, Ada", "Nash, Leo")
 GROUPS: Final = ("Eastside", "Harbor", "Mill Street", "Northgate", "Ferry Lane", "Old Quarry")
 LEVELS: Final = ("MINIMUM", "MEDIUM", "MAXIMUM")
 AFFILIATED: Final = 0.08
@@ -27,15 +28,16 @@ Moment = Callable[[], dict[str, Any]]
 
 
 def county_life(
-    choose: random.Random, people: int, custody: int, moment: Moment, feuding: float = 1.0
+    choose: random.Random, people: int, custody: int, moment: Moment, feuding: float = 1.0, gate: float = 0.0
 ) -> Iterator[Event]:
     """The events of a county with so many people, of whom so many are in custody at a time.
 
-    `feuding`: how many times as many are affiliated, and as often there is violence.
+    `feuding`: how many times as many are affiliated, and as often there is violence. `gate`: how often, after somebody
+    was moved, something is said of what is to come to them.
     """
     outside = [f"P{number:05}" for number in range(people)]
     choose.shuffle(outside)
-    lives = {person: _life(choose, person, moment, feuding) for person in (outside.pop() for _ in range(custody))}
+    lives = {person: _life(choose, person, moment, feuding, gate) for person in (outside.pop() for _ in range(custody))}
     inside = list(lives)
     while True:
         if choose.random() < feuding / VIOLENCE_EVERY:
@@ -51,10 +53,10 @@ def county_life(
         other = choose.randrange(len(outside))
         inside[place], outside[other] = outside[other], inside[place]
         del lives[outside[other]]
-        lives[inside[place]] = _life(choose, inside[place], moment, feuding)
+        lives[inside[place]] = _life(choose, inside[place], moment, feuding, gate)
 
 
-def _life(choose: random.Random, person: str, moment: Moment, feuding: float) -> Iterator[Event]:
+def _life(choose: random.Random, person: str, moment: Moment, feuding: float, gate: float) -> Iterator[Event]:
     """One stay."""
     # What a person is does not change from stay to stay.
     fixed = random.Random(person)
@@ -84,6 +86,43 @@ def _life(choose: random.Random, person: str, moment: Moment, feuding: float) ->
             yield said("CustodyClassified", level=choose.choice(LEVELS), initial=False)
         if choose.random() < 0.03:
             yield said("CareObserved")
+        if gate and choose.random() < gate:
+            yield from _at_the_gate(choose, said, moment, numbers)
         if choose.random() > STAYS_ON:
             break
     yield said(choose.choice(["CustodyEnded", "NoLongerListed"]))
+
+
+def _at_the_gate(
+    choose: random.Random, said: Callable[..., Event], moment: Moment, numbers: dict[str, Any]
+) -> Iterator[Event]:
+    """Something is to come to somebody in custody; now and then there is a tip, and an end of it."""
+    number, who, when = f"{choose.getrandbits(40)}", choose.choice(VISITORS), moment()["day"]
+    coming: list[tuple[str, dict[str, Any]]] = [
+        ("VisitScheduled", {"visit_number": number, "visitor_name": who, "starts": when + choose.uniform(0, 9)}),
+        ("MailReceived", {"item_number": number, "sender_name": who}),
+        ("DepositReceived", {"transaction_number": number, "depositor_name": who}),
+        ("MovementScheduled", {"movement_number": number, "returns": when + choose.uniform(0, 2)}),
+    ]
+    kind, fields = choose.choice(coming)
+    yield said(kind, **fields)
+    if choose.random() < 0.3:
+        named = {"sid": numbers["sid"]} if "sid" in numbers else {"facility": MAIN}
+        told: dict[str, Any] = {
+            "courier_name": who,
+            "method": choose.choice(["UNKNOWN", "VISIT", "MAIL"]),
+            "handling": choose.choice(["ACT", "CALL_FIRST", "WATCH_ONLY"]),
+            "touches_staff": choose.random() < 0.2,
+        }
+        tip = event("ContrabandTipped", **moment(), **named, **told, name=f"tip {number}")
+        yield tip
+        if choose.random() < 0.2:
+            yield event("TipOutcome", **moment(), target_event_id=tip.head.event_id)
+    if choose.random() < 0.3:
+        ends = [
+            ("VisitCancelled", "visit_number"),
+            ("VisitCompleted", "visit_number"),
+            ("ContrabandSeized", "reference"),
+        ]
+        kind, field = choose.choice(ends)
+        yield said(kind, **{field: number})

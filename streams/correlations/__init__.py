@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from streams.correlations import classification_review, rivals_housed_together
-from streams.correlations.situation import PersonCorrelation, UnitCorrelation
+from streams.correlations import (
+    classification_review,
+    contraband_delivery_expected,
+    rivals_housed_together,
+    tip_too_broad,
+)
+from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
 
 PERSON_CORRELATIONS: Final[tuple[PersonCorrelation, ...]] = (classification_review.CORRELATION,)
 """Evaluated in the person stage."""
-UNIT_CORRELATIONS: Final[tuple[UnitCorrelation, ...]] = (rivals_housed_together.CORRELATION,)
+FACILITY_CORRELATIONS: Final[tuple[FacilityCorrelation, ...]] = (
+    rivals_housed_together.CORRELATION,
+    contraband_delivery_expected.CORRELATION,
+    tip_too_broad.CORRELATION,
+)
 """Evaluated in the facility stage."""

@@ -40,7 +40,8 @@ from streams.correlations.situation import (
     Subject,
 )
 from streams.identify import group_key
-from streams.pictures.person import STAY, PersonPicture, Told
+from streams.pictures.decoding import Told
+from streams.pictures.person import STAY, PersonPicture
 from streams.pictures.stays import Stay
 from streams.pictures.street import Feud
 
@@ -195,4 +196,5 @@ CORRELATION: Final[PersonCorrelation] = Correlation(
     kind="housing",
     triggers=TRIGGERS,
     situations=situations,
+    about=str,
 )

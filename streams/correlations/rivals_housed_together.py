@@ -23,10 +23,10 @@ from streams.correlations.situation import (
     Confidence,
     Correlation,
     Evidence,
+    FacilityCorrelation,
     Severity,
     Situation,
     Subject,
-    UnitCorrelation,
 )
 from streams.identify import group_key
 from streams.pictures.facility import FacilityPicture, InCustody, Standing, UnitKey
@@ -107,10 +107,11 @@ def _member_evidence(side: str, person: InCustody, standing: Standing) -> list[E
     return evidence
 
 
-CORRELATION: Final[UnitCorrelation] = Correlation(
+CORRELATION: Final[FacilityCorrelation] = Correlation(
     name="rivals_housed_together",
     version=1,
     kind="housing",
     triggers=frozenset({"PersonInCustody", "StreetViolenceReported"}),
     situations=situations,
+    about=UnitKey,
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from schemas.agreements import Kind
 from streams.facts import Provenance
-from streams.pictures.facility import FacilityPicture, UnitKey
+from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 
 P = TypeVar("P")
@@ -33,6 +33,25 @@ class Confidence(StrEnum):
     LOW = "LOW"
 
 
+class Line(StrEnum):
+    """On which side of the tear-line a piece of evidence stands, where its publisher is not to be known by it."""
+
+    NONE = "NONE"
+    """There is no such line: who may see it sees whose it is, and when it was."""
+    ABOVE = "ABOVE"
+    """What is torn off and handed on: what, where, when. Whoever gets it learns neither author nor time of report, nor
+    from how many sources it is."""
+    BELOW = "BELOW"
+    """What stays with the author."""
+
+
+class Caution(StrEnum):
+    """What must not be done at once on a piece of evidence, the strictest first."""
+
+    WATCH_ONLY = "WATCH_ONLY"
+    CALL_FIRST = "CALL_FIRST"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One thing that a situation rests on. Small, so that each can be granted or left out by itself."""
@@ -52,6 +71,13 @@ class Evidence:
     """How severe it alone makes the situation."""
     confidence: Confidence | None = None
     """How sure it makes its ground."""
+    line: Line = Line.NONE
+    staff: bool = False
+    """Whether it speaks of the facility's staff: then only internal affairs are told."""
+    caution: Caution | None = None
+    """What whoever is told of it must not do at once."""
+    due: int | None = None
+    """Microseconds: when what it speaks of is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,8 @@ class Situation:
     unit: str | None = None
     until: int | None = None
     """Microseconds: when its focus is to be evaluated again; that is how clocks and absences fire."""
+    cautions: tuple[tuple[Caution, tuple[str, ...]], ...] = ()
+    """What is advised instead under each caution: to whom is told of evidence that carries it."""
 
     @property
     def severity(self) -> Severity:
@@ -99,6 +127,11 @@ def gravest(least: Severity, more: Iterable[Severity | None]) -> Severity:
     """The gravest of these."""
     order = list(Severity)
     return min((least, *(one for one in more if one is not None)), key=order.index)
+
+
+def strictest(cautions: Iterable[Caution | None]) -> Caution | None:
+    """The strictest of these; None for none."""
+    return min((one for one in cautions if one is not None), key=list(Caution).index, default=None)
 
 
 def surest_of_all(grounds: Iterable[tuple[str, Confidence | None]]) -> Confidence | None:
@@ -123,12 +156,14 @@ class Correlation(Generic[P, F]):
     kind: Kind
     triggers: frozenset[str]
     situations: Callable[[P, F, int], set[Situation]]
+    about: type[F]
+    """What its focus is. The parts of the focus are in the key of each situation."""
 
 
 PersonCorrelation = Correlation[PersonPicture, str]
 """Its focus is a person."""
-UnitCorrelation = Correlation[FacilityPicture, UnitKey]
-"""Its focus is a housing unit."""
+FacilityCorrelation = Correlation[FacilityPicture, Any]
+"""Its focus is a part of a facility: a housing unit, a delivery, a tip."""
 
 
 def joined(names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from schemas.codec import WriterSchema, decode_body
 from schemas.events import Body
@@ -17,6 +17,16 @@ from streams.facts import Fact
 
 KEPT: Final = 4_096
 """Bodies that a picture keeps decoded, some 1 KB each: of the facts that it was asked about last."""
+
+
+B_ = TypeVar("B_", bound=Body)
+
+
+class Told(NamedTuple, Generic[B_]):
+    """A fact with what it says."""
+
+    fact: Fact
+    body: B_
 
 
 def decoder(schemas: Mapping[int, WriterSchema]) -> Callable[[Fact], Body]:

@@ -1,4 +1,4 @@
-"""The facility's picture: who is in custody where, with which standing, and the feuds outside.
+"""The facility's picture: who is in custody where, with which standing, what is to come to them; feuds and tips.
 
 Folded from `bus.facility.facts`: the compact records that the person stage writes whenever what matters here changed,
 and the events that go to every partition.
@@ -9,19 +9,40 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from schemas.codec import WriterSchema, decode
-from schemas.events import AffiliationStatus
+from schemas.events import TIP_EVENTS, AffiliationStatus
 from streams.custody import CUSTODY, read_placed
-from streams.facts import TICK_KEY, EventKey, KeyKind, Provenance, parse_key, read_fact
+from streams.facts import (
+    TICK_KEY,
+    Conflict,
+    EventKey,
+    Fact,
+    KeyKind,
+    Provenance,
+    event_key,
+    parse_key,
+    read_fact,
+)
 from streams.identify import group_key
+from streams.pictures.deliveries import Delivery
 from streams.pictures.expiry import Expiry
+from streams.pictures.interceptions import NOTHING as UNTOUCHED
+from streams.pictures.interceptions import Addressee, DeliveryKey, Interceptions, TipAt, Touched
 from streams.pictures.street import Street
 from streams.records import Record
 
-UnitKey = tuple[str, str]
-"""Facility and housing unit."""
+
+class UnitKey(NamedTuple):
+    """A housing unit."""
+
+    facility: str
+    unit: str
+
+
+Focus: TypeAlias = UnitKey | DeliveryKey | TipAt
+"""What something may follow of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,8 @@ class Known(NamedTuple):
     unit: UnitKey | None
     """Where the person is in custody; None for nowhere, or a unit that is not known."""
     affiliated: InCustody | None
+    expects: bool
+    """Whether anything is to come to the person."""
 
 
 class FacilityChange(NamedTuple):
@@ -66,12 +89,21 @@ class FacilityChange(NamedTuple):
     event_type: str = ""
     event_id: str | None = None
     ticked: bool = False
+    touched: Touched = UNTOUCHED
+    """Deliveries and tips of which something may."""
+    conflict: Conflict | None = None
+    """One key came with two contents, where this picture alone has it."""
+
+    @property
+    def focuses(self) -> list[Focus]:
+        """Of what something may follow anew, in an order that does not depend on how it came about."""
+        return [*sorted(self.units), *sorted(self.touched.deliveries), *sorted(self.touched.tips)]
 
 
 NOTHING: Final = FacilityChange()
 
 
-UNKNOWN: Final = Known(0, None, None)
+UNKNOWN: Final = Known(0, None, None, False)
 
 
 class FacilityPicture:
@@ -82,6 +114,7 @@ class FacilityPicture:
         self.now = 0
         """Microseconds: the last tick."""
         self.street = Street(schemas)
+        self.interceptions = Interceptions(schemas)
         self._withdrawn: set[EventKey] = set()
         self._expiry = Expiry()
         self._known: dict[bytes, Known] = {}
@@ -98,24 +131,30 @@ class FacilityPicture:
         if raw_key.startswith(CUSTODY):
             return self._place(record)
         key = parse_key(raw_key)
-        event_key = key.event_key
+        named = key.event_key
         if key.kind is KeyKind.WITHDRAWN:
-            self._withdrawn.add(event_key)
-            self._expiry.withdraw(self.street.facts_of(event_key))
-            return self._feuds_changed(self.street.remove(event_key), "EventWithdrawn", key.event_id)
+            self._withdrawn.add(named)
+            self._expiry.withdraw((*self.street.facts_of(named), *self.interceptions.facts_of(named)))
+            groups, touched = self.street.remove(named), self.interceptions.remove(named)
+            return self._changed(groups, "EventWithdrawn", key.event_id, touched)
         if record.value is None:
             self._expiry.forget(raw_key)
-            return self._feuds_changed(self.street.forget(event_key, key.variant), "Purged", key.event_id)
-        fact = read_fact(record)
-        if event_key in self._withdrawn:
+            groups = self.street.forget(named, key.variant)
+            return self._changed(groups, "Purged", key.event_id, self.interceptions.forget(named, key.variant))
+        return self._tell(read_fact(record))
+
+    def _tell(self, fact: Fact) -> FacilityChange:
+        if fact.event_key in self._withdrawn:
             self._expiry.withdraw((fact,))
             return NOTHING
         self._expiry.watch(fact)
-        before = self.street.groups_of(event_key)
-        changed, _ = self.street.add(fact)  # that of two contents one falls is said where persons' facts are folded
-        if not changed:
-            return NOTHING
-        return self._feuds_changed(before | self.street.groups_of(event_key), fact.event_type, key.event_id)
+        if fact.event_type in TIP_EVENTS:
+            touched, conflict = self.interceptions.add(fact)
+            if touched is None:
+                return FacilityChange(conflict=conflict)
+            return self._changed(frozenset(), fact.event_type, fact.event_id, touched, conflict)
+        groups, _ = self.street.add(fact)  # that of two contents one falls is said where persons' facts are folded
+        return NOTHING if groups is None else self._changed(groups, fact.event_type, fact.event_id)
 
     def _tick(self, record: Record) -> FacilityChange:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -124,33 +163,45 @@ class FacilityPicture:
         self.now = int(tick["time"])
         return FacilityChange(ticked=True)
 
-    def _feuds_changed(self, groups: frozenset[str], event_type: str, event_id: str) -> FacilityChange:
+    def _changed(
+        self,
+        groups: frozenset[str],
+        event_type: str,
+        event_id: str,
+        touched: Touched = UNTOUCHED,
+        conflict: Conflict | None = None,
+    ) -> FacilityChange:
         units = frozenset(unit for group in groups for unit in self._units_of_group.get(group, ()))
-        return FacilityChange(units, event_type, event_id)
+        return FacilityChange(units, event_type, event_id, touched=touched, conflict=conflict)
 
     def _place(self, record: Record) -> FacilityChange:
         if record.value is None:
             return NOTHING  # no stage tombstones them
-        facility, _, placed = read_placed(record)
+        facility, person, placed = read_placed(record)
         key = record.key or b""
         before = self._known.get(key, UNKNOWN)
         if placed.revision <= before.revision:
             return NOTHING
-        unit = (facility, placed.unit) if placed.here and placed.unit else None
-        affiliated = None
-        if unit is not None and placed.standings:
-            affiliated = _in_custody(decode(record.value, self._schemas, "PersonInCustody")[1])
-        self._known[key] = Known(placed.revision, unit, affiliated)
+        unit = UnitKey(facility, placed.unit) if placed.here and placed.unit else None
+        expects = placed.here and placed.deliveries > 0
+        told: Mapping[str, Any] = {}
+        if expects or (unit is not None and placed.standings):
+            told = decode(record.value, self._schemas, "PersonInCustody")[1]
+        affiliated = _in_custody(told) if unit is not None and placed.standings else None
+        self._known[key] = Known(placed.revision, unit, affiliated, expects)
         if before.affiliated is not None and before.unit is not None:
             self._leaves(before.unit, before.affiliated)
         if unit is not None:
             self._units.add(unit)
             if affiliated is not None:
                 self._enters(unit, affiliated)
+        touched = UNTOUCHED
+        if expects or before.expects:
+            touched = self.interceptions.place(facility, person, _addressee(told) if expects else None)
         # Who has no standing is in nobody's way: most moves change nothing that is asked of a unit.
         changed = (before.unit if before.affiliated else None), (unit if affiliated else None)
         units = frozenset(one for one in changed if one is not None)
-        return FacilityChange(units, "PersonInCustody", placed.event_id or None)
+        return FacilityChange(units, "PersonInCustody", placed.event_id or None, touched=touched)
 
     def _enters(self, unit: UnitKey, placed: InCustody) -> None:
         for standing in placed.affiliations:
@@ -170,9 +221,11 @@ class FacilityPicture:
         """Keys of records that are to go from the log: what is withdrawn, or past its purge date. Each is told once."""
         return self._expiry.take(self.now)
 
-    def units(self) -> Iterable[UnitKey]:
-        """Every housing unit that someone was ever known to be in."""
-        return self._units
+    def focuses(self) -> Iterable[Focus]:
+        """Everything that something may follow of: every housing unit that someone was ever known to be in, every
+        delivery that a tip means, and these tips."""
+        yield from self._units
+        yield from self.interceptions.focuses()
 
     def members(self, unit: UnitKey) -> Mapping[str, Mapping[str, InCustody]]:
         """Who in a housing unit has a standing with a group: by group (its key) and person. Few of those who are there,
@@ -192,4 +245,16 @@ def _in_custody(value: Mapping[str, Any]) -> InCustody:
             Standing(item["group"], AffiliationStatus(item["status"]), Provenance.of(item))
             for item in value["affiliations"]
         ),
+    )
+
+
+def _addressee(value: Mapping[str, Any]) -> Addressee:
+    return Addressee(
+        value["person_id"],
+        value["facility"],
+        value["booking_number"],
+        value["name"],
+        value["unit"],
+        frozenset(event_key(item["agency"], item["event_id"]) for item in value["tips"]),
+        tuple(Delivery.of(item) for item in value["deliveries"]),
     )

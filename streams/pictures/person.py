@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from schemas.codec import WriterSchema, decode, decode_event
 from schemas.events import (
@@ -45,7 +45,8 @@ from streams.facts import (
     variant_of,
 )
 from streams.identify import group_key
-from streams.pictures.decoding import decoder
+from streams.pictures.decoding import Told, decoder
+from streams.pictures.deliveries import DELIVERY_BODIES, DELIVERY_TYPES, Delivery, expected
 from streams.pictures.expiry import NEVER, Expiry
 from streams.pictures.stays import Stay, Stays
 from streams.pictures.street import Street
@@ -88,13 +89,6 @@ class Change(NamedTuple):
     def happened(self) -> tuple[str, ...]:
         """What may trigger something."""
         return (self.event_type, STAY) if self.stay else (self.event_type,)
-
-
-class Told(NamedTuple, Generic[B_]):
-    """A fact with what it says."""
-
-    fact: Fact
-    body: B_
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +257,9 @@ class PersonPicture:
             self._expiry.withdraw((fact,))
             return NOTHING
         self._expiry.watch(fact)
-        before = self.street.groups_of(fact.event_key)
-        changed, conflict = self.street.add(fact)
-        if not changed:
+        groups, conflict = self.street.add(fact)
+        if groups is None:
             return Change(conflict=conflict)
-        groups = before | self.street.groups_of(fact.event_key)
         return Change(frozenset(), groups, fact.event_type, fact.event_key, conflict=conflict, stay=False)
 
     def _tell(self, fact: Fact) -> Change:
@@ -435,8 +427,11 @@ class PersonPicture:
         return self._by_group.get(group, ())
 
     def until(self, person: str) -> int | None:
-        """When the next fact of a person, or what joined them, ceases to count, microseconds; None for never."""
-        until = self._view(person).until
+        """When the next fact of a person, or what joined them, ceases to count, or what is to come to them is over,
+        microseconds; None for never."""
+        stay = self.stay(person)
+        over = [delivery.over for delivery in self.deliveries(person, stay)] if stay is not None else []
+        until = min((self._view(person).until, *over))
         return None if until == NEVER else until
 
     def told(self, person: str, *bodies: type[B_], stay: Stay | None = None) -> list[Told[B_]]:
@@ -481,6 +476,12 @@ class PersonPicture:
     def stay(self, person: str) -> Stay | None:
         """The stay that the person is in now: the latest that has begun and not ended."""
         return self._view(person).stays.open
+
+    def deliveries(self, person: str, stay: Stay) -> list[Delivery]:
+        """What is to come to the person in a stay, or has come and is not handed over yet, in order of time."""
+        if self._view(person).types.isdisjoint(DELIVERY_TYPES):
+            return []
+        return expected(self.told(person, *DELIVERY_BODIES, stay=stay), self.now)
 
     def affiliations(self, person: str) -> list[Affiliation]:
         """Standing with each named group, by each agency's latest event; in order of group and agency."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final
 
-from schemas.codec import WriterSchema, decode_event
-from schemas.events import Event, StreetViolence
-from streams.facts import Conflict, EventKey, Fact, variant_of
+from schemas.codec import WriterSchema
+from schemas.events import StreetViolence
+from streams.facts import Conflict, EventKey, Fact
 from streams.identify import group_key
 from streams.pictures.decoding import decoder
+from streams.pictures.everyones import Everyones
 from streams.pictures.expiry import NEVER
-from streams.pictures.variants import Variants, with_variant
+from streams.pictures.variants import Variants
 
 DAY: Final = 86_400_000_000
 """A day in microseconds."""
@@ -68,64 +69,54 @@ class Street:
     """All street-violence facts of a site."""
 
     def __init__(self, schemas: Mapping[int, WriterSchema]) -> None:
-        self._schemas = schemas
-        self._body = decoder(schemas)
-        self._facts: dict[EventKey, Variants] = {}
+        self._events = Everyones(schemas, StreetViolence, decoder(schemas))
         self._violence: dict[EventKey, Violence] = {}
         self._by_group: defaultdict[str, set[EventKey]] = defaultdict(set)
         self._feuds: dict[str, tuple[int, int, list[Feud]]] = {}
         """By group that was asked about: its feuds, from which time on they are these, and until when."""
 
-    def _event(self, fact: Fact) -> Event:
-        return decode_event(fact.raw, self._schemas)
-
-    def add(self, fact: Fact) -> tuple[bool, Conflict | None]:
-        """Fold a fact: (whether anything changed, the conflict where one key came with two contents)."""
-        known = self._facts.get(fact.event_key, ())
-        if any(one.raw == fact.raw for one in known):
-            return False, None
-        if not isinstance(self._body(fact), StreetViolence):
-            return False, None
-        variants, conflict = with_variant(known, fact, self._event)
-        self._keep(fact.event_key, variants)
-        return variants[0] is fact, conflict
+    def add(self, fact: Fact) -> tuple[frozenset[str] | None, Conflict | None]:
+        """Fold a fact: (the groups of which something changed, None where nothing did; the conflict where one key came
+        with two contents)."""
+        before = self.groups_of(fact.event_key)
+        changed, conflict = self._events.add(fact)
+        if not changed:
+            return None, conflict
+        self._index(fact.event_key)
+        return before | self.groups_of(fact.event_key), conflict
 
     def remove(self, key: EventKey) -> frozenset[str]:
         """Forget an event: the groups it spoke of."""
         groups = self.groups_of(key)
-        self._keep(key, ())
+        if self._events.remove(key):
+            self._index(key)
         return groups
 
     def forget(self, key: EventKey, variant: str) -> frozenset[str]:
         """Forget one content of an event: the groups of which something changed."""
-        known = self._facts.get(key, ())
-        left = tuple(fact for fact in known if variant_of(fact.raw) != variant)
-        if len(left) == len(known):
-            return frozenset()
         before = self.groups_of(key)
-        self._keep(key, left)
+        if not self._events.forget(key, variant):
+            return frozenset()
+        self._index(key)
         return before | self.groups_of(key)
 
-    def _keep(self, key: EventKey, variants: Variants) -> None:
+    def _index(self, key: EventKey) -> None:
         for group in self.groups_of(key):
             self._by_group[group].discard(key)
             self._feuds.pop(group, None)
         self._violence.pop(key, None)
-        self._facts.pop(key, None)
-        if not variants:
+        told = self._events.told(key)
+        if told is None:
             return
-        self._facts[key] = variants
-        body = self._body(variants[0])
-        if isinstance(body, StreetViolence):
-            self._violence[key] = Violence(variants[0], body)
-            for group in self.groups_of(key):
-                self._by_group[group].add(key)
-                # Of other groups nothing has changed: feuds are between two.
-                self._feuds.pop(group, None)
+        self._violence[key] = Violence(told.fact, told.body)
+        for group in self.groups_of(key):
+            self._by_group[group].add(key)
+            # Of other groups nothing has changed: feuds are between two.
+            self._feuds.pop(group, None)
 
     def facts_of(self, key: EventKey) -> Variants:
         """What came under one event; the first stands."""
-        return self._facts.get(key, ())
+        return self._events.facts_of(key)
 
     def groups_of(self, key: EventKey) -> frozenset[str]:
         """The groups that an event speaks of; empty where it is not known."""

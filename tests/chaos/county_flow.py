@@ -84,7 +84,7 @@ def _said(choose: random.Random, count: int) -> Iterator[Event | Bad]:
 
     # Few events must lead to alerts, too.
     feuding = 4.0 if count < SHORT else 1.0
-    life = county_life(choose, max(60, count // 25), max(40, count // 250), moment, feuding)
+    life = county_life(choose, max(60, count // 25), max(40, count // 250), moment, feuding, gate=0.2)
     before: list[Event] = []
     for number in range(count):
         here = number

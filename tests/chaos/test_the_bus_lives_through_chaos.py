@@ -18,7 +18,7 @@ from tests.chaos.county_flow import Bad, Tick, county_flow, flows_through
 from tests.chaos.plan import EVERY, NEEDED, SESSION_S, Kind, plan
 from tests.chaos.run import run
 
-SEED, EVENTS = 5, 1_500
+SEED, EVENTS = 8, 1_500
 
 
 @pytest.mark.bus

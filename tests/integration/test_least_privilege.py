@@ -58,6 +58,7 @@ WRITES = {
     "now.city-pd": [r"now\.city-pd\..*"],
     "now.county-jail-watch": [r"now\.desk\.actions\.county-jail-watch\.v1"],
     "now.county-jail-classification": [r"now\.desk\.actions\.county-jail-classification\.v1"],
+    "now.county-jail-affairs": [r"now\.desk\.actions\.county-jail-affairs\.v1"],
     "now.city-pd-intel": [r"now\.desk\.actions\.city-pd-intel\.v1"],
     "now.bus": [r"now\.bus\..*", r"now\.alerts\..*", r"now\.audit\..*"],
     "then.clock": [r"then\.bus\.clock\.v1"],
@@ -67,7 +68,7 @@ READS = {
     "now.county-jail-annex": [r"now\.bus\.dead-letters\.county-jail-annex\.v1"],
     "now.city-pd": [r"now\.bus\.dead-letters\.city-pd\.v1"],
     "now.county-jail-watch": [
-        r"now\.alerts\.county-jail-watch\.housing\.v1",
+        r"now\.alerts\.county-jail-watch\.(housing|contraband)\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.county-jail-watch\.v1",
     ],
@@ -75,6 +76,11 @@ READS = {
         r"now\.alerts\.county-jail-classification\.housing\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.county-jail-classification\.v1",
+    ],
+    "now.county-jail-affairs": [
+        r"now\.alerts\.county-jail-affairs\.contraband\.v1",
+        r"now\.bus\.stage-reports\.v1",
+        r"now\.desk\.actions\.county-jail-affairs\.v1",
     ],
     "now.city-pd-intel": [
         r"now\.alerts\.city-pd-intel\.(investigation|coordination)\.v1",
@@ -217,8 +223,10 @@ def test_a_user_does_not_even_see_the_topics_of_others(bus: Settings) -> None:
     seen = AdminClient(bus.kafka("now.city-pd")).list_topics(timeout=SECONDS).topics
     assert set(seen) == {
         "now.city-pd.affiliation-reported.v1",
+        "now.city-pd.contraband-tipped.v1",
         "now.city-pd.event-withdrawn.v1",
         "now.city-pd.street-violence-reported.v1",
+        "now.city-pd.tip-outcome.v1",
         "now.bus.dead-letters.city-pd.v1",
     }
 

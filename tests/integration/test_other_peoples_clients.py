@@ -30,6 +30,17 @@ EVENTS: dict[str, Event] = {
     "CustodyEnded": event("CustodyEnded", "ada", reason="TURNOVER", receiving_agency="NY0303000"),
     "AffiliationReported": event("AffiliationReported", None, sid="S1", group="Eastside"),
     "StreetViolenceReported": event("StreetViolenceReported", groups=["Eastside", "Harbor"]),
+    "ContrabandTipped": event(
+        "ContrabandTipped", sid="S1", courier_name="Cole, Dana", expected_from=1, expected_until=2
+    ),
+    "TipOutcome": event("TipOutcome", target_event_id=str(uuid.uuid4())),
+    "VisitScheduled": event("VisitScheduled", "ada", visitor_name="Cole, Dana", starts=1),
+    "VisitCancelled": event("VisitCancelled", "ada"),
+    "VisitCompleted": event("VisitCompleted", "ada"),
+    "MailReceived": event("MailReceived", "ada", sender_name="Cole, Dana"),
+    "DepositReceived": event("DepositReceived", "ada"),
+    "MovementScheduled": event("MovementScheduled", "ada", returns=1),
+    "ContrabandSeized": event("ContrabandSeized", "ada", reference="V-1"),
     "CareObserved": event("CareObserved", "ada", active=False),
     "EventWithdrawn": event("EventWithdrawn", agency=POLICE, target_event_id=str(uuid.uuid4())),
 }

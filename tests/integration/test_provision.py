@@ -61,7 +61,7 @@ def small(bus: Settings) -> Iterator[NewSite]:
                 "partitions": 2,
                 "agencies": demo.agencies[1:],
                 "facilities": (),
-                "recipients": demo.recipients[2:],
+                "recipients": (demo.recipient_by_id["city-pd-intel"],),
                 "agreements": (),
             }
         )
@@ -376,7 +376,7 @@ def test_the_command_provisions_checks_and_removes(run: Callable[..., Any], site
     report = json.loads(out)
     assert code == 0
     assert report["site"] == "mine"
-    assert report["counts"]["users"] == {"made": 6}
+    assert report["counts"]["users"] == {"made": 7}
     code, out, _ = run(*option, "--check", "--json")
     assert code == 0
     assert json.loads(out)["differs"] is False

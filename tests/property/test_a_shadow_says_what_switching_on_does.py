@@ -18,7 +18,7 @@ from schemas import topics
 from schemas.codec import WriterSchema
 from schemas.events import Event
 from schemas.site import Site
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Situation
 from streams.disclose import DiscloseStage
 from streams.partition import Partition
@@ -30,7 +30,7 @@ from tests.property.test_the_engine_keeps_its_promise import LAST_TICK, historie
 
 INSTALLED = [
     *(Candidate(rule, PERSON, rule.version) for rule in PERSON_CORRELATIONS),
-    *(Candidate(rule, FACILITY, rule.version) for rule in UNIT_CORRELATIONS),
+    *(Candidate(rule, FACILITY, rule.version) for rule in FACILITY_CORRELATIONS),
 ]
 of_each_rule = pytest.mark.parametrize("installed", INSTALLED, ids=[one.correlation.name for one in INSTALLED])
 seeds = st.integers(0, 2**32)
@@ -129,7 +129,7 @@ def switched_on(candidate: Candidate) -> Callable[[Site, int, Mapping[int, Write
             site,
             number,
             PersonStage(site, number, schemas, instead(PERSON_CORRELATIONS)),
-            FacilityStage(site, number, schemas, instead(UNIT_CORRELATIONS)),
+            FacilityStage(site, number, schemas, instead(FACILITY_CORRELATIONS)),
             DiscloseStage(site, number, schemas),
         )
 

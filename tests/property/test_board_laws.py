@@ -50,6 +50,7 @@ def alerts(histories: dict[str, list[dict[str, Any]]]) -> list[list[Said]]:
                     "left_out": 0,
                     "actions": [],
                     "agreements": [],
+                    "due": None,
                     "until": None,
                     "cause": {"kind": "FACT"},
                     **said,

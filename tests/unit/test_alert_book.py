@@ -37,7 +37,9 @@ Picture = dict[str, set[Situation]]
 
 
 def rule(name: str = "rule", version: int = 1, triggers: frozenset[str] = frozenset({"HousingAssigned"})) -> Any:
-    return Correlation[Picture, str](name, version, "housing", triggers, lambda picture, at, _: picture.get(at, set()))
+    return Correlation[Picture, str](
+        name, version, "housing", triggers, lambda picture, at, _: picture.get(at, set()), str
+    )
 
 
 def book(*rules: Any, stage: str = "person", partition: int = 3) -> AlertBook[Picture, str]:
@@ -85,6 +87,10 @@ def test_an_alert_says_all_that_its_situation_does() -> None:
                 "alternative": "first",
                 "severity": "HIGH",
                 "confidence": "LOW",
+                "line": "NONE",
+                "staff": False,
+                "caution": None,
+                "due": None,
             },
             {
                 "text": "seen",
@@ -95,9 +101,14 @@ def test_an_alert_says_all_that_its_situation_does() -> None:
                 "alternative": "",
                 "severity": None,
                 "confidence": None,
+                "line": "NONE",
+                "staff": False,
+                "caution": None,
+                "due": None,
             },
         ],
         "actions": ["Look", "Move"],
+        "cautions": [],
     }
     assert content(WHOLE) == saying
     known_as = alert_id("rule", WHOLE.key)
@@ -156,6 +167,7 @@ def test_a_withdrawal_says_nothing_of_the_situation_but_which_it_was() -> None:
             "subjects": [],
             "evidence": [],
             "actions": [],
+            "cautions": [],
             "until": None,
         },
     )

@@ -59,6 +59,7 @@ def alert(name: str, revision: int = 1, **changes: Any) -> AlertSaid:
             "left_out": 0,
             "actions": [],
             "agreements": [],
+            "due": None,
             "until": None,
             "at": NOW,
             "cause": {"kind": "FACT", "stage": "disclose", "partition": 0, "offset": 0, "event_id": None},

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation
 from tests.county import DAY, START, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
 
 CASES = Path(__file__).parents[1] / "cases"
 ASPECTS = {"fires", "quiet", "boundary", "late", "twice", "withdrawn"}
-ALL: list[Correlation[Any, Any]] = [*PERSON_CORRELATIONS, *UNIT_CORRELATIONS]
+ALL: list[Correlation[Any, Any]] = [*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS]
 RULES = [correlation.name for correlation in ALL]
 
 

@@ -38,6 +38,10 @@ def evidence(agency: str, event_type: str, text: str, *fields: str, **changes: A
         "alternative": "first",
         "severity": None,
         "confidence": None,
+        "line": "NONE",
+        "staff": False,
+        "caution": None,
+        "due": None,
         **changes,
     }
 
@@ -77,6 +81,7 @@ def alert(*items: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ],
         "evidence": list(items),
         "actions": ["Keep the two sides apart"],
+        "cautions": [],
         "until": None,
         "at": NOW,
         "group": None,
@@ -324,7 +329,7 @@ def told(site: Site) -> InMemoryBus:
 
 
 def test_an_agreement_that_ends_takes_the_alert_back_and_the_withdrawal_shows_nothing_but_its_id() -> None:
-    granted = demo_site(partitions=1).agreements[0]
+    granted = next(one for one in demo_site().agreements if one.kinds == ("housing",))
     ending = granted.model_copy(update={"valid_until": NOW + DAY})
     bus = told(demo_site(partitions=1, agreements=(ending,)))
     assert len(bus.shown_to(WATCH.id)) == 1

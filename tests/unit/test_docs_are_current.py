@@ -22,7 +22,7 @@ from schemas.codec import Undecodable
 from schemas.events import EVENT_TYPES
 from schemas.settings import Settings
 from schemas.site import Site, read_site
-from streams.correlations import PERSON_CORRELATIONS, UNIT_CORRELATIONS
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.disclose import Reason
 from streams.identify import Refusal
 
@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-CORRELATIONS: list[Any] = [*PERSON_CORRELATIONS, *UNIT_CORRELATIONS]
+CORRELATIONS: list[Any] = [*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS]
 
 
 def text(name: str) -> str:

@@ -8,14 +8,14 @@ from schemas.codec import DecodeError, encode, encode_event
 from schemas.events import AffiliationStatus
 from streams.custody import custody_key
 from streams.facts import TICK_KEY, FactKey, KeyKind
-from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing
+from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing, UnitKey
 from streams.pictures.region import RegionPicture
 from streams.records import LoggedRecord
 from tests.county import MAIN, POLICE, START, event, event_id
 from tests.facility_facts import HOUSED, SAID, gone, placed, violence
 from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
-A, B = (MAIN, "4-A"), (MAIN, "4-B")
+A, B = UnitKey(MAIN, "4-A"), UnitKey(MAIN, "4-B")
 
 
 def ticked(at: int) -> LoggedRecord:
@@ -37,7 +37,7 @@ def picture(*records: LoggedRecord) -> FacilityPicture:
     return made
 
 
-def who(made: FacilityPicture, unit: tuple[str, str]) -> dict[str, list[str]]:
+def who(made: FacilityPicture, unit: UnitKey) -> dict[str, list[str]]:
     """By group: who of it is in a unit."""
     return {group: sorted(members) for group, members in made.members(unit).items()}
 
@@ -52,7 +52,7 @@ def test_a_person_is_known_as_the_record_says() -> None:
     known = InCustody("ada", "B-ada", "Ada", "4-A", HOUSED, (standing,))
     assert made.members(A) == {"eastside": {"ada": known}}
     assert made.members(B) == {}
-    assert set(made.units()) == {A}
+    assert set(made.focuses()) == {A}
 
 
 @pytest.mark.parametrize(("revision", "moved"), [(1, False), (2, False), (3, True)])
@@ -105,7 +105,7 @@ def test_one_whom_two_agencies_know_as_of_one_group_leaves_it_once() -> None:
 def test_who_is_in_no_unit_is_nobodys_neighbour() -> None:
     made = FacilityPicture(SCHEMAS)
     assert made.fold(placed(unit=None)) == FacilityChange(frozenset(), "PersonInCustody", "e1")
-    assert set(made.units()) == set()
+    assert set(made.focuses()) == set()
     assert made.fold(placed(revision=2)).units == {A}
     assert made.fold(placed(unit=None, revision=3)).units == {A}
     assert who(made, A) == {}
@@ -114,7 +114,7 @@ def test_who_is_in_no_unit_is_nobodys_neighbour() -> None:
 def test_the_move_of_one_without_a_standing_changes_no_unit() -> None:
     made = picture(placed("ada"), placed("bo", groups=()))
     assert made.fold(placed("bo", "4-B", 2, groups=())) == FacilityChange(frozenset(), "PersonInCustody", "e2")
-    assert set(made.units()) == {A, B}
+    assert set(made.focuses()) == {A, B}
     assert made.fold(placed("bo", "4-A", 3)).units == {A}, "only the unit in which the standing is new"
     assert made.fold(placed("bo", "4-A", 4, groups=())).units == {A}, "and in which it is no more"
 

@@ -10,27 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode_event
-from schemas.events import Event, type_name
 from streams.correlations.evidence import feud_evidence
 from streams.correlations.situation import Severity
-from streams.facts import Fact, read_fact
-from streams.identify import Facts, Source, identify
+from streams.facts import Fact
 from streams.pictures.street import Feud, Street
-from streams.records import LoggedRecord
-from tests.county import DAY, SITE, START, agency_of, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
-
-
-def fact_of(what: Event) -> Fact:
-    """The first fact that identify makes of an event."""
-    kind, agency = type_name(what), agency_of(what)
-    raw = encode_event(what, SCHEMA_IDS[kind])
-    where = Source(f"demo.{agency}.x.v1", SITE.agency_by_id[agency], kind)
-    found = identify(LoggedRecord(0, None, raw), where, SITE, SCHEMAS, what.head.time)
-    assert isinstance(found, Facts)
-    out = found.records[0]
-    return read_fact(LoggedRecord(0, out.key, raw, out.headers))
+from tests.county import DAY, START, event
+from tests.identified import fact_of
+from tests.in_memory_bus import SCHEMAS
 
 
 def violence(*groups: str, day: float = 0, **fields: Any) -> Fact:
@@ -137,15 +123,15 @@ def test_violence_whose_window_has_passed_hides_none_that_counts() -> None:
 
 def test_the_same_fact_twice_changes_nothing() -> None:
     known, fact = Street(SCHEMAS), violence("Eastside", "Harbor")
-    assert known.add(fact) == (True, None)
-    assert known.add(fact) == (False, None)
+    assert known.add(fact) == (frozenset({"eastside", "harbor"}), None)
+    assert known.add(fact) == (None, None)
     assert known.facts_of(fact.event_key) == (fact,)
     assert known.groups_of(fact.event_key) == {"eastside", "harbor"}
 
 
 def test_what_is_no_street_violence_is_no_feud() -> None:
     known, fact = Street(SCHEMAS), fact_of(event("BookingReported", "ada"))
-    assert known.add(fact) == (False, None)
+    assert known.add(fact) == (None, None)
     assert known.facts_of(fact.event_key) == ()
     assert known.groups_of(fact.event_key) == frozenset()
 
@@ -166,13 +152,13 @@ TWO = [violence("Eastside", group, name="one id", place=f"at {group}") for group
 @pytest.mark.parametrize("order", [TWO, TWO[::-1]], ids=["one way", "the other way"])
 def test_of_two_contents_one_stands_and_when_it_goes_the_other_does(order: list[Fact]) -> None:
     known = Street(SCHEMAS)
-    assert known.add(order[0]) == (True, None)
+    assert known.add(order[0]) == (known_of(order[0]), None)
     changed, conflict = known.add(order[1])
     stands, falls = known.facts_of(order[0].event_key)
     assert conflict is not None
     assert (conflict.stands, conflict.falls) == (stands, falls)
-    assert changed is (stands is order[1])
     of_stands, of_falls = (known_of(fact) for fact in (stands, falls))
+    assert changed == (of_stands | of_falls if stands is order[1] else None)
     assert known.groups_of(stands.event_key) == of_stands
     assert known.forget(falls.event_key, "of nothing") == frozenset()
     assert known.forget(stands.event_key, stands.key.variant) == of_stands | of_falls

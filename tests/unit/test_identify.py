@@ -8,7 +8,7 @@ import pytest
 
 from schemas import topics
 from schemas.codec import decode_parts, encode_event
-from schemas.events import Event, PersonId, PersonRef, type_name
+from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
 from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
 from streams.identify import (
     FUTURE_TOLERANCE,
@@ -151,6 +151,52 @@ def test_violence_with_neither_two_groups_nor_a_person_leads_to_nothing() -> Non
     found = taken(event("StreetViolenceReported", groups=["Eastside", "EASTSIDE "]), POLICE)
     assert isinstance(found, DeadLetter)
     assert found.reason == "NO_GROUPS"
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"courier_name": "Dana Cole"}, None),
+        ({"recipient_name": "Cole, Dana"}, None),
+        ({"sid": "S1"}, None),
+        ({}, "NAMES_NOBODY"),
+        ({"method": "VISIT", "facility": "county-jail-main", "expected_from": 1, "expected_until": 2}, "NAMES_NOBODY"),
+        ({"courier_name": "Dana"}, "NAMES_NOBODY"),
+        ({"courier_name": "D. Cole"}, "NAMES_NOBODY"),
+        ({"sid": "S1", "facility": "nowhere"}, "UNKNOWN_FACILITY"),
+    ],
+)
+def test_a_tip_names_a_recipient_or_a_courier(said: dict[str, Any], refused: str | None) -> None:
+    found = taken(event("ContrabandTipped", **said), POLICE)
+    assert (found.reason if isinstance(found, DeadLetter) else None) == refused
+
+
+def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> None:
+    everyones = {(topics.facility_facts("demo"), number) for number in range(SITE.partitions)}
+    nobody = facts(event("ContrabandTipped", courier_name="Dana Cole"), POLICE)
+    assert {(out.topic, out.partition) for out in nobody} == everyones
+    person = facts(event("ContrabandTipped", sid="S1"), POLICE)
+    assert {(out.topic, out.partition) for out in person} - everyones == {
+        (topics.person_facts("demo"), partition_of(identifier(sid_of("S1"), POLICE).person, SITE.partitions))
+    }
+    outcome = event("TipOutcome", target_event_id=nobody_id())
+    assert {(out.topic, out.partition) for out in facts(outcome, POLICE)} == everyones
+
+
+def sid_of(value: str) -> PersonId:
+    return PersonId.model_validate(ids("", value)[0])
+
+
+def nobody_id() -> str:
+    return event("ContrabandTipped", courier_name="Dana Cole").head.event_id
+
+
+@pytest.mark.parametrize("kind", ["VisitScheduled", "MailReceived", "DepositReceived"])
+@pytest.mark.parametrize("contact", list(ContactClass))
+def test_only_an_ordinary_contact_becomes_a_fact(kind: str, contact: ContactClass) -> None:
+    when: dict[str, Any] = {"starts": 1} if kind == "VisitScheduled" else {}
+    records = facts(event(kind, "ada", contact=contact, **when))
+    assert bool(records) is (contact is ContactClass.ORDINARY)
 
 
 def test_an_event_is_from_the_future_from_five_minutes_ahead_on() -> None:

@@ -91,7 +91,9 @@ def test_what_the_stages_write_is_on_these_partitions() -> None:
     site = demo_site(partitions=5)
     told = [
         ("county-jail-watch", "housing"),
+        ("county-jail-watch", "contraband"),
         ("county-jail-classification", "housing"),
+        ("county-jail-affairs", "contraband"),
         ("city-pd-intel", "investigation"),
         ("city-pd-intel", "coordination"),
     ]
@@ -125,7 +127,7 @@ def test_it_is_as_late_as_both_stages_have_seen() -> None:
 
 
 def test_who_may_see_an_alert_from_a_moment_on_is_told_when_both_stages_have_seen_it() -> None:
-    agreement = next(one for one in SITE.agreements if one.source == "city-pd")
+    agreement = next(one for one in SITE.agreements if one.kinds == ("housing",))
     later = agreement.model_copy(update={"valid_from": START + 4 * DAY})
     bus = happened(*HOUSED, FEUD, site=SITE.model_copy(update={"agreements": (later,)}))
     partition = bus.running[0].partition
@@ -136,7 +138,7 @@ def test_who_may_see_an_alert_from_a_moment_on_is_told_when_both_stages_have_see
 
 
 def test_what_a_tick_ends_is_told_beside_what_begins_with_it() -> None:
-    agreement = next(one for one in SITE.agreements if one.source == "city-pd")
+    agreement = next(one for one in SITE.agreements if one.kinds == ("housing",))
     later = agreement.model_copy(update={"valid_from": START + 4 * DAY})
     fine = event("DisciplinaryRecorded", "cy", day=2, purge_day=4)
     reviewed = [*to_review("cy")[:2], fine]

@@ -117,6 +117,8 @@ def test_who_is_in_custody_is_told_with_name_unit_and_affiliations_and_where_eac
                 {"group": "Eastside", "status": "MEMBER", **source(MEMBER)},
                 {"group": "Harbor", "status": "SUSPECT", **source(SUSPECT)},
             ],
+            "deliveries": [],
+            "tips": [],
             "cause": CAUSE.record(),
         },
     )
@@ -189,6 +191,8 @@ def test_who_left_is_said_to_be_there_no_more_once() -> None:
         "unit": None,
         "housing": [],
         "affiliations": [],
+        "deliveries": [],
+        "tips": [],
         "cause": CAUSE.record(),
     }
     assert out.name == "PersonInCustody"

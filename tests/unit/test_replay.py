@@ -254,7 +254,7 @@ def test_another_version_of_the_rule_is_named() -> None:
 
 def test_a_rule_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     bus = published(RIVALS)
-    monkeypatch.setattr(module, "UNIT_CORRELATIONS", ())
+    monkeypatch.setattr(module, "FACILITY_CORRELATIONS", ())
     assert [one.why for one in replayed(bus, records(bus)[-1]).lacking] == [Lack.RULE_GONE]
 
 

@@ -7,13 +7,13 @@ import pytest
 from streams.correlations.rivals_housed_together import CORRELATION, situations
 from streams.correlations.situation import Confidence, Evidence, Severity, Situation, Subject
 from streams.facts import read_fact
-from streams.pictures.facility import FacilityPicture
+from streams.pictures.facility import FacilityPicture, UnitKey
 from streams.records import LoggedRecord
 from tests.county import DAY, MAIN, START
 from tests.facility_facts import HOUSED, SAID, placed, violence
 from tests.in_memory_bus import SCHEMAS
 
-UNIT = (MAIN, "4-A")
+UNIT = UnitKey(MAIN, "4-A")
 FEUD = violence(retaliation_expected=True)
 NOW = START + DAY
 ADA, BO = placed("ada"), placed("bo", groups=("Harbor",))

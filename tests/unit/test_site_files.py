@@ -118,8 +118,8 @@ def test_the_option_of_a_command_is_a_name_or_a_directory_and_counts_before_the_
     [
         ('ori = "NY0990100"', 'ori = "NY099"', "agencies.1.ori: .*must be an ORI"),
         ('id = "city-pd"', 'id = "bus"', "agencies.1.id: .*reserved for the bus itself"),
-        ('id = "city-pd-intel"', 'id = "bus"', "recipients.2.id: .*reserved for the bus itself"),
-        ('id = "city-pd-intel"', 'id = "clock"', "recipients.2.id: .*reserved for the bus itself"),
+        ('id = "city-pd-intel"', 'id = "bus"', "recipients.3.id: .*reserved for the bus itself"),
+        ('id = "city-pd-intel"', 'id = "clock"', "recipients.3.id: .*reserved for the bus itself"),
         ('id = "city-pd-intel"', 'id = "city-pd"', "an agency has the same id"),
         ('id = "city-pd"', 'id = "City PD"', "agencies.1.id: "),
         ('"StreetViolenceReported"', '"StreetViolence"', "StreetViolence is no event type"),
@@ -127,7 +127,7 @@ def test_the_option_of_a_command_is_a_name_or_a_directory_and_counts_before_the_
         ('agency = "county-jail"', 'agency = "jail"', "no agency jail"),
         ("partitions = 4", "partitions = 0", "partitions: "),
         ("partitions = 4", "partition = 4", "partition: "),
-        ('kinds = ["housing"]', 'kinds = ["gossip"]', "recipients.0.kinds.0: "),
+        ('kinds = ["housing"]', 'kinds = ["gossip"]', "recipients.1.kinds.0: "),
         ("[[agencies]]", "[agencies", r"site.toml: Expected '\]'.*line"),
     ],
 )

@@ -14,7 +14,7 @@ from schemas.events import Event, Infraction
 from schemas.site import Site
 from streams import alerts
 from streams.alerts import WITHDRAWN_DIGEST, Cause
-from streams.correlations.situation import Correlation, PersonCorrelation, Situation, UnitCorrelation
+from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.facts import TICK_KEY, FactKey, KeyKind, event_key, parse_key, partition_of, person_id
 from streams.identify import to_person
 from streams.records import LoggedRecord, Out, header
@@ -255,7 +255,7 @@ def counted(asked: list[Any], name: str = "counted") -> Any:
         asked.append(focus)
         return set()
 
-    return Correlation(name, 1, "housing", frozenset({"DisciplinaryRecorded", "PersonInCustody"}), situations)
+    return Correlation(name, 1, "housing", frozenset({"DisciplinaryRecorded", "PersonInCustody"}), situations, object)
 
 
 # -- persons: one id, two contents -------------------------------------------------------------------------------------
@@ -618,7 +618,7 @@ NUMBER = 2
 UNIT = (MAIN, "4-A")
 
 
-def facility(*records: LoggedRecord, rules: tuple[UnitCorrelation, ...] | None = None) -> FacilityStage:
+def facility(*records: LoggedRecord, rules: tuple[FacilityCorrelation, ...] | None = None) -> FacilityStage:
     """A stage that has refolded these."""
     more = () if rules is None else (rules,)
     stage = FacilityStage(SITE, NUMBER, SCHEMAS, *more)

@@ -36,6 +36,7 @@ def shown_after_each_step(story: Story, bus: InMemoryBus, run: str, began: int) 
 
 
 IN_4B, IN_5A, REVIEW = "rivals_housed_together 4-B", "rivals_housed_together 5-A", "classification_review"
+VISIT = "contraband_delivery_expected 4-A"
 
 
 def test_it_raises_and_ends_what_the_readme_says(story: Story) -> None:
@@ -43,11 +44,13 @@ def test_it_raises_and_ends_what_the_readme_says(story: Story) -> None:
         0.0: set(),
         1.0: set(),
         4.0: {IN_4B},
-        14.0: {IN_4B, REVIEW},
-        22.0: {IN_4B, IN_5A, REVIEW},
-        28.0: {IN_4B, IN_5A, REVIEW},
-        34.0: {IN_5A, REVIEW},
-        42.0: {IN_5A},
+        8.0: {IN_4B},
+        10.0: {IN_4B, VISIT},
+        14.0: {IN_4B, VISIT, REVIEW},
+        22.0: {IN_4B, IN_5A, VISIT, REVIEW},
+        28.0: {IN_4B, IN_5A, VISIT, REVIEW},
+        34.0: {IN_5A, VISIT, REVIEW},
+        42.0: {IN_5A, VISIT},
     }
 
 
@@ -57,8 +60,8 @@ def test_told_again_it_finds_the_feud_still_on_and_ends_as_before(story: Story, 
     shown_after_each_step(story, bus, "1", START)
     shown = shown_after_each_step(story, bus, "2", START + later)
     assert shown[0.0] == {IN_4B, IN_5A}
-    assert shown[14.0] == {IN_4B, IN_5A, REVIEW}
-    assert shown[42.0] == {IN_5A}
+    assert shown[14.0] == {IN_4B, IN_5A, VISIT, REVIEW}
+    assert shown[42.0] == {IN_5A, VISIT}
 
 
 def test_a_run_has_event_ids_and_bookings_of_its_own_and_the_same_people(story: Story) -> None:

@@ -86,6 +86,7 @@ def alert(name: str, **changes: Any) -> AlertSaid:
             "left_out": 2,
             "actions": ["Keep the two sides apart now"],
             "agreements": ["city-pd-to-county-jail-housing"],
+            "due": None,
             "until": None,
             "at": now_us(),
             "cause": {"kind": "FACT"},
@@ -351,6 +352,18 @@ async def test_enter_shows_the_whole_alert_and_enter_again_the_list() -> None:
         assert not app.query_one(AlertList).display
         await pilot.press("enter")
         assert app.query_one(AlertList).display
+
+
+async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None:
+    torn = {"text": "Contraband is said to be coming", "agency": "", "event_time": None}
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(140, 40)) as pilot:
+        due = now_us() + (5 * 3_600 + 60) * SECOND
+        feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
+        await until(pilot, app, "expected in 5 h")
+        await until(pilot, app, "handed on to you without its")
+        assert "Expected " in text_of(app)
 
 
 async def test_help_fits_on_the_small_screen_and_any_key_goes_back() -> None:

@@ -64,6 +64,10 @@ def evidence(text: str, event_type: str, *fields: str, **changes: Any) -> dict[s
         "alternative": "first",
         "severity": None,
         "confidence": None,
+        "line": "NONE",
+        "staff": False,
+        "caution": None,
+        "due": None,
         **changes,
     }
 
@@ -92,6 +96,7 @@ def alert(**changes: Any) -> dict[str, Any]:
         "subjects": [SUBJECT],
         "evidence": [HOUSED, MEMBER],
         "actions": ["Look", "Move"],
+        "cautions": [],
         "until": LATER,
         "at": NOW - 5,
         "cause": {"kind": "FACT", "stage": "facility", "partition": 1, "offset": 17, "event_id": "e1"},
@@ -155,9 +160,11 @@ def test_its_own_information_is_shown_whole() -> None:
             ],
             "left_out": 0,
             "actions": ["Look", "Move"],
+            "due": None,
         },
         until=LATER,
         agreements=(),
+        named=(),
         shown=(
             "county-jail/AffiliationValidated/group",
             "county-jail/AffiliationValidated/status",
@@ -186,9 +193,11 @@ def test_of_anothers_information_only_what_is_granted_is_shown_and_the_rest_is_n
             "why": [{"text": "housed in 4-B", "agency": "county-jail", "event_time": None}],
             "left_out": 1,
             "actions": ["Look", "Move"],
+            "due": None,
         },
         until=None,
         agreements=("jail-to-police",),
+        named=("jail-to-police",),
         shown=(
             "county-jail/AffiliationValidated/group",
             "county-jail/BookingReported/booking_number",

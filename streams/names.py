@@ -1,0 +1,61 @@
+"""Names: how alike two people's names are, however they are spelled. Pure.
+
+A name is compared part by part, whatever their order ("Garrow, Thomas", "Tomas Garow"), by Jaro-Winkler similarity,
+which record linkage uses for names since it forgives what typists do and weighs the beginning more (Winkler, "String
+Comparator Metrics and Enhanced Decision Rules in the Fellegi-Sunter Model of Record Linkage", 1990).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from rapidfuzz.distance import JaroWinkler
+
+LEAST_LIKENESS: Final = 0.88
+"""How alike each part must be, of 1: a letter dropped, doubled or swapped passes ("Jhon"), another name does not
+("Joan" for "John")."""
+LEAST_PARTS: Final = 2
+"""Parts without which a name names nobody: half a jail is called by a first name."""
+_GENERATIONS: Final = frozenset({"jr", "sr", "ii", "iii", "iv"})
+"""What follows a name and is mostly left out."""
+
+
+def is_full(name: str | None) -> bool:
+    """Whether a name has enough parts to tell people apart."""
+    return name is not None and len(parts(name)) >= LEAST_PARTS
+
+
+@lru_cache(16_384)
+def parts(name: str) -> tuple[str, ...]:
+    """The parts of a name as they are compared: without case, accents, punctuation, initials and generations."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    kept = "".join(c if c.isalnum() else "" if c in "'’." else " " for c in plain).split()
+    return tuple(part for part in kept if len(part) > 1 and part not in _GENERATIONS)
+
+
+@lru_cache(65_536)
+def likeness(one: str, other: str) -> float:
+    """How alike two names are, 0 to 1: the mean of their parts, where each part of the shorter is like one of the
+    longer; 0 where one is not, or where one of the names has too few parts."""
+    shorter, longer = sorted((parts(one), parts(other)), key=lambda found: (len(found), found))
+    if len(shorter) < LEAST_PARTS:
+        return 0.0
+    return max(_paired(shorter, longer), 0.0) / len(shorter)
+
+
+def _paired(shorter: Sequence[str], longer: Sequence[str]) -> float:
+    """The best sum of likenesses that pairs every part of the shorter; minus infinity where none does."""
+    if not shorter:
+        return 0.0
+    first, *rest = shorter
+    return max(
+        (
+            alike + _paired(rest, [*longer[:n], *longer[n + 1 :]])
+            for n, part in enumerate(longer)
+            if (alike := JaroWinkler.similarity(first, part)) >= LEAST_LIKENESS
+        ),
+        default=float("-inf"),
+    )

@@ -1,0 +1,122 @@
+"""Deliveries: what is to come to a person in custody from outside, or has come and is not handed over yet. Pure.
+
+A visit, an item of mail, money paid in, the way back from court or from a work crew: whatever contraband could come
+with. A visit scheduled again under its number is the later one; it is over when it is cancelled, completed, or its time
+has passed. What came with contraband is over when that is seized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from schemas.events import (
+    TYPE_OF_BODY,
+    DeliveryMethod,
+    Deposit,
+    Mail,
+    Movement,
+    MovementPurpose,
+    Seizure,
+    Visit,
+    VisitCancellation,
+    VisitCompletion,
+    VisitSetting,
+)
+from streams.facts import Provenance
+from streams.pictures.decoding import Told
+
+HOUR: Final = 3_600_000_000
+"""An hour in microseconds."""
+VISIT_LINGERS: Final = 2 * HOUR
+"""How long after its end a visit counts as not over, where nobody says that it is: visitors come late."""
+MAIL_WAITS: Final = 72 * HOUR
+"""How long an item of mail is taken to be in the mail room."""
+DEPOSIT_COUNTS: Final = 72 * HOUR
+"""How long money that was paid in says that something is under way."""
+RETURN_LINGERS: Final = 12 * HOUR
+"""How long after its hour somebody may come back from court or a work crew, and be searched on return."""
+DELIVERY_BODIES: Final = (Visit, VisitCancellation, VisitCompletion, Mail, Deposit, Movement, Seizure)
+DELIVERY_TYPES: Final = frozenset(TYPE_OF_BODY[body] for body in DELIVERY_BODIES)
+"""The events that tell of deliveries."""
+Said: TypeAlias = Visit | VisitCancellation | VisitCompletion | Mail | Deposit | Movement | Seizure
+_MOVEMENTS: Final[Mapping[MovementPurpose, DeliveryMethod]] = {
+    MovementPurpose.COURT: DeliveryMethod.COURT_RETURN,
+    MovementPurpose.WORK_CREW: DeliveryMethod.WORK_CREW,
+}
+
+
+class Delivery(NamedTuple):
+    """One thing that is to come, or has come, to a person in custody."""
+
+    method: DeliveryMethod
+    number: str
+    """The facility's number for it."""
+    party: str | None
+    """Who brings or sends it, as the facility has the name."""
+    born: str | None
+    """That one's date of birth, as YYYY-MM-DD."""
+    at: int
+    """When it comes, or came, microseconds."""
+    over: int
+    """When it is over, microseconds, where nobody says so before."""
+    source: Provenance
+
+    def record(self) -> dict[str, Any]:
+        """As the fields of the contract's record."""
+        told = {"method": self.method.value, "number": self.number, "party": self.party, "born": self.born}
+        return {**told, "delivery_at": self.at, "delivery_over": self.over, **self.source.record()}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Delivery:
+        """From a record of the contract."""
+        method, times = DeliveryMethod(record["method"]), (record["delivery_at"], record["delivery_over"])
+        return cls(method, record["number"], record["party"], record["born"], *times, Provenance.of(record))
+
+
+def expected(told: Iterable[Told[Any]], now: int) -> list[Delivery]:
+    """The deliveries of one stay that are not over at `now` (microseconds), in order of time.
+
+    `told` are the standing facts that tell of deliveries (DELIVERY_BODIES), in order of event time.
+    """
+    known: dict[tuple[DeliveryMethod, str], Delivery] = {}
+    for one in told:
+        if isinstance(one.body, (VisitCancellation, VisitCompletion)):
+            known.pop((DeliveryMethod.VISIT, one.body.visit_number), None)
+        elif isinstance(one.body, Seizure):
+            known = {key: left for key, left in known.items() if not _ended_by(one.body, one.fact.time, left)}
+        else:
+            delivery = _delivery(one)
+            if delivery is not None:
+                known[delivery.method, delivery.number] = delivery
+    return sorted((one for one in known.values() if one.over > now), key=lambda one: (one.at, one.method, one.number))
+
+
+def _ended_by(seizure: Seizure, time: int, delivery: Delivery) -> bool:
+    if seizure.reference is not None:
+        return seizure.reference == delivery.number and seizure.method in (DeliveryMethod.UNKNOWN, delivery.method)
+    return delivery.at <= time and seizure.method in (DeliveryMethod.UNKNOWN, delivery.method)
+
+
+def _delivery(told: Told[Any]) -> Delivery | None:
+    """What a fact says is to come; None where nothing can come with it."""
+    body, time, source = told.body, told.fact.time, told.fact.provenance
+    match body:
+        case Visit(setting=VisitSetting.VIDEO):
+            return None
+        case Visit():
+            who = body.visitor_name, body.visitor_born
+            return Delivery(
+                DeliveryMethod.VISIT, body.visit_number, *who, body.starts, body.ends + VISIT_LINGERS, source
+            )
+        case Mail():
+            return Delivery(
+                DeliveryMethod.MAIL, body.item_number, body.sender_name, None, time, time + MAIL_WAITS, source
+            )
+        case Deposit():
+            who = body.depositor_name, None
+            return Delivery(DeliveryMethod.DEPOSIT, body.transaction_number, *who, time, time + DEPOSIT_COUNTS, source)
+        case Movement() if body.purpose in _MOVEMENTS:
+            over = body.returns + RETURN_LINGERS
+            return Delivery(_MOVEMENTS[body.purpose], body.movement_number, None, None, body.returns, over, source)
+    return None

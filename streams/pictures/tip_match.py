@@ -1,0 +1,127 @@
+"""Does a tip mean this delivery? What speaks for it, in points, and with reasons. Pure.
+
+Whatever the tip says and the delivery contradicts, by whom, to whom, where, how or when, rules it out. What both say
+alike counts for it; what one of them does not know counts nothing. Either the recipient or the courier must be the
+same: a tip of which only the day fits fits everybody's visit.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from schemas.events import DeliveryMethod, Tip
+from streams.names import likeness
+from streams.pictures.deliveries import HOUR, Delivery
+
+SAME_NUMBER: Final = 6
+"""Points where the tip names the recipient by a number that is this person's."""
+SAME_NAME: Final = 4
+"""Points for a name that is alike, of recipient or courier."""
+SAME_BIRTH: Final = 2
+SAME_CIRCUMSTANCE: Final = 1
+"""Points for the facility, the method and the time each, where the tip says them."""
+LEAST_POINTS: Final = 5
+"""A name that is alike is not enough by itself: names are shared."""
+TIP_LIVES: Final = 30 * 24 * HOUR
+"""How long after its own time a tip speaks of deliveries, where it does not say when, microseconds."""
+
+
+class Reason(NamedTuple):
+    """One thing that speaks for it."""
+
+    text: str
+    points: int
+    fields: tuple[str, ...]
+    """Fields of the tip that the text tells of."""
+
+
+class Match(NamedTuple):
+    """A delivery that a tip means."""
+
+    reasons: tuple[Reason, ...]
+
+    @property
+    def points(self) -> int:
+        """What speaks for it, added up."""
+        return sum(reason.points for reason in self.reasons)
+
+
+class Awaited(NamedTuple):
+    """A delivery and to whom it comes."""
+
+    facility: str
+    recipient: str | None
+    """Name of the person in custody, as booked."""
+    is_named: bool
+    """Whether the tip names this person by a number."""
+    delivery: Delivery
+
+
+def match(tip: Tip, time: int, names_somebody: bool, awaited: Awaited) -> Match | None:
+    """Why a tip means a delivery; None where it does not.
+
+    `time` is the tip's own, microseconds; `names_somebody`: whether it names the recipient by a number.
+    """
+    recipient = _recipient(tip, names_somebody, awaited)
+    courier = _courier(tip, awaited.delivery)
+    circumstances = _circumstances(tip, time, awaited)
+    if recipient is None or courier is None or circumstances is None or not (recipient or courier):
+        return None
+    found = Match((*recipient, *courier, *circumstances))
+    return found if found.points >= LEAST_POINTS else None
+
+
+_Reasons = tuple[Reason, ...]
+
+
+def _recipient(tip: Tip, names_somebody: bool, awaited: Awaited) -> _Reasons | None:
+    """None: it is somebody else."""
+    if awaited.is_named:
+        return (Reason("the recipient is known by number", SAME_NUMBER, ("recipient_name",)),)
+    if tip.recipient_name is not None and awaited.recipient is not None:
+        return _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
+    # Known by a number that is not this person's, or by a name with which nothing can be compared.
+    return None if names_somebody or tip.recipient_name is not None else ()
+
+
+def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
+    """None: it is somebody else."""
+    if tip.courier_name is None:
+        return ()
+    if delivery.party is None:
+        # Who comes back from court brings it himself; of mail without a sender nobody can say.
+        return ()
+    named = _named("the courier's", tip.courier_name, delivery.party, "courier_name")
+    if named is None or tip.courier_born is None or delivery.born is None:
+        return named
+    if tip.courier_born != delivery.born:
+        return None
+    return (*named, Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",)))
+
+
+def _named(whose: str, said: str, known: str, field: str) -> _Reasons | None:
+    alike = likeness(said, known)
+    if not alike:
+        return None
+    return (Reason(f"{whose} name is alike, {round(alike * 100)} of 100", SAME_NAME, (field,)),)
+
+
+def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:
+    """None: it is elsewhere, another way, or at another time."""
+    delivery = awaited.delivery
+    found = []
+    if tip.facility is not None:
+        if tip.facility != awaited.facility:
+            return None
+        found.append(Reason("the facility is the same", SAME_CIRCUMSTANCE, ("facility",)))
+    if tip.method is not DeliveryMethod.UNKNOWN:
+        if tip.method is not delivery.method:
+            return None
+        found.append(Reason("the method is the same", SAME_CIRCUMSTANCE, ("method",)))
+    begins, ends = tip.expected_from, tip.expected_until
+    if begins is None and ends is None:
+        # What is over already when the tip comes is not what it means.
+        return tuple(found) if time < delivery.over and delivery.at <= time + TIP_LIVES else None
+    if (begins is not None and delivery.at < begins) or (ends is not None and delivery.at > ends):
+        return None
+    return (*found, Reason("the time is within the tip's", SAME_CIRCUMSTANCE, ("expected_from", "expected_until")))

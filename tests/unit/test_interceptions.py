@@ -1,0 +1,170 @@
+"""Which tips mean which deliveries at a facility, and what is touched when one or the other comes or goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.events import DeliveryMethod, Event
+from streams.facts import Provenance
+from streams.pictures.deliveries import Delivery
+from streams.pictures.interceptions import (
+    MOST_RECIPIENTS,
+    NOTHING,
+    Addressee,
+    DeliveryKey,
+    Interceptions,
+    TipAt,
+    Touched,
+)
+from tests.county import DAY, MAIN, POLICE, START, event, event_id
+from tests.identified import fact_of
+from tests.in_memory_bus import SCHEMAS
+
+SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
+TIP = TipAt(MAIN, POLICE, event_id("tip"))
+
+
+def addressee(person: str = "ada", *numbers: str, party: str = "Cole, Dana") -> Addressee:
+    visits = tuple(
+        Delivery(DeliveryMethod.VISIT, number, party, None, START + 5 * DAY, START + 6 * DAY, SOURCE)
+        for number in numbers or ("V-1",)
+    )
+    return Addressee(person, MAIN, f"B-{person}", None, "4-A", frozenset(), visits)
+
+
+def key(person: str = "ada", number: str = "V-1") -> DeliveryKey:
+    return DeliveryKey(MAIN, person, "VISIT", number)
+
+
+def tip(name: str = "tip", **said: Any) -> Event:
+    return event("ContrabandTipped", name=name, **{"courier_name": "Dana Cole", "facility": MAIN, **said})
+
+
+def outcome(name: str = "outcome", of: str = "tip") -> Event:
+    return event("TipOutcome", name=name, target_event_id=event_id(of))
+
+
+def told(*events: Event, people: tuple[Addressee, ...] = ()) -> Interceptions:
+    made = Interceptions(SCHEMAS)
+    for one in people:
+        made.place(MAIN, one.person, one)
+    for what in events:
+        made.add(fact_of(what))
+    return made
+
+
+def meant(made: Interceptions, person: str = "ada", number: str = "V-1") -> list[str]:
+    """The tips that mean a delivery."""
+    return [found.fact.event_id for found, _ in made.meaning(key(person, number))]
+
+
+BOTH = Touched(frozenset({key()}), frozenset({TIP}))
+
+
+def test_a_tip_and_a_delivery_meet_whichever_comes_first() -> None:
+    first = told(people=(addressee(),))
+    assert first.add(fact_of(tip())) == (BOTH, None)
+    second = told(tip())
+    assert second.place(MAIN, "ada", addressee()) == Touched(frozenset({key()}))
+    assert meant(first) == meant(second) == [event_id("tip")]
+    assert set(first.focuses()) == set(second.focuses()) == {key(), TIP}
+
+
+def test_what_is_known_already_touches_nothing() -> None:
+    made = told(tip(), people=(addressee(),))
+    assert made.add(fact_of(tip())) == (None, None)
+    assert made.add(fact_of(event("BookingReported", "ada"))) == (None, None)
+    assert made.remove(fact_of(outcome()).event_key) == NOTHING
+    assert made.forget(fact_of(tip()).event_key, "of nothing") == NOTHING
+    assert made.place(MAIN, "bo", None) == NOTHING
+
+
+def test_a_tip_that_means_nothing_touches_nothing_that_is_asked() -> None:
+    made = told(people=(addressee(),))
+    assert made.add(fact_of(tip(courier_name="Pat Reed"))) == (NOTHING, None)
+    assert meant(made) == []
+
+
+@pytest.mark.parametrize("ends", ["remove", "forget"])
+def test_a_tip_that_goes_means_nothing_any_more(ends: str) -> None:
+    made, fact = told(tip(), people=(addressee(),)), fact_of(tip())
+    gone = made.remove(fact.event_key) if ends == "remove" else made.forget(fact.event_key, fact.key.variant)
+    assert gone == BOTH
+    assert meant(made) == []
+    assert made.tip(TIP) is None
+    assert made.facts_of(fact.event_key) == ()
+
+
+def test_an_outcome_closes_its_tip_until_the_outcome_goes() -> None:
+    made = told(tip(), people=(addressee(),))
+    assert made.add(fact_of(outcome())) == (BOTH, None)
+    assert made.tip(TIP) is None
+    assert meant(made) == []
+    assert made.facts_of(fact_of(outcome()).event_key) != ()
+    made.add(fact_of(outcome("another")))
+    assert made.remove(fact_of(outcome()).event_key) == NOTHING, "another closes it still"
+    assert made.remove(fact_of(outcome("another")).event_key) == BOTH
+    assert meant(made) == [event_id("tip")]
+
+
+def test_an_outcome_that_comes_before_its_tip_closes_it_all_the_same() -> None:
+    made = told(outcome(), tip(), people=(addressee(),))
+    assert made.tip(TIP) is None
+    assert meant(made) == []
+
+
+def test_of_two_contents_one_stands_and_the_other_is_told() -> None:
+    made, other = told(tip(), people=(addressee(),)), fact_of(tip(courier_name="Pat Reed"))
+    touched, conflict = made.add(other)
+    assert conflict is not None
+    assert {conflict.stands.raw, conflict.falls.raw} == {fact_of(tip()).raw, other.raw}
+    assert (touched is None) is (conflict.falls is other)
+    assert len(made.facts_of(other.event_key)) == 2
+
+
+def test_who_gets_other_deliveries_is_compared_anew() -> None:
+    made = told(tip(), people=(addressee(),))
+    touched = made.place(MAIN, "ada", addressee("ada", "V-2"))
+    assert touched == Touched(frozenset({key(), key(number="V-2")}))
+    assert (meant(made), meant(made, number="V-2")) == ([], [event_id("tip")])
+    assert made.delivery(key()) is None
+    assert made.place(MAIN, "ada", None) == Touched(frozenset({key(number="V-2")}))
+    assert made.delivery(key(number="V-2")) is None
+
+
+def test_tips_that_mean_one_delivery_are_in_order_of_their_time() -> None:
+    events = [tip("later", day=2), tip("tip", day=1), tip("elsewhere", courier_name="Pat Reed")]
+    made = told(*events, people=(addressee(),))
+    assert meant(made) == [event_id("tip"), event_id("later")]
+
+
+PEOPLE = tuple(addressee(f"p{number}") for number in range(MOST_RECIPIENTS))
+CROWD = frozenset(key(one.person) for one in PEOPLE)
+
+
+def test_the_one_too_many_touches_all_whom_the_tip_means_and_so_does_the_one_who_leaves() -> None:
+    made = told(tip(), people=PEOPLE)
+    assert not made.is_broad(TIP)
+    assert meant(made, "p0") == [event_id("tip")]
+    assert made.place(MAIN, "ada", addressee()) == Touched(CROWD | {key()}, frozenset({TIP}))
+    assert made.is_broad(TIP)
+    assert meant(made, "p0") == meant(made) == []
+    assert made.place(MAIN, "bo", addressee("bo")) == Touched(frozenset({key("bo")})), "it was too broad already"
+    assert made.place(MAIN, "bo", None) == Touched(frozenset({key("bo")}))
+    assert made.place(MAIN, "ada", None) == Touched(CROWD | {key()}, frozenset({TIP}))
+    assert meant(made, "p0") == [event_id("tip")]
+
+
+def test_persons_are_counted_not_their_deliveries() -> None:
+    made = told(tip(), people=(*PEOPLE[1:], addressee("p0", "V-1", "V-2", "V-3")))
+    assert not made.is_broad(TIP)
+
+
+def test_each_facility_is_counted_by_itself() -> None:
+    made = told(tip(facility=None, expected_from=4), people=PEOPLE)
+    made.place("annex", "ada", Addressee("ada", "annex", None, None, None, frozenset(), addressee().deliveries))
+    assert not made.is_broad(TIP)
+    assert not made.is_broad(TIP._replace(facility="annex"))
+    assert TIP._replace(facility="annex") in set(made.focuses())

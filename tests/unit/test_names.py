@@ -1,0 +1,73 @@
+"""Names of two people are alike, or not, however they are spelled."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.names import is_full, likeness, parts
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("Garrow, Thomas", ("garrow", "thomas")),
+        ("THOMAS  J. GARROW JR.", ("thomas", "garrow")),
+        ("O'Brien, Seán", ("obrien", "sean")),
+        ("O’Brien, Sean", ("obrien", "sean")),
+        ("Núñez-Ortega, José III", ("nunez", "ortega", "jose")),
+        ("T. G.", ()),
+        ("", ()),
+    ],
+)
+def test_a_name_is_compared_by_its_parts(name: str, found: tuple[str, ...]) -> None:
+    assert parts(name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "full"), [("Dana Cole", True), ("Cole", False), ("D. Cole", False), ("", False), (None, False)]
+)
+def test_a_name_of_one_part_names_nobody(name: str | None, full: bool) -> None:
+    assert is_full(name) is full
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Garrow, Thomas", "Thomas Garrow"),
+        ("Garrow, Thomas", "Tomas Garow"),
+        ("Smith, John", "Jhon Smith"),
+        ("Smith, John", "John Quincy Smith"),
+        ("Núñez-Ortega, José", "nunez ortega jose"),
+        ("Cole, Dana", "DANNA COLES"),
+        # Not the first that fits, but all of them: "ada" is like "adams", too.
+        ("Adams, Ada", "Ada Adam"),
+    ],
+)
+def test_these_are_alike(one: str, other: str) -> None:
+    assert 0.88 <= likeness(one, other) <= 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Smith, John", "Smith, Joan"),
+        ("Lopez, Maria", "Gomez, Maria"),
+        ("Cole, Dana", "Dana"),
+        ("Cole, Dana", "Cole, D."),
+        ("Cole, Dana", "Dana Reed Marlow"),
+        ("", ""),
+    ],
+)
+def test_these_are_not(one: str, other: str) -> None:
+    assert likeness(one, other) == 0
+
+
+def test_the_same_name_is_wholly_alike() -> None:
+    assert likeness("Garrow, Thomas", "thomas garrow") == 1
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_it_does_not_matter_which_of_two_names_is_asked_first(one: str, other: str) -> None:
+    assert likeness(one, other) == likeness(other, one)

@@ -1,0 +1,174 @@
+"""A tip reaches the jail as a tear-line: what, where and when; never who says so, how graded, or how many say it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from schemas.agreements import Agreement
+from schemas.events import DeliveryMethod, Event
+from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH
+from tests.county import DAY, MAIN, POLICE, SITE, START, event
+from tests.in_memory_bus import InMemoryBus, processed
+
+WATCH_DESK, AFFAIRS, AUTHOR = "county-jail-watch", "county-jail-affairs", "city-pd-intel"
+VISIT = [
+    event("BookingReported", "ada", sid="S1", booked_as="Adams, Ada"),
+    event("HousingAssigned", "ada", day=1, unit="4-B"),
+    event("VisitScheduled", "ada", day=2, visitor_name="Cole, Dana", starts=5.5),
+]
+STEPS_OF_A_VISIT = list(STEPS[DeliveryMethod.VISIT])
+NARRATIVE = "She hides it in the baby's blanket, says her cousin"
+
+
+def tip(name: str = "the tip", **fields: Any) -> Event:
+    said = {"courier_name": "Danna Cole", "method": "VISIT", "narrative": NARRATIVE, "reliability": "C", **fields}
+    return event("ContrabandTipped", day=fields.pop("day", 3), sid="S1", name=name, **said)
+
+
+def told(*tips: Event, recipient: str = WATCH_DESK) -> dict[str, Any]:
+    """The one alert of contraband that a recipient has in the end."""
+    bus = processed(SITE, [*VISIT, *tips], START + 4 * DAY)
+    (alert,) = [one for one in bus.shown_to(recipient).values() if one["kind"] == "contraband"]
+    return alert
+
+
+def records(bus: InMemoryBus, recipient: str) -> list[dict[str, Any]]:
+    return bus.history(topics.alerts_for(bus.site.name, recipient, "contraband"))
+
+
+def test_the_jail_is_told_what_where_and_when() -> None:
+    alert = told(tip())
+    assert alert["headline"] == "Contraband may come with a visit"
+    assert [why["text"] for why in alert["why"]] == [
+        "Contraband is said to be coming",
+        "It is said to be fentanyl",
+        "It is said to come with a visit",
+        "A visit is scheduled",
+        "The visitor is Cole, Dana",
+    ]
+    assert (alert["facility"], alert["unit"], alert["due"]) == (MAIN, "4-B", START + int(5.5 * DAY))
+    assert [subject["name"] for subject in alert["subjects"]] == ["Adams, Ada"]
+    assert alert["actions"] == STEPS_OF_A_VISIT
+
+
+def test_nothing_that_the_jail_is_told_leads_to_the_author() -> None:
+    alert = told(tip(deconfliction_reference="DC-77"))
+    assert [(why["agency"], why["event_time"]) for why in alert["why"][:3]] == [("", None)] * 3
+    assert alert["agreements"] == []
+    assert alert["left_out"] == 0
+    assert alert["until"] is None
+    said = json.dumps({name: value for name, value in alert.items() if name != "headline"})
+    for secret in (POLICE, "Danna", NARRATIVE, "grade", "points", str(tip().head.time), "S1"):
+        assert secret not in said, secret
+
+
+def test_a_second_tip_that_says_the_same_is_not_even_a_record_more() -> None:
+    bus = processed(SITE, [*VISIT, tip()], START + 4 * DAY)
+    before = records(bus, WATCH_DESK)
+    bus.publish(tip("another"), POLICE)
+    bus.run()
+    assert records(bus, WATCH_DESK) == before != []
+    raised = bus.history(topics.alerts_raised(SITE.name))
+    assert [alert["revision"] for alert in raised] == [1, 2], "the bus itself knows of both"
+
+
+def test_one_of_two_tips_is_withdrawn_and_the_jail_sees_no_change() -> None:
+    bus = processed(SITE, [*VISIT, tip(), tip("another")], START + 4 * DAY)
+    before = records(bus, WATCH_DESK)
+    bus.publish(event("EventWithdrawn", agency=POLICE, day=4, target_event_id=tip().head.event_id), POLICE)
+    bus.run()
+    assert records(bus, WATCH_DESK) == before
+
+
+@pytest.mark.parametrize(
+    ("handlings", "advised"),
+    [
+        (["ACT"], STEPS_OF_A_VISIT),
+        (["CALL_FIRST"], [CALL, *STEPS_OF_A_VISIT]),
+        (["WATCH_ONLY"], list(WATCH)),
+        (["UNKNOWN"], [CALL, *STEPS_OF_A_VISIT]),
+        (["ACT", "CALL_FIRST"], [CALL, *STEPS_OF_A_VISIT]),
+        (["CALL_FIRST", "WATCH_ONLY", "ACT"], list(WATCH)),
+    ],
+)
+def test_what_its_author_allows_is_obeyed_and_of_several_the_strictest(
+    handlings: list[str], advised: list[str]
+) -> None:
+    assert told(*(tip(f"tip {number}", handling=h) for number, h in enumerate(handlings)))["actions"] == advised
+
+
+def test_watch_only_recommends_no_search() -> None:
+    assert not any(action.casefold().startswith(("search", "screen")) for action in WATCH)
+
+
+def test_who_is_to_call_first_is_told_how_the_originator_is_found() -> None:
+    alert = told(tip(handling="CALL_FIRST", deconfliction_reference="DC-77"))
+    assert "Deconfliction reference DC-77" in [why["text"] for why in alert["why"]]
+
+
+def test_what_touches_staff_goes_to_internal_affairs_only() -> None:
+    bus = processed(SITE, [*VISIT, tip(touches_staff=True)], START + 4 * DAY)
+    assert bus.shown_to(WATCH_DESK) == {}
+    assert records(bus, WATCH_DESK) == []
+    (alert,) = bus.shown_to(AFFAIRS).values()
+    assert alert["why"][0] == {"text": "Contraband is said to be coming", "agency": "", "event_time": None}
+    withheld = {
+        decision["recipient"]: decision["reason"]
+        for decision in bus.history(topics.disclosures(SITE.name))
+        if decision["decision"] == "WITHHELD"
+    }
+    assert withheld[WATCH_DESK] == "INTERNAL_AFFAIRS"
+
+
+def test_beside_another_tip_one_that_touches_staff_changes_nothing_for_the_jail() -> None:
+    without = processed(SITE, [*VISIT, tip()], START + 4 * DAY)
+    with_it = processed(
+        SITE, [*VISIT, tip("of staff", touches_staff=True, handling="WATCH_ONLY"), tip()], START + 4 * DAY
+    )
+    assert records(with_it, WATCH_DESK) == records(without, WATCH_DESK) != []
+    assert len(with_it.shown_to(AFFAIRS)) == 2
+
+
+def test_its_author_sees_the_score_and_the_grading_where_the_jail_grants_the_visit() -> None:
+    shown = Agreement.model_validate(
+        {
+            "id": "visits",
+            "title": "Visits that a tip means",
+            "authority": "an invented one",
+            "source": "county-jail",
+            "recipient": POLICE,
+            "kinds": ["contraband"],
+            "grants": {"VisitScheduled": ["starts"]},
+            "valid_from": START,
+        }
+    )
+    author = SITE.recipient_by_id[AUTHOR].model_copy(update={"kinds": ("contraband",)})
+    others = tuple(one for one in SITE.recipients if one.id != AUTHOR)
+    site = SITE.model_copy(update={"agreements": (*SITE.agreements, shown), "recipients": (*others, author)})
+    (alert,) = processed(site, [*VISIT, tip()], START + 4 * DAY).shown_to(AUTHOR).values()
+    texts = [why["text"] for why in alert["why"]]
+    assert "The source is graded C, the information 2" in texts
+    assert (
+        "11 points speak for it: the recipient is known by number (6), the courier's name is alike, 98 of 100 (4) "
+        "and the method is the same (1)" in texts
+    )
+    assert {why["agency"] for why in alert["why"]} == {POLICE, "county-jail"}
+    assert "The visitor is Cole, Dana" not in texts, "that was not granted"
+
+
+def test_without_an_agreement_the_jail_is_told_nothing() -> None:
+    site = SITE.model_copy(update={"agreements": ()})
+    assert processed(site, [*VISIT, tip()], START + 4 * DAY).shown_to(WATCH_DESK) == {}
+
+
+@pytest.mark.parametrize("field", ["reliability", "narrative", "courier_name", "recipient_name", "time", "handling"])
+def test_no_agreement_can_grant_what_stays_with_the_author(field: str) -> None:
+    said = {"source": POLICE, "recipient": "county-jail", "kinds": ["contraband"], "valid_from": START}
+    with pytest.raises(ValueError, match=f"{field} of ContrabandTipped stays with its author"):
+        Agreement.model_validate(
+            {**said, "id": "a", "title": "t", "authority": "a", "grants": {"ContrabandTipped": ["method", field]}}
+        )

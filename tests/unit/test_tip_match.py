@@ -1,0 +1,115 @@
+"""Which delivery a tip means: what speaks for it, and what rules it out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.events import DeliveryMethod, Tip
+from streams.facts import Provenance
+from streams.pictures.deliveries import HOUR, Delivery
+from streams.pictures.tip_match import TIP_LIVES, Awaited, match
+from tests.county import DAY, MAIN, START
+
+SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
+AT = START + 5 * DAY
+
+
+def tip(**said: Any) -> Tip:
+    unknown = {"method": "UNKNOWN", "substance": "", "handling": "ACT", "touches_staff": False}
+    return Tip.model_validate({**unknown, "reliability": "B", "credibility": 2, **said})
+
+
+def points(
+    said: dict[str, Any],
+    *,
+    by_number: bool = False,
+    recipient: str | None = "Adams, Ada",
+    is_named: bool | None = None,
+    time: int = START,
+    **delivery: Any,
+) -> int | None:
+    """What speaks for a visit of Dana Cole to Ada Adams; None where it is not meant."""
+    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", "1990-05-01", AT, AT + HOUR, SOURCE)
+    named = by_number if is_named is None else is_named
+    found = match(tip(**said), time, by_number, Awaited(MAIN, recipient, named, coming._replace(**delivery)))
+    return None if found is None else found.points
+
+
+COURIER, RECIPIENT = {"courier_name": "Dana Cole"}, {"recipient_name": "Ada Adams"}
+THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "expected"),
+    [
+        # Recipient or courier must be the same, and one name is not enough.
+        ({}, {"by_number": True}, 6),
+        (RECIPIENT, {}, None),
+        (COURIER, {}, None),
+        ({**RECIPIENT, **COURIER}, {}, 8),
+        (COURIER, {"by_number": True}, 10),
+        ({**COURIER, "facility": MAIN}, {}, 5),
+        ({**COURIER, "method": "VISIT"}, {}, 5),
+        ({**COURIER, **THAT_DAY}, {}, 5),
+        ({**COURIER, "courier_born": "1990-05-01"}, {}, 6),
+        ({"facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
+        ({"facility": MAIN, "method": "VISIT", **THAT_DAY}, {"by_number": True}, 9),
+        # Whatever is contradicted rules it out.
+        ({"facility": "annex"}, {"by_number": True}, None),
+        ({"method": "MAIL"}, {"by_number": True}, None),
+        ({"courier_name": "Pat Reed"}, {"by_number": True}, None),
+        ({**COURIER, "courier_born": "1990-05-02"}, {"by_number": True}, None),
+        ({"recipient_name": "Bell, Bo", **COURIER, "facility": MAIN}, {}, None),
+        ({**COURIER, "facility": MAIN}, {"by_number": True, "is_named": False}, None),
+        # By the number it is the same, however the tip spells the name.
+        ({"recipient_name": "Bell, Bo"}, {"by_number": True}, 6),
+        # The number is somebody else's, as far as is known; the name is the same.
+        ({**RECIPIENT, **COURIER}, {"by_number": True, "is_named": False}, 8),
+        # What one of them does not know counts nothing.
+        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None}, None),
+        (COURIER, {"by_number": True, "party": None}, 6),
+        ({**COURIER, "facility": MAIN}, {"party": None}, None),
+        ({**COURIER, "courier_born": "1971-01-01"}, {"by_number": True, "born": None}, 10),
+        ({"courier_born": "1971-01-01"}, {"by_number": True}, 6),
+    ],
+)
+def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected: int | None) -> None:
+    assert points(said, **more) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "time", "meant"),
+    [
+        ({"expected_from": AT, "expected_until": AT}, START, True),
+        ({"expected_from": AT + 1}, START, False),
+        ({"expected_until": AT - 1}, START, False),
+        ({"expected_from": AT}, START, True),
+        ({"expected_until": AT}, START, True),
+        ({}, AT - TIP_LIVES, True),
+        ({}, AT - TIP_LIVES - 1, False),
+        ({}, AT + HOUR - 1, True),
+        ({}, AT + HOUR, False),
+        # What it says itself counts, whenever it was said.
+        ({"expected_from": AT}, AT - 2 * TIP_LIVES, True),
+    ],
+)
+def test_the_time_at_its_bounds(said: dict[str, Any], time: int, meant: bool) -> None:
+    assert (points(said, by_number=True, time=time) is not None) is meant
+
+
+def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -> None:
+    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Danna", "1990-05-01", AT, AT + HOUR, SOURCE)
+    said = tip(**COURIER, courier_born="1990-05-01", facility=MAIN, method="VISIT", **THAT_DAY)
+    found = match(said, START, True, Awaited(MAIN, None, True, coming))
+    assert found is not None
+    assert [tuple(reason) for reason in found.reasons] == [
+        ("the recipient is known by number", 6, ("recipient_name",)),
+        ("the courier's name is alike, 98 of 100", 4, ("courier_name",)),
+        ("the courier's date of birth is the same", 2, ("courier_born",)),
+        ("the facility is the same", 1, ("facility",)),
+        ("the method is the same", 1, ("method",)),
+        ("the time is within the tip's", 1, ("expected_from", "expected_until")),
+    ]
+    assert found.points == 15
