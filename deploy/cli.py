@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from deploy.commands.backtest import backtest
 from deploy.commands.backup import backup
 from deploy.commands.doctor import doctor
 from deploy.commands.explain import explain
@@ -34,7 +35,21 @@ def _root() -> None:
     """Keeps Typer from folding a single command into the root."""
 
 
-for command in (up, provision, worker, publish, watch, topics, doctor, shadow, backup, restore, explain, replay):
+for command in (
+    up,
+    provision,
+    worker,
+    publish,
+    watch,
+    topics,
+    doctor,
+    shadow,
+    backtest,
+    backup,
+    restore,
+    explain,
+    replay,
+):
     app.command()(command)
 
 

@@ -24,16 +24,19 @@ from schemas.events import (
     ContactClass,
     ContrabandTipped,
     CustodyEvent,
+    Deposit,
     Event,
     EventWithdrawn,
     HousingAssigned,
     IdKind,
+    Mail,
     PersonId,
     PersonRef,
     Role,
     StreetViolenceReported,
     TipOutcome,
     Verification,
+    Visit,
 )
 from schemas.site import Agency, Site
 from streams.facts import (
@@ -104,15 +107,24 @@ def identify(
 
     `wall_now` (microseconds) only serves to quarantine events from the future.
     """
+    raw = record.value or b""
     try:
-        event, body_at = decode_parts(record.value or b"", schemas, source.event_type)
+        event, body_at = decode_parts(raw, schemas, source.event_type)
     except DecodeError as error:
         return DeadLetter(error.reason.value, error.where)
+    return identified(event, body_at, raw, source, site, wall_now)
+
+
+def identified(event: Event, body_at: int, raw: bytes, source: Source, site: Site, wall_now: int) -> Facts | DeadLetter:
+    """What an event puts on the facts topics, or why it is set aside.
+
+    `raw` is the event as framed Avro, in which its body begins at `body_at`.
+    """
     persons = _persons(event, source)
     refused = _refuse(event, persons, source, site, wall_now)
     if refused is not None:
         return refused
-    return Facts(tuple(_facts(event, persons, body_at, record.value or b"", source, site)))
+    return Facts(tuple(_facts(event, persons, body_at, raw, source, site)))
 
 
 Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
@@ -257,7 +269,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
-    if getattr(event, "contact", ContactClass.ORDINARY) is not ContactClass.ORDINARY:
+    if isinstance(event, (Visit, Mail, Deposit)) and event.contact is not ContactClass.ORDINARY:
         # Whom somebody's attorney, clergy or doctor sees is nothing that the bus knows; nor what may be such a contact.
         return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
