@@ -122,6 +122,7 @@ def a_tip(draw: st.DrawFn, day: int, name: str, purge: int | None) -> Event:
         name=f"staff-{name}" if staff else name,
         purge_day=purge,
         sid=draw(st.sampled_from([None, *(f"SID-{p}" for p in PEOPLE)])),
+        ucn=draw(st.sampled_from([None, None, *(f"UCN-{p}" for p in PEOPLE)])),
         facility=draw(st.sampled_from([None, MAIN])),
         courier_name=draw(st.sampled_from([None, *COURIERS])),
         method=draw(st.sampled_from(["UNKNOWN", "UNKNOWN", "VISIT", "MAIL", "COURT_RETURN"])),

@@ -51,7 +51,7 @@ def read(bus: InMemoryBus, names: set[str]) -> dict[tuple[str, int], list[Logged
     return {where: log for where, log in bus.logs.items() if where[0] in names and log}
 
 
-A_TIP = event("ContrabandTipped", day=40, name="staff-tip-0", sid="SID-ada", touches_staff=True)
+A_TIP = event("ContrabandTipped", day=40, name="staff-tip-0", sid="SID-ada", ucn="UCN-ada", touches_staff=True)
 DAYS = st.lists(st.integers(0, 45), min_size=3, max_size=3).map(sorted)
 
 

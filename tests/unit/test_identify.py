@@ -183,6 +183,14 @@ def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> No
     assert {(out.topic, out.partition) for out in facts(outcome, POLICE)} == everyones
 
 
+def test_a_tip_is_told_to_each_number_of_the_person_and_joins_none_of_them() -> None:
+    tip = event("ContrabandTipped", sid="S1", ucn="U1")
+    keys = [parse_key(out.key) for out in facts(tip, POLICE) if out.topic == topics.person_facts("demo")]
+    numbers = [identifier(number, POLICE).person for number in tip.head.persons[0].ids]
+    assert {key.person for key in keys} == set(numbers)
+    assert {(key.kind, key.role) for key in keys} == {(KeyKind.PERSON, "subject")}
+
+
 def sid_of(value: str) -> PersonId:
     return PersonId.model_validate(ids("", value)[0])
 
