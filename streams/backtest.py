@@ -10,9 +10,10 @@ magnitude faster; by the engine's law it is the same set.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from schemas import topics
 from schemas.avro_files import record_names, whole_schema
@@ -59,19 +60,6 @@ def facts_of(event: Event, agency: Agency, site: Site) -> tuple[Out, ...] | Dead
     return found if isinstance(found, DeadLetter) else found.records
 
 
-class Backtest(Protocol):
-    """One of the two ways."""
-
-    def tell(self, facts: Sequence[Out]) -> list[Alert]:
-        """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn at once."""
-
-    def advance(self, time: int) -> list[Alert]:
-        """Let it be so late, microseconds."""
-
-    def end(self) -> list[Alert]:
-        """What is left to be told when all has been taken in."""
-
-
 class _Logs:
     """The two logs of facts, each with what is not read yet, and the two stages that read them."""
 
@@ -112,48 +100,46 @@ class _Logs:
         return self._offsets[0], self._offsets[1]
 
 
-class AsItWent:
-    """Each event is processed when it comes."""
+class Backtest(ABC):
+    """One of the two ways."""
 
     def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
         self._site = site
         self._logs = _Logs(site, rules)
 
     def tell(self, facts: Sequence[Out]) -> list[Alert]:
-        """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn by it."""
+        """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn at once."""
         alerts = self._logs.write(facts)
         while (unread := self._logs.next()) is not None:
-            stage, record = unread
-            alerts += self._logs.write(stage.process(record))
+            alerts += self._logs.write(self._take(*unread))
         return alerts
 
-    def advance(self, time: int) -> list[Alert]:
-        """Let it be so late, microseconds: what comes and goes with time."""
-        return self.tell(tick(self._site, time))
-
-    def end(self) -> list[Alert]:
-        """All has been told."""
-        return []
-
-
-class InTheEnd:
-    """Everything is folded silently and evaluated once."""
-
-    def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
-        self._site = site
-        self._logs = _Logs(site, rules)
-
-    def tell(self, facts: Sequence[Out]) -> list[Alert]:
-        """Take in what an event puts on the logs."""
-        self._logs.write(facts)
-        while (unread := self._logs.next()) is not None:
-            stage, record = unread
-            stage.refold(record)
-        return []
+    @abstractmethod
+    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
+        """Let a stage read a record: what it wants written."""
 
     def advance(self, time: int) -> list[Alert]:
         """Let it be so late, microseconds."""
         return self.tell(tick(self._site, time))
+
+    def end(self) -> list[Alert]:
+        """What is left to be told when all has been taken in."""
+        return []
+
+
+class AsItWent(Backtest):
+    """Each event is processed when it comes."""
+
+    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
+        return stage.process(record)
+
+
+class InTheEnd(Backtest):
+    """Everything is folded silently and evaluated once."""
+
+    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
+        stage.refold(record)
+        return ()
 
     def end(self) -> list[Alert]:
         """The alerts that are open in the end."""

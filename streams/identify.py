@@ -296,7 +296,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
         records += _on_every_partition(key.encoded(), raw, headers(""), site, persons=both)
     for role, (strongest, *weaker) in persons:
         records.append(of(strongest.person, role.lower(), headers(strongest.label)))
-        if isinstance(event, ContrabandTipped):
+        if source.event_type == "ContrabandTipped":
             # A tip joins nobody: who may not know of it would see by the join that there is one. So whoever it names by
             # any of its numbers has it.
             records += [of(other.person, role.lower(), headers(other.label)) for other in weaker]

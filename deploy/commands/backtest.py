@@ -156,7 +156,7 @@ def _read(lines: Iterable[str], site: Site, opened: ExitStack) -> Iterator[list[
 def _identified(site: Site, lines: Sequence[tuple[int, str]]) -> list[Read]:
     """In a process of its own: what each line puts on the logs."""
     by_ori = {agency.ori: agency for agency in site.agencies}
-    return [read for number, line in lines if line.strip() for read in [_one(number, line, site, by_ori)]]
+    return [_one(number, line, site, by_ori) for number, line in lines if line.strip()]
 
 
 def _one(number: int, line: str, site: Site, by_ori: Mapping[str, Agency]) -> Read:
