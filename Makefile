@@ -22,8 +22,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(STAMP)  ## the whole bus on this machine, a played story, and the shift commander's screen; Ctrl-C ends it all
-	@$(BIN)/sallyport up --story --watch county-jail-watch
+run: $(STAMP)  ## the whole bus on this machine, a simulated county, and the shift commander's screen; Ctrl-C ends it all
+	@$(BIN)/sallyport up --site county --simulate --watch county-watch
 
 test: $(STAMP)  ## every test, on a real broker and registry
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -16,6 +16,7 @@ from deploy.commands.publish import publish
 from deploy.commands.replay import replay
 from deploy.commands.restore import restore
 from deploy.commands.shadow import shadow
+from deploy.commands.simulate import simulate
 from deploy.commands.topics import topics
 from deploy.commands.up import up
 from deploy.commands.watch import watch
@@ -45,6 +46,7 @@ for command in (
     doctor,
     shadow,
     backtest,
+    simulate,
     backup,
     restore,
     explain,

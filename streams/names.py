@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from rapidfuzz.distance import JaroWinkler
+from rapidfuzz.distance import OSA, JaroWinkler
 
 LEAST_LIKENESS: Final = 0.88
 """How alike each part must be, of 1: a letter dropped, doubled or swapped passes ("Jhon"), another name does not
 ("Joan" for "John")."""
+SLIPS_FROM: Final = 5
+"""Letters from which on one slip of a typist (a letter too many, too few, another, or two swapped) makes no other name,
+unless it is the first: "Harry" is not "Barry"."""
 LEAST_PARTS: Final = 2
 """Parts without which a name names nobody: half a jail is called by a first name."""
 _GENERATIONS: Final = frozenset({"jr", "sr", "ii", "iii", "iv"})
@@ -55,7 +58,17 @@ def _paired(shorter: Sequence[str], longer: Sequence[str]) -> float:
         (
             alike + _paired(rest, [*longer[:n], *longer[n + 1 :]])
             for n, part in enumerate(longer)
-            if (alike := JaroWinkler.similarity(first, part)) >= LEAST_LIKENESS
+            if (alike := _alike(first, part))
         ),
         default=float("-inf"),
     )
+
+
+def _alike(one: str, other: str) -> float:
+    """How alike two parts are; 0 where they are not the same part."""
+    alike: float = JaroWinkler.similarity(one, other)
+    if alike >= LEAST_LIKENESS:
+        return alike
+    # By the measure alone a slip early in a name of five or six letters is too much.
+    is_slip = min(len(one), len(other)) >= SLIPS_FROM and one[0] == other[0] and OSA.distance(one, other) == 1
+    return LEAST_LIKENESS if is_slip else 0.0

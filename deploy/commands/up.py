@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,16 +19,16 @@ from rich.console import Console
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
+from deploy.live_county import COUNTY, SPEED, live_county
 from deploy.pause import Pausing
 from deploy.provision import provision
-from deploy.sites import SITES_DIR, keep_site_files, load_site, settings_for, shipped_sites
+from deploy.sites import keep_site_files, load_site, settings_for, shipped_sites
 from deploy.supervisor import Supervised, Supervisor
 from deploy.topic_report import all_live
-from producers.publisher import Publisher, PublishError
+from producers.publisher import PublishError
+from producers.simulator.noise import Noise
 from producers.spool import SpoolFullError
-from producers.story import play, read_story
 from schemas.agreements import SiteError
-from schemas.events import Event
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 
@@ -45,7 +44,15 @@ def up(
     sites: Annotated[
         list[str] | None, typer.Option("--site", help="A site to work for; may be given again. Default: all shipped.")
     ] = None,
-    story: Annotated[bool, typer.Option("--story", help="Play the demo site's story.")] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate", help="Let the simulated county live on its site, so that there is something to see."
+        ),
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.01, help="With --simulate: how many times as fast as ours it lives.")
+    ] = SPEED,
     watch: Annotated[str | None, typer.Option(help="Show this recipient's alerts in this terminal.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Workers for each site.")] = 1,
 ) -> None:
@@ -53,7 +60,7 @@ def up(
 
     The state is kept in SALLYPORT_HOME: the next start goes on from it.
 
-    Example: sallyport up --story --watch county-jail-watch
+    Example: sallyport up --site county --simulate --watch county-watch
     """
     console = Console(stderr=True)
     settings = settings_given()
@@ -61,8 +68,8 @@ def up(
         names = sites or ([str(settings.site_file)] if settings.site_file is not None else list(shipped_sites()))
         described = [load_site(settings_for(settings, name)) for name in names]
         desk = None if watch is None else _desk_of(watch, described)
-        if story and "demo" not in {site.name for site in described}:
-            raise SiteError("--story is played on the site demo: give --site demo as well")
+        if simulate and COUNTY not in {site.name for site in described}:
+            raise SiteError(f"--simulate is for the site {COUNTY}: give --site {COUNTY} as well")
         with ExitStack() as stack:
             bus = EmbeddedBus(settings) if settings.embedded else None
             if bus is not None:
@@ -85,8 +92,8 @@ def up(
                 pausing.start()
                 stack.callback(pausing.stop)
                 trouble = pausing.trouble
-            if story:
-                stack.enter_context(_playing(settings, next(site for site in described if site.name == "demo")))
+            if simulate:
+                stack.enter_context(_simulating(settings, next(s for s in described if s.name == COUNTY), speed))
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:
         fail(str(error))
@@ -166,10 +173,10 @@ def _raise_if(trouble: str | None) -> None:
 
 
 @contextmanager
-def _playing(settings: Settings, site: Site) -> Iterator[None]:
-    """The story, told in the background; it stops with the block."""
+def _simulating(settings: Settings, site: Site, speed: float) -> Iterator[None]:
+    """The county lives in the background; it stops with the block."""
     stop = threading.Event()
-    thread = threading.Thread(target=_tell, args=(settings, site, stop), name="story", daemon=True)
+    thread = threading.Thread(target=_live, args=(settings, site, speed, stop), name="county", daemon=True)
     thread.start()
     try:
         yield
@@ -178,17 +185,9 @@ def _playing(settings: Settings, site: Site) -> Iterator[None]:
         thread.join()
 
 
-def _tell(settings: Settings, site: Site, stop: threading.Event) -> None:
-    story = read_story(SITES_DIR / "demo" / "story.toml")
-    run = datetime.now(UTC).strftime("%m%d%H%M%S")
+def _live(settings: Settings, site: Site, speed: float, stop: threading.Event) -> None:
     try:
-        with ExitStack() as stack:
-            agencies = {step.agency for step in story.steps}
-            publishers = {a: stack.enter_context(Publisher(settings, site, a)) for a in agencies}
-
-            def publish(agency: str, events: list[Event]) -> None:
-                publishers[agency].publish_many(events)
-
-            play(story, run, site, publish, lambda: time.time_ns() // 1000, stop.wait, log.info)
-    except (PublishError, SpoolFullError, SecretUnreadableError, OSError) as error:
-        log.error("the story can't be told: %s", error)
+        # Another county each time: the same people would be back with what is known of them.
+        live_county(settings, site, time.time_ns() % 16**4, Noise(), speed, stop)
+    except (SiteError, PublishError, SpoolFullError, SecretUnreadableError, ValueError, OSError) as error:
+        log.error("the county can't live on: %s", error)

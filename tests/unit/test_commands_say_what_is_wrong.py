@@ -79,8 +79,8 @@ def test_up_works_for_the_site_that_the_settings_name(monkeypatch: pytest.Monkey
     assert "there are city-jail-watch, city-jail-care" in error_of("up", "--watch", "nobody")
 
 
-def test_the_story_is_of_the_demo_site() -> None:
-    assert "--site demo" in error_of("up", "--story", "--site", "nyc-history")
+def test_the_county_lives_on_its_own_site() -> None:
+    assert "--site county" in error_of("up", "--simulate", "--site", "nyc-history")
 
 
 def test_an_event_that_is_too_large_is_a_wrong_event(tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""`sallyport simulate`: a county that does not exist, for demonstrations, for load, and to see how good the bus is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deploy.commands.errors import fail, settings_given
+from deploy.judged_simulation import UnfitError, judged
+from deploy.live_county import COUNTY, SPEED, live_county
+from deploy.private_files import PRIVATE_FILE
+from deploy.sites import load_site
+from producers.publisher import PublishError
+from producers.simulator.county import DAY
+from producers.simulator.noise import Noise
+from producers.simulator.score import Score
+from producers.simulator.simulation import START, Simulation
+from producers.simulator.truth import Truth
+from producers.spool import SpoolFullError
+from schemas.agreements import SiteError
+from schemas.events import type_name
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+
+SHOWN: Final = 12
+"""Situations missed and alerts that are wrong, of which one sees what they were; the rest is counted."""
+EVENTS_A_DAY: Final = 560.0
+"""How many a day of the county has, nearly: what `--rate` is reckoned with."""
+FAILED: Final = 1
+"""Exit code."""
+
+
+def simulate(
+    site: Annotated[str, typer.Option(help="A site with jails and police.")] = COUNTY,
+    seed: Annotated[int, typer.Option(min=0, help="The county: the same seed lives the same life.")] = 1,
+    days: Annotated[float, typer.Option(min=0.01, help="How long, in the county's own days.")] = 14.0,
+    out: Annotated[Path, typer.Option(help="Where events are written as JSON Lines; - is standard output.")] = Path(
+        "-"
+    ),
+    truth: Annotated[
+        Path | None, typer.Option(help="Where what is true in it is written: situations and decoys, as JSON.")
+    ] = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Put it through the bus's own code: recall, precision.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="With --score: so many counties, from --seed on.")] = 1,
+    least: Annotated[float, typer.Option(min=0, max=1, help="With --score: less, of either, fails.")] = 1.0,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish on a running bus, as its agencies do.")] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.01, help="With --publish: how many times as fast as ours it lives.")
+    ] = SPEED,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="With --publish: in place of --speed, so many events a second.")
+    ] = None,
+    noise: Annotated[float, typer.Option(min=0, help="How many times the usual noise.")] = 1.0,
+    misspelt: Annotated[float | None, typer.Option(min=0, max=1, help="Share of names with an error.")] = None,
+    late: Annotated[float | None, typer.Option(min=0, max=1, help="Share of events told up to 2 hours late.")] = None,
+    twice: Annotated[float | None, typer.Option(min=0, max=1, help="Share of events told again.")] = None,
+    missing: Annotated[float | None, typer.Option(min=0, max=1, help="Share of optional fields left out.")] = None,
+    unsure: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of bookings without prints yet, of entries for the wrong one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the score as JSON.")] = False,
+) -> None:
+    """Simulate a county: two jails, a prison, three units of police, with daily life, feuds, tips, and decoys.
+
+    Without more it writes what its agencies tell. It knows what is true in it, and the bus is not asked for that: with
+    --score one sees what the bus finds of it. Exit codes: 0 done, 1 --score below --least, 2 can't begin, 3 the bus is
+    away: events wait in the spool.
+
+    Example: sallyport simulate --score --seed 100 --seeds 20 --noise 2 --least 0.99
+    """
+    given = {"misspelt": misspelt, "late": late, "twice": twice, "missing": missing, "unsure": unsure}
+    errors = replace(Noise().times(noise), **{name: share for name, share in given.items() if share is not None})
+    try:
+        settings = settings_given(site)
+        described = load_site(settings)
+        if score:
+            raise typer.Exit(_scored(described, range(seed, seed + seeds), days, errors, least, as_json))
+        if publish:
+            speed = rate * DAY / 1_000_000 / EVENTS_A_DAY if rate is not None else speed
+            raise typer.Exit(_published(settings, described, seed, days, errors, speed, truth))
+        _written(described, seed, days, errors, out, truth)
+    except (SiteError, UnfitError, PublishError, SpoolFullError, SecretUnreadableError, ValueError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or out}: {error.strerror or error}")
+
+
+# -- written ---------------------------------------------------------------------------------------------------------
+
+
+def _written(site: Site, seed: int, days: float, noise: Noise, out: Path, truth: Path | None) -> None:
+    simulation = Simulation(site, seed, noise)
+    count = 0
+    with _opened(out) as file:
+        for told in simulation.told(START + int(days * DAY)):
+            file.write(json.dumps({"type": type_name(told.event), **told.event.model_dump(mode="json")}) + "\n")
+            count += 1
+    _keep_truth(simulation.truth, truth)
+    typer.echo(f"sallyport: {count:,} events; {_counted(simulation.truth)}", err=True)
+
+
+@contextmanager
+def _opened(out: Path) -> Iterator[IO[str]]:
+    if str(out) == "-":
+        with nullcontext(sys.stdout) as file:
+            yield file
+    else:
+        with os.fdopen(
+            os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8"
+        ) as file:
+            yield file
+
+
+def _keep_truth(truth: Truth, path: Path | None) -> None:
+    if path is not None:
+        told = {
+            "situations": [one.record() for one in truth.situations],
+            "decoys": [one.record() for one in truth.decoys],
+        }
+        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _counted(truth: Truth) -> str:
+    counts = Counter(one.key[0] for one in truth.situations)
+    true = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "no situation"
+    return f"true in it: {true}; {len(truth.decoys)} decoys"
+
+
+# -- published -------------------------------------------------------------------------------------------------------
+
+
+def _published(
+    settings: Settings, site: Site, seed: int, days: float, noise: Noise, speed: float, truth: Path | None
+) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    typer.echo(f"sallyport: the county lives {speed:,.0f} times as fast as ours; Ctrl-C ends it", err=True)
+    simulation, count, waiting = live_county(settings, site, seed, noise, speed, stop, days)
+    _keep_truth(simulation.truth, truth)
+    typer.echo(f"sallyport: {count:,} events; {_counted(simulation.truth)}", err=True)
+    return 3 if waiting else 0
+
+
+# -- scored ----------------------------------------------------------------------------------------------------------
+
+
+def _scored(site: Site, seeds: range, days: float, noise: Noise, least: float, as_json: bool) -> int:
+    total: dict[str, Score] = {}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with (
+        ProcessPoolExecutor(min(len(seeds), os.cpu_count() or 1)) as pool,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
+        work: list[Future[dict[str, Score]]] = [pool.submit(judged, site, seed, days, noise) for seed in seeds]
+        try:
+            for future in progress.track(work, description="Counties"):
+                for name, one in future.result().items():
+                    total[name] = total.get(name, Score()) + one
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return _told_score(total, seeds, days, noise, least, as_json=as_json)
+
+
+def _told_score(
+    total: Mapping[str, Score], seeds: range, days: float, noise: Noise, least: float, *, as_json: bool
+) -> int:
+    passed = all(min(one.recall, one.precision) >= least for one in total.values())
+    if as_json:
+        told: Mapping[str, Any] = {name: _figures(one) for name, one in total.items()}
+        outcome = {"seeds": [*seeds], "days": days, "noise": asdict(noise), "scores": told, "passed": passed}
+        typer.echo(json.dumps(outcome))
+    else:
+        _show(total, len(seeds), days)
+    return 0 if passed else FAILED
+
+
+def _figures(one: Score) -> dict[str, float]:
+    counts = {"situations": one.situations, "found": one.found, "raised": one.raised, "right": one.right}
+    return {**counts, "recall": round(one.recall, 4), "precision": round(one.precision, 4)}
+
+
+def _show(total: Mapping[str, Score], counties: int, days: float) -> None:
+    table = Table(
+        title=f"{counties} {'county' if counties == 1 else 'counties'}, {days:g} days each", title_justify="left"
+    )
+    for column in ("correlation", "situations", "found", "recall", "raised", "right", "precision"):
+        table.add_column(column, justify="left" if column == "correlation" else "right")
+    for name, one in total.items():
+        found = f"{one.situations:,}", f"{one.found:,}", f"{one.recall:.4f}"
+        table.add_row(name, *found, f"{one.raised:,}", f"{one.right:,}", f"{one.precision:.4f}")
+    Console().print(table)
+    wrong = [f"missed: {one.key} ({one.scene or 'daily life'})" for of in total.values() for one in of.missed]
+    wrong += [f"wrong: {alert.key}: {why}" for of in total.values() for alert, why in of.wrong]
+    for line in wrong[:SHOWN]:
+        typer.echo(line, err=True)
+    if len(wrong) > SHOWN:
+        typer.echo(f"and {len(wrong) - SHOWN} more", err=True)

@@ -1,0 +1,80 @@
+"""Leftovers: what a simulation left open on a bus when it stopped, kept in a file so that the next one ends it.
+
+The log is the state: whoever was in custody in a simulated county would be so for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from producers.simulator.world import SOURCE
+from schemas.events import EVENT_TYPES, Event
+from schemas.site import Site
+
+
+class Open(NamedTuple):
+    """A stay in custody, or a tip."""
+
+    agency: str
+    facility: str | None
+    """None for a tip."""
+    number: str
+    """The booking's, or the tip's event id."""
+    own_number: dict[str, str] | None
+    """The agency's own number of who is in custody, as an event has it."""
+
+
+def endings(left_open: Sequence[Open], site: Site, now: int) -> list[tuple[str, Event]]:
+    """What ends it all, each with the agency that says so. What the site does not know any more is left."""
+    return [(one.agency, _ending(one, site, now)) for one in left_open if one.agency in site.agency_by_id]
+
+
+def _ending(one: Open, site: Site, now: int) -> Event:
+    head: dict[str, Any] = {
+        "event_id": str(uuid.uuid4()),
+        "time": now,
+        "ori": site.agency_by_id[one.agency].ori,
+        "source_system": SOURCE,
+        "persons": [{"role": "SUBJECT", "ids": [one.own_number]}] if one.own_number else [],
+        "handling": {},
+    }
+    if one.facility is None:
+        said = {"target_event_id": one.number, "reason": "SUPERSEDED"}
+        return EVENT_TYPES["EventWithdrawn"].model_validate({"head": head, **said})
+    stay = {"facility": one.facility, "booking_number": one.number, "reason": "TRANSFER"}
+    return EVENT_TYPES["CustodyEnded"].model_validate({"head": head, **stay})
+
+
+class Leftovers:
+    """The file of one site."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: list[Open] | None = None
+
+    def read(self) -> list[Open]:
+        """What was left open. Raises ValueError for a file that is none, OSError."""
+        try:
+            return [Open(*one) for one in json.loads(self._path.read_bytes())]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self._path} is no list of what a simulation left open: delete it") from error
+
+    def keep(self, left_open: list[Open]) -> None:
+        """Keep this, whole or not at all. Raises OSError."""
+        if left_open == self._kept:
+            return
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        # Only the owner reads it: numbers of persons, if invented ones.
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            json.dump(left_open, out)
+        new.replace(self._path)
+        self._kept = left_open

@@ -1,0 +1,149 @@
+"""Score: alerts held against the truth, correlation by correlation. Pure.
+
+Recall: of the situations that there were, those that were raised. Precision: of what was raised, what was so. Both in
+time: what is told late can be known late, and no later; an alert that outlives its situation is wrong, too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from producers.simulator.noise import HOUR, LATEST
+from producers.simulator.truth import BROAD, DELIVERY, REVIEW, RIVALS, Decoy, Key, Situation
+
+GRACE: Final = 2 * LATEST + HOUR // 2
+"""How long after it began or ended a situation may be unknown, microseconds: what told of it may have been told late,
+and what corrects that as well. One that did not last longer is not asked for."""
+CORRELATIONS: Final = (RIVALS, REVIEW, DELIVERY, BROAD)
+PERSON_AT: Final[Mapping[str, int]] = {REVIEW: 0, DELIVERY: 1}
+"""Where the bus's own id of a person is in an alert's key."""
+
+
+@dataclass(slots=True)
+class Raised:
+    """An alert, from when to when it was open."""
+
+    key: Key
+    since: int
+    until: int | None
+    bookings: frozenset[str]
+
+    @property
+    def correlation(self) -> str:
+        """The rule."""
+        return self.key[0]
+
+
+@dataclass(slots=True)
+class Score:
+    """Of one correlation."""
+
+    situations: int = 0
+    found: int = 0
+    raised: int = 0
+    right: int = 0
+    missed: list[Situation] = field(default_factory=list)
+    wrong: list[tuple[Raised, str]] = field(default_factory=list)
+    """With why."""
+
+    @property
+    def recall(self) -> float:
+        """0 to 1."""
+        return self.found / self.situations if self.situations else 1.0
+
+    @property
+    def precision(self) -> float:
+        """0 to 1."""
+        return self.right / self.raised if self.raised else 1.0
+
+    def __add__(self, other: Score) -> Score:
+        counts = (
+            self.situations + other.situations,
+            self.found + other.found,
+            self.raised + other.raised,
+            self.right + other.right,
+        )
+        return Score(*counts, self.missed + other.missed, self.wrong + other.wrong)
+
+
+def raised(records: Iterable[Mapping[str, Any]]) -> list[Raised]:
+    """The alerts in records of `alerts.raised`, in their order."""
+    found: list[Raised] = []
+    is_open: dict[str, Raised] = {}
+    for record in records:
+        alert_id, at = record["alert_id"], record["at"]
+        if record["state"] != "OPEN":
+            if alert_id in is_open:
+                is_open.pop(alert_id).until = at
+            continue
+        bookings = frozenset(subject["booking_number"] for subject in record["subjects"] if subject["booking_number"])
+        if alert_id in is_open:
+            is_open[alert_id].bookings |= bookings
+            continue
+        is_open[alert_id] = Raised(_key(record["rule"], record["key"]), at, None, bookings)
+        found.append(is_open[alert_id])
+    return found
+
+
+def _key(rule: str, key: Sequence[str]) -> Key:
+    at = PERSON_AT.get(rule)
+    return (rule, *(part for n, part in enumerate(key) if n != at))
+
+
+def score(
+    situations: Iterable[Situation], decoys: Iterable[Decoy], alerts: Iterable[Raised], end: int
+) -> dict[str, Score]:
+    """How good the alerts were up to `end` (microseconds), by correlation."""
+    true: defaultdict[Key, list[Situation]] = defaultdict(list)
+    for situation in situations:
+        true[situation.key].append(situation)
+    told: defaultdict[Key, list[Raised]] = defaultdict(list)
+    for alert in alerts:
+        told[alert.key].append(alert)
+    scores = {correlation: Score() for correlation in CORRELATIONS}
+    for key, of in true.items():
+        for situation in of:
+            if (situation.until or end) - situation.since > GRACE:
+                one = scores[key[0]]
+                one.situations += 1
+                if any(_finds(alert, situation) for alert in told.get(key, ())):
+                    one.found += 1
+                else:
+                    one.missed.append(situation)
+    fooled = [*decoys]
+    for key, raised_ in told.items():
+        for alert in raised_:
+            one = scores.setdefault(key[0], Score())
+            one.raised += 1
+            why = _why_wrong(alert, true.get(key, ()), fooled, end)
+            if why is None:
+                one.right += 1
+            else:
+                one.wrong.append((alert, why))
+    return scores
+
+
+def _finds(alert: Raised, situation: Situation) -> bool:
+    """Whether an alert was open in time for a situation."""
+    return alert.since <= situation.since + GRACE and (alert.until is None or alert.until > situation.since)
+
+
+def _why_wrong(alert: Raised, of: Sequence[Situation], decoys: Sequence[Decoy], end: int) -> str | None:
+    """None: it was so, from when it was raised until it was withdrawn, but for what is told late."""
+    if not of:
+        lookalike = next((d for d in decoys if d.bookings and set(d.bookings) <= alert.bookings), None)
+        return f"{lookalike.scene}: {lookalike.why}" if lookalike else "there is no such situation"
+    covered = alert.since
+    for situation in of:
+        if situation.since <= covered + GRACE:
+            covered = max(covered, end if situation.until is None else situation.until)
+    if alert.since < of[0].since or covered == alert.since != end:
+        return "it was not so when it was raised"
+    if (alert.until or end) > covered + GRACE:
+        return "it was over, and the alert went on"
+    if not alert.bookings <= {booking for situation in of for booking in situation.bookings}:
+        return "it names somebody whom it does not concern"
+    return None

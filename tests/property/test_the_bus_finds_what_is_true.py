@@ -1,0 +1,97 @@
+"""In simulated counties the bus finds all that is true, and nothing else; and it would be seen if it did not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from deploy.judged_simulation import judged
+from deploy.sites import SITES_DIR
+from producers.simulator.noise import Noise
+from producers.simulator.score import CORRELATIONS, Score
+from schemas.events import AffiliationStatus, CustodyLevel
+from schemas.site import read_site
+from streams import correlations
+from streams.correlations import classification_review, rivals_housed_together
+from streams.names import likeness
+from streams.pictures import interceptions, tip_match
+
+SITE = read_site(SITES_DIR / "county")
+SEEDS, DAYS = (1, 2, 3), 6.0
+
+
+@pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed {seed}")
+def found(request: pytest.FixtureRequest) -> dict[str, Score]:
+    return judged(SITE, request.param, DAYS, Noise())
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_all_is_found_and_nothing_else_with_the_usual_noise(found: dict[str, Score], correlation: str) -> None:
+    one = found[correlation]
+    assert not one.missed
+    assert not one.wrong
+    assert one.found == one.situations
+    assert one.right == one.raised
+
+
+def test_there_is_enough_to_be_found(found: dict[str, Score]) -> None:
+    assert all(found[name].situations >= least for name, least in zip(CORRELATIONS, (3, 20, 10, 0), strict=True))
+
+
+def test_every_correlation_is_judged() -> None:
+    person = {correlation.name for correlation in correlations.PERSON_CORRELATIONS}
+    facility = {correlation.name for correlation in correlations.FACILITY_CORRELATIONS}
+    assert person | facility == set(CORRELATIONS)
+
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def suspects_do_not_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rivals_housed_together, "COUNTED", frozenset({AffiliationStatus.MEMBER}))
+
+
+def associates_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rivals_housed_together, "COUNTED", frozenset(AffiliationStatus))
+
+
+def the_highest_level_is_reviewed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(classification_review, "REVIEWED_LEVELS", frozenset(CustodyLevel))
+
+
+def births_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    courier = tip_match._courier
+    patch.setattr(
+        tip_match, "_courier", lambda tip, delivery: courier(tip.model_copy(update={"courier_born": None}), delivery)
+    )
+
+
+def names_have_to_be_the_same(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tip_match, "likeness", lambda one, other: float(likeness(one, other) == 1.0))
+
+
+def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(interceptions, "MOST_RECIPIENTS", 100)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "correlation", "figure"),
+    [
+        (suspects_do_not_count, "rivals_housed_together", "recall"),
+        (associates_count, "rivals_housed_together", "precision"),
+        (the_highest_level_is_reviewed, "classification_review", "precision"),
+        (births_are_not_compared, "contraband_delivery_expected", "precision"),
+        (names_have_to_be_the_same, "contraband_delivery_expected", "recall"),
+        (no_tip_is_too_broad, "tip_too_broad", "recall"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_bus_that_is_wrong_is_seen_to_be(
+    breaks: Break, correlation: str, figure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks(monkeypatch)
+    # More mistakes in names, so that there are some among few.
+    one = judged(SITE, 4, 7.0, dataclasses.replace(Noise(), misspelt=0.2))[correlation]
+    assert getattr(one, figure) < 1.0

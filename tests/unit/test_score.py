@@ -1,0 +1,127 @@
+"""How good alerts are against the truth: found in time, so while they were told, and about nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from producers.simulator.noise import HOUR
+from producers.simulator.score import GRACE, Raised, Score, raised, score
+from producers.simulator.truth import BROAD, DELIVERY, REVIEW, RIVALS, Decoy, Situation
+
+END = 100 * HOUR
+KEY = (RIVALS, "main", "4-B", "canal", "larkspur")
+
+
+def situation(since: float, until: float | None, *bookings: str) -> Situation:
+    return Situation(
+        KEY, int(since * HOUR), None if until is None else int(until * HOUR), {*(bookings or ("1", "2"))}, "a scene"
+    )
+
+
+def alert(since: float, until: float | None, *bookings: str) -> Raised:
+    end = None if until is None else int(until * HOUR)
+    return Raised(KEY, int(since * HOUR), end, frozenset(bookings or ("1", "2")))
+
+
+def of(situations: list[Situation], alerts: list[Raised], *decoys: Decoy) -> Score:
+    return score(situations, decoys, alerts, END)[RIVALS]
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (alert(10, 40), 1),
+        (alert(10, None), 1),
+        (alert(14, 40), 1),  # what told of it came late
+        (alert(15, 40), 0),  # too late
+        (alert(2, 9), 0),  # over before it began
+    ],
+)
+def test_a_situation_is_found_by_an_alert_in_time(told: Raised, found: int) -> None:
+    got = of([situation(10, 40)], [told])
+    assert (got.situations, got.found, len(got.missed)) == (1, found, 1 - found)
+
+
+def test_one_that_was_over_before_it_can_be_known_is_not_asked_for() -> None:
+    assert of([situation(10, 10 + GRACE / HOUR)], []).situations == 0
+    assert of([situation(10, 10.1 + GRACE / HOUR)], []).situations == 1
+    assert of([situation(99, None)], []).situations == 0
+
+
+@pytest.mark.parametrize(
+    ("true", "told", "why"),
+    [
+        ([situation(10, 40)], alert(10, 40), ""),
+        ([situation(10, 40)], alert(12, 44), ""),  # its end was told late
+        ([situation(10, None)], alert(10, None), ""),
+        ([situation(10, 20), situation(22, 40)], alert(10, 40), ""),  # a gap that was not seen in time
+        ([situation(10, 12)], alert(11, 12), ""),  # short, and right
+        ([], alert(10, 40), "there is no such situation"),
+        ([situation(10, 40)], alert(9, 40), "it was not so when it was raised"),
+        ([situation(10, 40)], alert(60, 70), "it was not so when it was raised"),
+        ([situation(10, 40)], alert(10, 45), "it was over, and the alert went on"),
+        ([situation(10, 40)], alert(10, None), "it was over, and the alert went on"),
+        ([situation(10, 20), situation(30, 40)], alert(10, 40), "it was over, and the alert went on"),
+        ([situation(10, 40)], alert(10, 40, "1", "2", "3"), "it names somebody whom it does not concern"),
+    ],
+)
+def test_an_alert_is_right_while_it_is_so_and_about_those_alone(true: list[Situation], told: Raised, why: str) -> None:
+    got = of(true, [told])
+    assert [reason for _, reason in got.wrong] == ([why] if why else [])
+    assert (got.raised, got.right) == (1, 0 if why else 1)
+
+
+def test_what_was_taken_in_by_a_decoy_says_by_which() -> None:
+    decoy = Decoy("moved_away", "they are apart", 9 * HOUR, ("1", "2"))
+    other = Decoy("another", "somebody else", 9 * HOUR, ("7",))
+    got = of([], [alert(10, 40)], other, decoy)
+    assert [reason for _, reason in got.wrong] == ["moved_away: they are apart"]
+
+
+def test_a_key_is_compared_without_the_buss_ids_of_persons() -> None:
+    def record(rule: str, *key: str) -> dict[str, Any]:
+        return {"alert_id": "/".join(key), "at": 5, "state": "OPEN", "rule": rule, "key": [*key], "subjects": []}
+
+    told = raised(
+        [
+            record(RIVALS, "main", "4-B", "canal", "larkspur"),
+            record(REVIEW, "a person", "main", "26-1", "feud"),
+            record(DELIVERY, "main", "a person", "VISIT", "V-1", "staff"),
+            record(BROAD, "main", "city-pd", "a tip"),
+        ]
+    )
+    assert [one.key for one in told] == [
+        KEY,
+        (REVIEW, "main", "26-1", "feud"),
+        (DELIVERY, "main", "VISIT", "V-1", "staff"),
+        (BROAD, "main", "city-pd", "a tip"),
+    ]
+
+
+def test_an_alert_that_comes_again_is_another_one() -> None:
+    def record(at: int, state: str, *bookings: str) -> dict[str, Any]:
+        subjects = [{"booking_number": booking} for booking in bookings]
+        return {"alert_id": "a", "at": at, "state": state, "rule": RIVALS, "key": KEY[1:], "subjects": subjects}
+
+    told = raised(
+        [
+            record(1, "OPEN", "1", "2"),
+            record(2, "OPEN", "2", "3"),
+            record(3, "WITHDRAWN"),
+            record(4, "WITHDRAWN"),
+            record(5, "OPEN", "1", "4"),
+        ]
+    )
+    assert [(one.since, one.until, sorted(one.bookings)) for one in told] == [
+        (1, 3, ["1", "2", "3"]),
+        (5, None, ["1", "4"]),
+    ]
+
+
+def test_scores_add_up() -> None:
+    one, other = Score(4, 3, 2, 2), Score(0, 0, 2, 1)
+    assert (one.recall, one.precision, other.recall) == (0.75, 1.0, 1.0)
+    both = one + other
+    assert (both.situations, both.found, both.raised, both.right, both.precision) == (4, 3, 4, 3, 0.75)

@@ -1,0 +1,99 @@
+"""`sallyport simulate`: a county's events in a file, what is true in it, and how much of that the bus finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from deploy.commands import simulate as command
+from deploy.commands.simulate import simulate
+from deploy.sites import SITES_DIR
+from producers.event_json import parse
+from producers.simulator.noise import Noise
+from producers.simulator.score import CORRELATIONS, Score
+from producers.simulator.simulation import Simulation
+from producers.simulator.truth import RIVALS
+from schemas.agreements import SiteError
+from schemas.site import read_site
+
+SITE = read_site(SITES_DIR / "county")
+
+
+def run(*options: str) -> Result:
+    app = typer.Typer()
+    app.command()(simulate)
+    return CliRunner().invoke(app, [*options])
+
+
+def test_its_events_are_written_as_they_can_be_published_and_what_is_true_beside_them(tmp_path: Path) -> None:
+    out, truth = tmp_path / "events.jsonl", tmp_path / "truth.json"
+    done = run("--days", "2", "--out", str(out), "--truth", str(truth))
+    assert done.exit_code == 0, done.stderr
+    lines = out.read_text().splitlines()
+    by_ori = {agency.ori: agency for agency in SITE.agencies}
+    for line in lines:
+        (parsed,) = parse(line, by_ori[json.loads(line)["head"]["ori"]])
+        assert parsed.problems == ()
+    told = json.loads(truth.read_text())
+    assert {one["key"][0] for one in told["situations"]} <= set(CORRELATIONS)
+    assert told["decoys"]
+    assert f"{len(lines):,} events; true in it: " in done.stderr
+    assert oct(out.stat().st_mode)[-3:] == "600"
+
+
+def test_without_a_file_events_go_to_standard_output() -> None:
+    done = run("--days", "0.1")
+    assert json.loads(done.stdout.splitlines()[0])["type"] == "BookingReported"
+
+
+def test_a_score_is_told_by_correlation() -> None:
+    done = run("--score", "--days", "2", "--seeds", "2", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["seeds"], told["passed"], set(told["scores"])) == ([1, 2], True, set(CORRELATIONS))
+    reviews = told["scores"]["classification_review"]
+    assert reviews["situations"] == reviews["found"] > 0
+    assert (reviews["recall"], reviews["precision"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "least", "code"),
+    [
+        (Score(10, 9, 10, 10), 1.0, 1),
+        (Score(10, 10, 10, 9), 1.0, 1),
+        (Score(10, 9, 10, 9), 0.9, 0),
+        (Score(10, 10, 10, 10), 1.0, 0),
+        (Score(), 1.0, 0),
+    ],
+)
+def test_a_score_below_what_is_asked_for_fails(
+    score: Score, least: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command._told_score({RIVALS: score}, range(1), 1.0, Noise(), least, as_json=False) == code
+    assert "1 county, 1 days each" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("site", ["nyc-history", "demo"])
+def test_no_county_lives_on_a_site_without_two_jails(site: str) -> None:
+    done = run("--site", site, "--days", "1")
+    assert done.exit_code == 2
+    assert (
+        done.stderr == f"sallyport: {site}: a simulated county has two jails or more, with units and an INTAKE each\n"
+    )
+
+
+def test_no_county_lives_on_a_site_without_police() -> None:
+    jails_only = [agency for agency in SITE.agencies if "ContrabandTipped" not in agency.event_types]
+    without = SITE.model_copy(update={"agencies": jails_only, "recipients": (), "agreements": ()})
+    with pytest.raises(SiteError, match="may tell all that police tell"):
+        Simulation(without, 1, Noise())
+
+
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    done = run("--days", "0.1", "--out", str(tmp_path / "nowhere" / "events.jsonl"))
+    assert done.exit_code == 2
+    assert "nowhere/events.jsonl: No such file or directory" in done.stderr

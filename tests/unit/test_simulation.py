@@ -1,0 +1,236 @@
+"""A simulated county: the same seed lives the same life, and all that it tells is what an agency may tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from deploy.sites import SITES_DIR
+from producers.simulator.county import DAY
+from producers.simulator.jail import INTAKE
+from producers.simulator.leftovers import Leftovers, Open, endings
+from producers.simulator.live import live
+from producers.simulator.noise import HOUR, LATEST, USUAL, Noise
+from producers.simulator.scenes import SCENES
+from producers.simulator.simulation import START, Simulation
+from producers.simulator.truth import Situation
+from producers.simulator.world import Told
+from schemas.events import Event, type_name
+from schemas.site import read_site
+
+SITE = read_site(SITES_DIR / "county")
+QUIET = Noise().times(0)
+
+
+def told(seed: int = 1, days: float = 2, noise: Noise = QUIET, start: int = START, speed: float = 1.0) -> list[Told]:
+    return [*Simulation(SITE, seed, noise, start, speed).told(start + int(days * DAY / speed))]
+
+
+def test_the_same_seed_lives_the_same_life_and_another_one_another() -> None:
+    assert told(1, noise=Noise()) == told(1, noise=Noise())
+    assert {one.event.head.event_id for one in told(1)}.isdisjoint(one.event.head.event_id for one in told(2))
+
+
+def test_another_start_gives_other_numbers_and_ids() -> None:
+    """So that a bus on which it lived before takes it for another."""
+    one, other = told(1, 1), told(1, 1, start=START + DAY)
+    assert {o.event.head.event_id for o in one}.isdisjoint(o.event.head.event_id for o in other)
+
+    def numbers(of: list[Told]) -> set[str]:
+        return {f"{number.issuer}/{number.value}" for o in of for ref in o.event.head.persons for number in ref.ids} | {
+            str(getattr(o.event, "booking_number", "")) for o in of
+        } - {""}
+
+    assert numbers(one).isdisjoint(numbers(other))
+
+
+def test_how_it_is_cut_changes_nothing() -> None:
+    simulation = Simulation(SITE, 1, Noise())
+    cut: list[Told] = []
+    for hour in range(48):
+        cut += simulation.told(START + hour * HOUR + 1)
+    cut += simulation.told(START + 2 * DAY)
+    assert cut == told(1, 2, Noise())
+
+
+def test_it_comes_in_order_of_arrival_and_not_before_it_happened() -> None:
+    came = told(noise=Noise().times(3))
+    assert [one.arrives for one in came] == sorted(one.arrives for one in came)
+    assert all(one.arrives >= one.event.head.time for one in came)
+    assert any(a.event.head.time > b.event.head.time + HOUR for a, b in pairwise(came))
+
+
+def test_each_agency_tells_what_it_may_and_of_its_own_jails() -> None:
+    for one in told(days=4):
+        agency = SITE.agency_by_id[one.agency]
+        assert type_name(one.event) in agency.event_types
+        assert one.event.head.ori == agency.ori
+        facility = getattr(one.event, "facility", None)
+        if facility is not None and type_name(one.event) != "ContrabandTipped":
+            assert SITE.facility_by_id[facility].agency == one.agency
+
+
+@pytest.fixture(scope="module")
+def fortnight() -> Simulation:
+    simulation = Simulation(SITE, 1, QUIET)
+    for _ in simulation.told(START + 21 * DAY):
+        pass
+    return simulation
+
+
+def test_every_scene_is_played_and_every_decoy_is_noted(fortnight: Simulation) -> None:
+    decoys = Counter(decoy.scene for decoy in fortnight.truth.decoys)
+    true = Counter(situation.scene for situation in fortnight.truth.situations)
+    names = {scene.__name__ for scene in SCENES}
+    assert set(decoys) <= names
+    # A decoy brings about nothing by itself; but what else is so then is noted under its name.
+    assert names - set(decoys) <= set(true)
+    assert len(decoys) == 12
+
+
+def test_things_come_about_without_a_scene_too(fortnight: Simulation) -> None:
+    assert any(not situation.scene for situation in fortnight.truth.situations)
+
+
+def test_officers_see_to_it(fortnight: Simulation) -> None:
+    ended = [one for one in fortnight.truth.situations if one.until is not None]
+    assert len(ended) > len(fortnight.truth.situations) / 2
+    assert all(one.until > one.since or one.until == one.since for one in ended if one.until is not None)
+
+
+def test_no_unit_is_fuller_than_it_may_be() -> None:
+    capacity = {(f.id, unit.id): unit.capacity or 0 for f in SITE.facilities for unit in f.units}
+    housed: dict[str, tuple[str, str]] = {}
+    for one in told(days=10):
+        event = one.event
+        booking = str(getattr(event, "booking_number", ""))
+        if type_name(event) == "HousingAssigned":
+            housed[booking] = event.facility, event.unit  # type: ignore[attr-defined]
+            facility, unit = housed[booking]
+            taken = Counter(housed.values())[facility, unit]
+            # Everybody comes at once on the first day; later it is a jail's own business to be full.
+            assert unit == INTAKE or taken <= capacity[facility, unit] * 1.2
+        elif type_name(event) == "CustodyEnded":
+            housed.pop(booking, None)
+    assert 150 < sum(facility != "state-prison-north" for facility, _ in housed.values()) < 300
+
+
+def test_night_and_day_differ() -> None:
+    hours = Counter(
+        (one.event.starts - START) // HOUR % 24  # type: ignore[attr-defined]
+        for one in told(days=7)
+        if type_name(one.event) == "VisitScheduled"
+    )
+    assert sum(hours[hour] for hour in range(9, 20)) == hours.total()
+
+
+@pytest.mark.parametrize("name", ["misspelt", "late", "twice"])
+def test_what_goes_wrong_in_the_telling_changes_nothing_of_what_is_so(name: str) -> None:
+    def true(noise: Noise) -> list[Situation]:
+        simulation = Simulation(SITE, 1, noise)
+        assert [*simulation.told(START + 5 * DAY)]
+        return simulation.truth.situations
+
+    assert true(replace(QUIET, **{name: 0.5})) == true(QUIET)
+
+
+def test_each_noise_is_heard() -> None:
+    quiet = told()
+    for each in fields(Noise):
+        assert told(noise=replace(QUIET, **{each.name: 0.5})) != quiet, each.name
+
+
+def test_noise_is_told_in_times_and_never_more_than_all() -> None:
+    assert Noise(late=0.2).times(2).late == 0.4
+    assert Noise(late=0.7).times(2).late == 1.0
+
+
+def test_what_is_late_is_at_most_so_late_and_the_rest_is_told_at_once() -> None:
+    delays = [one.arrives - one.event.head.time for one in told(noise=replace(QUIET, late=1.0))]
+    assert USUAL < max(delays) <= LATEST
+    told_of_the_past = {"DisciplinaryRecorded", "StreetViolenceReported"}
+    assert max(o.arrives - o.event.head.time for o in told() if type_name(o.event) not in told_of_the_past) <= USUAL
+
+
+def test_it_lives_faster_where_it_should() -> None:
+    slow, fast = told(days=1), told(days=1, speed=100)
+    assert len(fast) == pytest.approx(len(slow), rel=0.1)
+    assert fast[-1].arrives - START <= DAY / 100
+
+
+# -- on a bus --------------------------------------------------------------------------------------------------------
+
+
+class Bus:
+    """Takes what is published; its clock goes on while somebody waits."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.published: list[tuple[str, Event]] = []
+
+    def publish(self, agency: str, events: list[Event]) -> None:
+        self.published += [(agency, event) for event in events]
+
+    def clock(self) -> int:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += int(seconds * 1_000_000)
+        return False
+
+
+def test_on_a_bus_all_is_told_when_it_arrives(tmp_path: Path) -> None:
+    start, speed = START, 600.0
+    bus = Bus(start)
+    day = int(DAY / speed)
+    simulation = Simulation(SITE, 1, QUIET, start, speed)
+    count = live(simulation, SITE, Leftovers(tmp_path / "left"), bus.publish, bus.clock, bus.wait, start + day)
+    expected = told(days=1, speed=speed)
+    assert count == len(expected)
+    for agency in SITE.agency_by_id:
+        assert [e for a, e in bus.published if a == agency] == [o.event for o in expected if o.agency == agency]
+
+
+def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    bus = Bus(START + HOUR)
+    simulation = Simulation(SITE, 1, QUIET)
+    live(simulation, SITE, Leftovers(tmp_path / "left"), bus.publish, bus.clock, lambda _: True)
+    assert bus.published
+    assert simulation.now == START + HOUR
+
+
+def test_what_an_earlier_one_left_open_is_ended_first(tmp_path: Path) -> None:
+    left = Leftovers(tmp_path / "home" / "left.json")
+    first, bus = Simulation(SITE, 1, QUIET), Bus(START + 4 * DAY)
+    live(first, SITE, left, bus.publish, bus.clock, lambda _: True)
+    opened = first.left_open()
+    assert any(one.facility is None for one in opened)
+    assert any(one.facility is not None for one in opened)
+    assert oct((tmp_path / "home" / "left.json").stat().st_mode)[-3:] == "600"
+
+    bus = Bus(START + 5 * DAY)
+    live(Simulation(SITE, 2, QUIET, START + 4 * DAY), SITE, left, bus.publish, bus.clock, lambda _: True)
+    ended = bus.published[: len(opened)]
+    assert Counter(type_name(event) for _, event in ended) == {
+        "CustodyEnded": sum(one.facility is not None for one in opened),
+        "EventWithdrawn": sum(one.facility is None for one in opened),
+    }
+    assert {getattr(e, "booking_number", None) or getattr(e, "target_event_id", None) for _, e in ended} == {
+        one.number for one in opened
+    }
+    assert all(event.head.time == START + 5 * DAY for _, event in ended)
+
+
+def test_what_the_site_does_not_know_any_more_is_left() -> None:
+    assert endings([Open("old-jail", "old-jail-main", "1", None)], SITE, START) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", '[["jail"]]', "7"])
+def test_a_file_that_is_no_list_of_leftovers_says_so(tmp_path: Path, content: str) -> None:
+    (tmp_path / "left").write_text(content)
+    with pytest.raises(ValueError, match="delete it"):
+        Leftovers(tmp_path / "left").read()
