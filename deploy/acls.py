@@ -75,7 +75,7 @@ def _own_group(user: str) -> Acl:
 
 
 def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
-    """An agency writes its own inbound topics, and reads back what of it was refused; nothing else.
+    """An agency writes its own topics, and reads back what of it was refused and what it did about that; nothing else.
 
     It may not read its own inbound topics: its systems have the originals, and whoever steals the account
     should not get a month of them.
@@ -85,6 +85,7 @@ def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
         {
             _topic(user, Operation.WRITE, topics.agency_prefix(site.name, agency.id), Pattern.PREFIXED),
             _topic(user, Operation.READ, topics.dead_letters(site.name, agency.id)),
+            _topic(user, Operation.READ, topics.settled_letters(site.name, agency.id)),
             _own_group(user),
         }
     )

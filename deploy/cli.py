@@ -8,6 +8,7 @@ import typer
 
 from deploy.commands.backtest import backtest
 from deploy.commands.backup import backup
+from deploy.commands.dlq import dlq_app
 from deploy.commands.doctor import doctor
 from deploy.commands.explain import explain
 from deploy.commands.import_ import import_app
@@ -56,6 +57,7 @@ for command in (
 
 
 app.add_typer(import_app, name="import")
+app.add_typer(dlq_app, name="dlq")
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ class TopicStands:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Records of one agency that were refused for one reason, as far as they are still kept."""
+    """Records of one agency that were refused for one reason and not settled, as far as they are still kept."""
 
     agency: str
     reason: str
@@ -266,25 +266,30 @@ def _whole(user: Mapping[str, Any], places: Iterable[Place]) -> Iterator[Message
 
 
 def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list[bytes]]:
-    """Dead letters, counted, and the last report of each stage, as bytes."""
+    """Dead letters that nobody settled, counted, and the last report of each stage, as bytes."""
     agency_of = {spec.name: owner for owner, spec in topics.dead_letter_topics(site).items()}
+    settles = {topics.settled_letters(site.name, agency.id): agency.id for agency in site.agencies}
     reports = topics.stage_reports(site.name)
     places = [
         (spec.name, partition)
         for spec in topics.all_topics(site)
-        if spec.name in agency_of or spec.name == reports
+        if spec.name in agency_of or spec.name in settles or spec.name == reports
         for partition in range(spec.partitions)
     ]
-    refused: Counter[tuple[str, str]] = Counter()
+    refused: dict[tuple[str, str], str] = {}
+    settled: set[tuple[str, str]] = set()
     latest: dict[object, object] = {}
     for message in _whole(settings.kafka(site.user(BUS)), places):
         topic = str(message.topic())
         if topic == reports:
             latest[message.key()] = message.value()
+        elif topic in settles:
+            settled.add((settles[topic], (message.key() or b"").decode(errors="replace")))
         else:
-            refused[agency_of[topic], _header(message, "reason") or "UNKNOWN"] += 1
+            refused[agency_of[topic], str(message.offset())] = _header(message, "reason") or "UNKNOWN"
+    counted = Counter((letter[0], reason) for letter, reason in refused.items() if letter not in settled)
     return (
-        tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(refused.items())),
+        tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(counted.items())),
         [value for value in latest.values() if isinstance(value, bytes)],
     )
 

@@ -79,6 +79,11 @@ def dead_letters(site: str, agency: str) -> str:
     return f"{site}.bus.dead-letters.{agency}.{VERSION}"
 
 
+def settled_letters(site: str, agency: str) -> str:
+    """What an agency did about its dead letters: it writes there, as on its inbound topics, and reads it back."""
+    return f"{site}.{agency}.dead-letters-settled.{VERSION}"
+
+
 def person_facts(site: str) -> str:
     """Facts, keyed and partitioned by person. Compacted; internal."""
     return f"{site}.bus.person.facts.{VERSION}"
@@ -157,6 +162,14 @@ def dead_letter_topics(site: Site) -> dict[str, TopicSpec]:
     }
 
 
+def settled_letter_topics(site: Site) -> list[TopicSpec]:
+    """What became of the dead letters of each agency: kept longer than the letters are."""
+    return [
+        TopicSpec(settled_letters(site.name, agency.id), 1, Cleanup.DELETE, 60 * DAY_MS, None)
+        for agency in site.agencies
+    ]
+
+
 def _compacted(name: str, partitions: int, record: str | None) -> TopicSpec:
     return TopicSpec(name, partitions, Cleanup.COMPACT, DAY_MS, record)
 
@@ -190,6 +203,7 @@ def all_topics(site: Site) -> list[TopicSpec]:
     return [
         *inbound_topics(site),
         *dead_letter_topics(site).values(),
+        *settled_letter_topics(site),
         *internal_topics(site),
         *(topic for recipient in site.recipients for topic in recipient_topics(site, recipient)),
     ]

@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from deploy.commands.errors import fail, settings_given
+from deploy.publishing import NotTextError, Outcome, fitting, publish_events, text_of
 from deploy.sites import load_site
-from producers.event_json import Parsed, Problem, parse
-from producers.publisher import Publisher, PublishError, why_too_large
+from producers.event_json import Parsed, parse
+from producers.publisher import PublishError
 from producers.spool import SpoolFullError
-from schemas import topics
 from schemas.agreements import SiteError
-from schemas.codec import event_body
 from schemas.events import EVENT_TYPES, Event, type_name
-from schemas.settings import SecretUnreadableError, Settings
-from schemas.site import Agency, Site
-from streams.identify import Source, refuse
+from schemas.settings import SecretUnreadableError
 
 SHOWN: Final = 20
 """Problems shown to a person; the rest is counted."""
-CHUNK: Final = 500
-"""Events accepted with one write to disk."""
-LOOK_S: Final = 0.2
-"""Seconds after which a wait for the bus looks whether it is still wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the events that were published."""
-
-    accepted: int
-    waiting: int
-    """Events of this agency that wait in its spool, earlier ones included."""
-    interrupted: bool
 
 
 def publish(
@@ -82,7 +57,7 @@ def publish(
             fail(f"no agency {as_agency!r} on site {described.name}; there are {', '.join(described.agency_by_id)}")
         if event_type is not None and event_type not in EVENT_TYPES:
             fail(f"--type: no event type {event_type!r}; there are {', '.join(sorted(EVENT_TYPES))}")
-        parsed = list(_fitting(parse(_read(file), agency, event_type), agency, described))
+        parsed = list(fitting(parse(text_of(file), agency, event_type), agency, described))
         bad = [one for one in parsed if one.problems]
         good = [one.event for one in parsed if one.event is not None]
         if bad and not keep_going:
@@ -90,8 +65,12 @@ def publish(
             raise typer.Exit(1)
         rejected = _reject(file, bad) if bad and not dry_run else None
         outcome = (
-            Outcome(len(good), 0, False) if dry_run else _publish(good, settings, described, agency, wait, as_json)
+            Outcome(len(good), 0, False)
+            if dry_run
+            else publish_events(good, settings, described, agency, wait, as_json)
         )
+    except NotTextError as error:
+        fail(str(error), 1)
     except (SiteError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
     except OSError as error:
@@ -114,63 +93,6 @@ def _count(waiting: int) -> str:
 
 def _events(count: int) -> str:
     return "event is" if count == 1 else "events are"
-
-
-def _read(file: Path) -> str:
-    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fail(f"{file}: not UTF-8 at byte {error.start}: save it as UTF-8", 1)
-
-
-def _fitting(parsed: Iterator[Parsed], agency: Agency, site: Site) -> Iterator[Parsed]:
-    """Events that the workers would set aside are said to be wrong here, where somebody sees it."""
-    now = time.time_ns() // 1000
-    for one in parsed:
-        why = None if one.event is None else _unfit(one.event, agency, site, now)
-        yield one if why is None else replace(one, event=None, problems=(Problem(one.line, "", why),))
-
-
-def _unfit(event: Event, agency: Agency, site: Site, now: int) -> str | None:
-    refused = refuse(event, _source(event, agency, site), site, now)
-    return refused.detail if refused is not None else why_too_large(event_body(event))
-
-
-def _source(event: Event, agency: Agency, site: Site) -> Source:
-    return Source(topics.inbound(site.name, agency.id, type_name(event)), agency, type_name(event))
-
-
-def _publish(
-    events: Sequence[Event], settings: Settings, site: Site, agency: Agency, wait: float, quiet: bool
-) -> Outcome:
-    """Publish, and wait for the bus; with no events only what waits in the spool is sent."""
-    accepted = 0
-    with _interruptible() as interrupted, Publisher(settings, site, agency.id) as publisher:
-        chunks = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
-        hidden = quiet or len(chunks) < 2  # noqa: PLR2004
-        for chunk in track(chunks, "Publishing", console=Console(stderr=True), disable=hidden):
-            if interrupted.is_set():
-                break
-            publisher.publish_many(chunk)
-            accepted += len(chunk)
-        until = time.monotonic() + wait
-        while not interrupted.is_set() and publisher.flush(min(LOOK_S, max(0.0, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                break
-        return Outcome(accepted, publisher.close(0), interrupted.is_set())
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C only sets this. As an exception it could come in the middle of anything, a destructor that swallows it
-    included; and between what the spool has accepted and what was counted."""
-    interrupted = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: bool, as_json: bool) -> None:

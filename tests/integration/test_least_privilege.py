@@ -64,9 +64,18 @@ WRITES = {
     "then.clock": [r"then\.bus\.clock\.v1"],
 }
 READS = {
-    "now.county-jail": [r"now\.bus\.dead-letters\.county-jail\.v1"],
-    "now.county-jail-annex": [r"now\.bus\.dead-letters\.county-jail-annex\.v1"],
-    "now.city-pd": [r"now\.bus\.dead-letters\.city-pd\.v1"],
+    "now.county-jail": [
+        r"now\.bus\.dead-letters\.county-jail\.v1",
+        r"now\.county-jail\.dead-letters-settled\.v1",
+    ],
+    "now.county-jail-annex": [
+        r"now\.bus\.dead-letters\.county-jail-annex\.v1",
+        r"now\.county-jail-annex\.dead-letters-settled\.v1",
+    ],
+    "now.city-pd": [
+        r"now\.bus\.dead-letters\.city-pd\.v1",
+        r"now\.city-pd\.dead-letters-settled\.v1",
+    ],
     "now.county-jail-watch": [
         r"now\.alerts\.county-jail-watch\.(housing|contraband)\.v1",
         r"now\.bus\.stage-reports\.v1",
@@ -224,6 +233,7 @@ def test_a_user_does_not_even_see_the_topics_of_others(bus: Settings) -> None:
     assert set(seen) == {
         "now.city-pd.affiliation-reported.v1",
         "now.city-pd.contraband-tipped.v1",
+        "now.city-pd.dead-letters-settled.v1",
         "now.city-pd.event-withdrawn.v1",
         "now.city-pd.street-violence-reported.v1",
         "now.city-pd.tip-outcome.v1",

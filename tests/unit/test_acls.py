@@ -58,9 +58,9 @@ def test_an_agency_does_not_write_for_one_whose_id_begins_with_its_own(site: Sit
     assert not allowed(site, "county-jail", Operation.WRITE, "demo.county-jail-annex.booking-reported.v1")
 
 
-def test_an_agency_reads_nothing_but_its_own_dead_letters(site: Site) -> None:
+def test_an_agency_reads_nothing_but_its_own_dead_letters_and_what_became_of_them(site: Site) -> None:
     read = {topic.name for topic in topics.all_topics(site) if allowed(site, "county-jail", Operation.READ, topic.name)}
-    assert read == {"demo.bus.dead-letters.county-jail.v1"}
+    assert read == {"demo.bus.dead-letters.county-jail.v1", "demo.county-jail.dead-letters-settled.v1"}
 
 
 def test_a_recipient_reads_its_own_alerts_its_desk_and_the_stage_reports(site: Site) -> None:
@@ -99,6 +99,7 @@ def test_a_right_reads_as_a_sentence(site: Site) -> None:
     assert sentences == {
         "demo.city-pd may write topic demo.city-pd.*",
         "demo.city-pd may read topic demo.bus.dead-letters.city-pd.v1",
+        "demo.city-pd may read topic demo.city-pd.dead-letters-settled.v1",
         "demo.city-pd may read group demo.city-pd",
     }
     denied = Acl("u", "READ", "TRANSACTIONAL_ID", "LITERAL", "t", host="10.0.0.1", permission="DENY")

@@ -1,0 +1,235 @@
+"""`sallyport dlq`: an agency's dead letters: look, mend, publish again, or dismiss with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.commands.errors import fail, settings_given
+from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of
+from deploy.private_files import PRIVATE_FILE
+from deploy.publishing import NotTextError, fitting, publish_events, text_of
+from deploy.sites import load_site
+from producers.event_json import parse
+from producers.publisher import PublishError
+from producers.spool import SpoolFullError
+from schemas.agreements import SiteError
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Agency, Site
+
+dlq_app = typer.Typer(
+    help="Look at an agency's dead letters, mend them, publish them again, or dismiss them.", no_args_is_help=True
+)
+SHOWN: Final = 20
+"""Problems shown to a person; the rest is counted."""
+
+As = Annotated[str, typer.Option("--as", help="The agency whose events they were.")]
+OfSite = Annotated[
+    str | None, typer.Option("--site", help="The site, or the directory of one; default: SALLYPORT_SITE.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write it as JSON.")]
+OfReason = Annotated[str | None, typer.Option("--reason", help="Only those set aside for this reason.")]
+
+
+@dlq_app.command("list")
+def list_(
+    as_agency: As,
+    site: OfSite = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that are settled, too, and what became of them.")] = False,
+    reason: OfReason = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters: number, when, why. No value of an event is shown.
+
+    Example: sallyport dlq list --as county-jail
+    """
+    with _opened(as_agency, site) as (_, _, _, box):
+        found = [one for one in _of_reason(box.read(), reason) if every or one.settled is None]
+    if as_json:
+        typer.echo(json.dumps([_told(one) for one in found], indent=2))
+    elif found:
+        _show(found, every)
+    else:
+        typer.echo(f"No dead letters of {as_agency}{'' if every else ' that are not settled'}.")
+
+
+@dlq_app.command("show")
+def show(
+    number: Annotated[int, typer.Argument(help="The letter's number.")], as_agency: As, site: OfSite = None
+) -> None:
+    """Show one event whole, as JSON, with why it was set aside: personal data. What is no event is shown in hex.
+
+    Example: sallyport dlq show 4 --as county-jail
+    """
+    with _opened(as_agency, site) as (_, _, _, box):
+        (letter,) = _numbered(box.read(), [number])
+        event = event_of(letter, box.schemas)
+    typer.echo(
+        json.dumps({**_told(letter), "event": event, "bytes": letter.value.hex() if event is None else None}, indent=2)
+    )
+
+
+@dlq_app.command("take")
+def take(
+    as_agency: As,
+    out: Annotated[Path, typer.Option(help="The file to write, which must not be there yet.")],
+    site: OfSite = None,
+    reason: OfReason = None,
+) -> None:
+    """Write the events that are not settled into a file, to be mended there and published by `sallyport dlq publish`.
+
+    One JSON object a line, each with its event id: published again it stays one event. Only you can read the file.
+
+    Example: sallyport dlq take --as county-jail --reason UNKNOWN_UNIT --out mend.jsonl
+    """
+    with _opened(as_agency, site) as (_, _, _, box):
+        unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
+        events = [event for one in unsettled if (event := event_of(one, box.schemas)) is not None]
+        try:
+            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        except OSError as error:
+            fail(f"{out}: {error.strerror}")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    typer.echo(f"{_events(len(events))} in {out}")
+    if len(unsettled) > len(events):
+        typer.echo(
+            f"sallyport: {len(unsettled) - len(events)} can't be read as events: see `sallyport dlq show`", err=True
+        )
+
+
+@dlq_app.command("publish")
+def publish(
+    file: Annotated[Path, typer.Argument(help="Mended events as JSON Lines; - reads standard input.")],
+    as_agency: As,
+    site: OfSite = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the bus.")] = 30.0,
+) -> None:
+    """Publish mended events; the letters that have their event ids are settled once the broker has them.
+
+    Unless all are right, nothing is published. What is refused again becomes a letter again. Exit codes: 0 done, 1
+    something is wrong with an event, 2 can't publish, 3 the bus is away: published later, settled by doing it again.
+
+    Example: sallyport dlq publish mend.jsonl --as county-jail
+    """
+    with _opened(as_agency, site) as (settings, described, agency, box):
+        letters = [one for one in box.read() if one.settled is None]
+        parsed = [*fitting(parse(text_of(file), agency), agency, described)]
+        problems = [problem for one in parsed for problem in one.problems]
+        for problem in problems[:SHOWN]:
+            typer.echo(f"sallyport: {problem}", err=True)
+        if problems:
+            fail("nothing was published", 1)
+        events = [one.event for one in parsed if one.event is not None]
+        outcome = publish_events(events, settings, described, agency, wait, quiet=False)
+        if outcome.waiting or outcome.interrupted:
+            fail("the bus is away, or you ended it: what was accepted waits in the spool. Do it again to settle", 3)
+        ids = {event.head.event_id for event in events}
+        mended = [one for one in letters if _event_id(one, box) in ids]
+        box.settle(mended, Became.PUBLISHED, "")
+    typer.echo(f"{_events(len(events))} published, {_letters(len(mended))} settled")
+
+
+@dlq_app.command("dismiss")
+def dismiss(
+    numbers: Annotated[list[int], typer.Argument(help="The letters' numbers.")],
+    as_agency: As,
+    why: Annotated[str, typer.Option(help="Why nothing is to be done about them: whoever looks reads it.")],
+    site: OfSite = None,
+) -> None:
+    """Settle letters without publishing anything, and say why.
+
+    Example: sallyport dlq dismiss 4 7 --as county-jail --why "test records of the new system"
+    """
+    if not why.strip():
+        fail("--why: say why nothing is to be done about them")
+    with _opened(as_agency, site) as (_, _, _, box):
+        box.settle(_numbered(box.read(), numbers), Became.DISMISSED, why)
+    typer.echo(f"{_letters(len(numbers))} dismissed")
+
+
+# -- what they have in common ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(as_agency: str, site: str | None) -> Iterator[tuple[Settings, Site, Agency, DeadLetters]]:
+    """The letters of an agency; what goes wrong with them ends the command."""
+    try:
+        settings = settings_given(site)
+        described = load_site(settings)
+        agency = described.agency_by_id.get(as_agency)
+        if agency is None:
+            fail(f"no agency {as_agency!r} on site {described.name}; there are {', '.join(described.agency_by_id)}")
+        with dead_letters(settings, described, agency) as box:
+            yield settings, described, agency, box
+    except NotTextError as error:
+        fail(str(error), 1)
+    except (SiteError, DeadLetterError, PublishError, SpoolFullError, SecretUnreadableError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'the bus'}: {error.strerror or error}")
+
+
+def _of_reason(letters: Sequence[Letter], reason: str | None) -> list[Letter]:
+    return [one for one in letters if reason is None or one.reason == reason]
+
+
+def _numbered(letters: Sequence[Letter], numbers: Sequence[int]) -> list[Letter]:
+    by_number = {letter.number: letter for letter in letters}
+    missing = next((number for number in numbers if number not in by_number), None)
+    if missing is not None:
+        fail(f"no dead letter {missing}: `sallyport dlq list --all` shows those that are kept")
+    return [by_number[number] for number in dict.fromkeys(numbers)]
+
+
+def _event_id(letter: Letter, box: DeadLetters) -> str | None:
+    event = event_of(letter, box.schemas)
+    return None if event is None else event["head"]["event_id"]
+
+
+def _told(letter: Letter) -> dict[str, Any]:
+    settled = letter.settled
+    return {
+        "number": letter.number,
+        "at": _time(letter.at),
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "became": settled.became.value if settled else None,
+        "why": settled.why if settled else None,
+        "settled_at": _time(settled.at) if settled else None,
+    }
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _show(found: Sequence[Letter], every: bool) -> None:
+    table = Table(title="Dead letters", title_justify="left")
+    for column in ("number", "set aside (UTC)", "topic", "reason", "detail", *(("became", "why") if every else ())):
+        table.add_column(column, justify="right" if column == "number" else "left", overflow="fold")
+    for one in found:
+        became = (one.settled.became.lower(), one.settled.why) if one.settled else ("", "")
+        told = str(one.number), _time(one.at)[:19].replace("T", " "), one.topic, one.reason, one.detail
+        table.add_row(*told, *(became if every else ()))
+    Console().print(table)
+
+
+def _events(count: int) -> str:
+    return f"{count:,} {'event' if count == 1 else 'events'}"
+
+
+def _letters(count: int) -> str:
+    return f"{count:,} {'letter' if count == 1 else 'letters'}"

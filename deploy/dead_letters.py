@@ -1,0 +1,161 @@
+"""Dead letters of an agency: what of its events was set aside, why, and what became of it.
+
+A letter stays where it lies for as long as it is kept; nobody can take it away. What was done about it is said on a
+topic of the agency's own, by the number of the letter: nothing leaves it unseen, and whoever looks sees the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from schemas import topics
+from schemas.codec import DecodeError, decode
+from schemas.events import EVENT_TYPES
+from schemas.registry_client import RegistryAway, SchemaCache, registry_client
+from schemas.settings import Settings
+from schemas.site import Agency, Site
+from streams.fold import BrokerQuietError, plain_consumer, read_back
+from streams.records import LoggedRecord, Record, header
+
+SECONDS: Final = 15
+"""For which the broker is waited for."""
+
+
+class Became(StrEnum):
+    """What was done about a letter."""
+
+    PUBLISHED = "PUBLISHED"
+    DISMISSED = "DISMISSED"
+
+
+class DeadLetterError(Exception):
+    """The letters can't be read, or settled; the message is one line for a person and shows no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a letter."""
+
+    became: Became
+    why: str
+    at: int
+    """Milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An event that was set aside."""
+
+    number: int
+    """Its offset on the topic of the agency's dead letters: the topic has one partition."""
+    at: int
+    """When it was set aside, milliseconds since 1970."""
+    reason: str
+    detail: str
+    topic: str
+    """Where it came on."""
+    partition: int
+    offset: int
+    value: bytes
+    settled: Settled | None = None
+
+
+def letters(set_aside: Iterable[Record], done: Iterable[Record]) -> list[Letter]:
+    """The letters, in order, each with what became of it: the last that was said."""
+    became = {number: settled for number, settled in map(_settled, done) if number is not None}
+    return [_letter(record, became.get(record.offset)) for record in set_aside]
+
+
+def _letter(record: Record, settled: Settled | None) -> Letter:
+    def said(name: str) -> str:
+        return header(record.headers, name) or ""
+
+    where = said("topic"), _number(said("partition")), _number(said("offset"))
+    return Letter(record.offset, record.timestamp, said("reason"), said("detail"), *where, record.value or b"", settled)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
+
+
+def _settled(record: Record) -> tuple[int | None, Settled | None]:
+    """Of which letter a record speaks; None where it is none of ours."""
+    number, became = (record.key or b"").decode(errors="replace"), header(record.headers, "became")
+    if not number.isdecimal() or became not in set(Became):
+        return None, None
+    return int(number), Settled(Became(became), header(record.headers, "why") or "", record.timestamp)
+
+
+def event_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[str, Any] | None:
+    """The event as it can be published once it is mended; None where the bytes are none that can be read."""
+    try:
+        name, value = decode(letter.value, schemas)
+    except DecodeError:
+        return None
+    return {"type": name, **value} if name in EVENT_TYPES else None
+
+
+class DeadLetters:
+    """The letters of one agency, read and settled as that agency."""
+
+    def __init__(
+        self, site: Site, agency: Agency, consumer: Consumer, producer: Producer, schemas: SchemaCache
+    ) -> None:
+        self._box = topics.dead_letters(site.name, agency.id)
+        self._done = topics.settled_letters(site.name, agency.id)
+        self._consumer = consumer
+        self._producer = producer
+        self.schemas = schemas
+        """What is needed to read the letters that `read` gave."""
+
+    def read(self) -> list[Letter]:
+        """All that are kept, in order."""
+        records: dict[str, list[LoggedRecord]] = {self._box: [], self._done: []}
+        for topic, record in read_back(self._consumer, [(self._box, 0), (self._done, 0)]):
+            records[topic].append(record)
+        found = letters(records[self._box], records[self._done])
+        self.schemas.ensure([letter.value for letter in found])
+        return found
+
+    def settle(self, settled: Sequence[Letter], became: Became, why: str) -> None:
+        """Say what became of letters; it is on the log when this returns. Raises DeadLetterError."""
+        failed: list[str] = []
+
+        def told(error: Any, _: Any) -> None:
+            if error is not None:
+                failed.append(str(error.str()))
+
+        for letter in settled:
+            headers: list[tuple[str, str | bytes | None]] = [("became", became.value), ("why", why)]
+            self._producer.produce(self._done, b"", str(letter.number), 0, headers=headers, on_delivery=told)
+        if self._producer.flush(SECONDS) or failed:
+            raise DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
+
+
+@contextmanager
+def dead_letters(settings: Settings, site: Site, agency: Agency) -> Iterator[DeadLetters]:
+    """The letters of an agency. Whatever goes wrong on the way becomes a DeadLetterError."""
+    user = site.user(agency.id)
+    quiet = logging.getLogger("sallyport.kafka")
+    consumer = plain_consumer(settings, user, user)
+    try:
+        with registry_client(settings) as registry:
+            producer = Producer({**settings.kafka(user), "acks": "all", "log_level": 0}, logger=quiet)
+            yield DeadLetters(site, agency, consumer, producer, SchemaCache(registry))
+    except KafkaException as error:
+        reason = str(error.args[0].str()).splitlines()[0]
+        raise DeadLetterError(
+            f"the bus at {settings.bootstrap_servers} does not answer as asked ({reason}): "
+            "is it up (`sallyport up`), and the site provisioned?"
+        ) from error
+    except (BrokerQuietError, RegistryAway) as error:
+        raise DeadLetterError(f"the bus at {settings.bootstrap_servers} can't be read: {error}") from error
+    finally:
+        consumer.close()

@@ -1,0 +1,106 @@
+"""`sallyport dlq` on the real bus: nothing leaves it unseen, and nobody else's letters are there to be seen."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.topic_report import topic_report
+from schemas import topics
+from schemas.codec import encode_event
+from schemas.events import Event, type_name
+from schemas.registry_client import registry_client, schema_ids
+from schemas.settings import Settings
+from tests.county import JAIL, POLICE, event_id, today
+from tests.working_site import WorkingSite, environment, until
+
+pytestmark = pytest.mark.bus
+
+
+@pytest.fixture
+def site(bus: Settings, tmp_path: Path) -> Iterator[WorkingSite]:
+    site = WorkingSite.make(bus, tmp_path / "site", "letters", partitions=1)
+    site.settings = site.settings.model_copy(
+        update={"home": tmp_path / "home", "ca_file": bus.ca_path, "secrets": bus.secrets_path}
+    )
+    site.start_worker()
+    yield site
+    site.end()
+
+
+def dlq(site: WorkingSite, *arguments: str, agency: str = JAIL) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deploy", "dlq", *arguments, "--as", agency]
+    return subprocess.run(command, env=environment(site.settings), capture_output=True, text=True, check=False)
+
+
+def send(site: WorkingSite, *events: Event) -> None:
+    """As another system's own client would: what does not fit is found by the workers only."""
+    with registry_client(site.settings) as registry:
+        for what in events:
+            topic = topics.inbound(site.site.name, JAIL, type_name(what))
+            schema_id = schema_ids(registry, site.site, [topic])[topic, type_name(what)]
+            site.write(JAIL, topic, encode_event(what, schema_id))
+
+
+def counted(site: WorkingSite) -> dict[str, int]:
+    return {one.reason: one.count for one in topic_report(site.settings, site.site).dead_letters}
+
+
+def test_letters_are_looked_at_mended_published_again_or_dismissed(site: WorkingSite, tmp_path: Path) -> None:
+    send(
+        site,
+        today("HousingAssigned", "ada", hours=3, unit="9-Z", name="ada is housed"),
+        today("HousingAssigned", "bo", hours=2, unit="9-Z", name="bo is housed"),
+    )
+    site.write(JAIL, topics.inbound(site.site.name, JAIL, "HousingAssigned"), b"no Avro at all")
+    until(lambda: sum(counted(site).values()) == 3, "all three were set aside")
+
+    listed = dlq(site, "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    found = json.loads(listed.stdout)
+    assert [one["reason"] for one in found] == ["UNKNOWN_UNIT", "UNKNOWN_UNIT", "NOT_FRAMED"]
+    assert "9-Z" not in listed.stdout
+    ada, bo, junk = (str(one["number"]) for one in found)
+    assert json.loads(dlq(site, "show", ada).stdout)["event"]["unit"] == "9-Z"
+    assert json.loads(dlq(site, "show", junk).stdout)["bytes"] == b"no Avro at all".hex()
+
+    mend = tmp_path / "mend.jsonl"
+    taken = dlq(site, "take", "--out", str(mend))
+    assert (taken.returncode, taken.stdout) == (0, f"2 events in {mend}\n")
+    assert "1 can't be read as events" in taken.stderr
+    assert stat.S_IMODE(mend.stat().st_mode) == 0o600
+    assert dlq(site, "take", "--out", str(mend)).returncode == 2, "what is there is not written over"
+
+    # Not mended: nothing is published, nothing settled.
+    still = dlq(site, "publish", str(mend))
+    assert (still.returncode, len(json.loads(dlq(site, "list", "--json").stdout))) == (1, 3)
+    assert "unit is not one of county-jail-main" in still.stderr
+
+    first, _ = mend.read_text().splitlines()
+    mend.write_text(first.replace("9-Z", "4-B") + "\n")
+    done = dlq(site, "publish", str(mend))
+    assert done.stdout.splitlines()[-1] == "1 event published, 1 letter settled", done.stderr
+    until(lambda: counted(site) == {"UNKNOWN_UNIT": 1, "NOT_FRAMED": 1}, "the mended one is counted no more")
+    facts = b"".join(str(one).encode() for one in site.read(topics.person_facts(site.site.name)))
+    assert event_id("ada is housed").encode() in facts
+
+    assert dlq(site, "dismiss", junk, "--why", " ").returncode == 2
+    assert dlq(site, "dismiss", "4711", "--why", "x").stderr.startswith("sallyport: no dead letter 4711")
+    assert dlq(site, "dismiss", junk, bo, "--why", "of the test system").stdout == "2 letters dismissed\n"
+    assert dlq(site, "list").stdout == f"No dead letters of {JAIL} that are not settled.\n"
+    assert counted(site) == {}
+    every = json.loads(dlq(site, "list", "--all", "--json").stdout)
+    assert [(one["became"], one["why"]) for one in every] == [
+        ("PUBLISHED", ""),
+        ("DISMISSED", "of the test system"),
+        ("DISMISSED", "of the test system"),
+    ]
+
+    assert dlq(site, "list", agency=POLICE).stdout == f"No dead letters of {POLICE} that are not settled.\n"
+    assert dlq(site, "list", agency="nobody").stderr.startswith("sallyport: no agency 'nobody'")

@@ -1,0 +1,71 @@
+"""Dead letters: what was set aside and why, and the last that was done about each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deploy.dead_letters import Became, Letter, Settled, event_of, letters
+from producers.event_json import parse
+from schemas.codec import encode, encode_event
+from streams.backtest import SCHEMA_IDS, SCHEMAS
+from streams.records import LoggedRecord
+from tests.county import SITE, event
+
+
+def letter(number: int, **said: str) -> LoggedRecord:
+    headers = [(name, value.encode()) for name, value in said.items()]
+    return LoggedRecord(number, b"where it was", b"as it came", headers, 1_000 + number)
+
+
+def done(number: str, became: str, why: str = "", at: int = 7) -> LoggedRecord:
+    return LoggedRecord(0, number.encode(), b"", [("became", became.encode()), ("why", why.encode())], at)
+
+
+def test_a_letter_says_what_it_is_and_where_it_came() -> None:
+    record = letter(4, reason="UNKNOWN_UNIT", detail="unit is not one", topic="t", partition="3", offset="9")
+    assert letters([record], []) == [Letter(4, 1_004, "UNKNOWN_UNIT", "unit is not one", "t", 3, 9, b"as it came")]
+
+
+def test_a_letter_that_says_nothing_of_itself_is_one_too() -> None:
+    (found,) = letters([LoggedRecord(1, None, None)], [])
+    assert (found.reason, found.topic, found.partition, found.value, found.settled) == ("", "", -1, b"", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "settled"),
+    [
+        ([], None),
+        ([done("4", "PUBLISHED")], Settled(Became.PUBLISHED, "", 7)),
+        ([done("4", "PUBLISHED"), done("4", "DISMISSED", "twice", 8)], Settled(Became.DISMISSED, "twice", 8)),
+        ([done("5", "DISMISSED")], None),
+        ([done("four", "DISMISSED")], None),
+        ([done("4", "EATEN")], None),
+        ([LoggedRecord(0, None, None)], None),
+    ],
+)
+def test_the_last_that_was_said_of_a_letter_counts(said: list[LoggedRecord], settled: Settled | None) -> None:
+    (found,) = letters([letter(4)], said)
+    assert found.settled == settled
+
+
+def of(value: bytes) -> Letter:
+    (found,) = letters([LoggedRecord(0, None, value)], [])
+    return found
+
+
+def test_the_event_of_a_letter_can_be_published_again_as_the_same_event() -> None:
+    housed = event("HousingAssigned", "ada", unit="9-Z", sid="S-1")
+    written = event_of(of(encode_event(housed, SCHEMA_IDS["HousingAssigned"])), SCHEMAS)
+    assert written is not None
+    (parsed,) = parse(json.dumps(written), SITE.agency_by_id["county-jail"])
+    assert parsed.event == housed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\x00\x00\x00\x03\xe8nothing", b"plain text", encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])],
+)
+def test_what_is_no_event_has_none(value: bytes) -> None:
+    assert event_of(of(value), SCHEMAS) is None
