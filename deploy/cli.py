@@ -12,6 +12,7 @@ from deploy.commands.dlq import dlq_app
 from deploy.commands.doctor import doctor
 from deploy.commands.explain import explain
 from deploy.commands.import_ import import_app
+from deploy.commands.metrics import metrics
 from deploy.commands.provision import provision
 from deploy.commands.publish import publish
 from deploy.commands.replay import replay
@@ -45,6 +46,7 @@ for command in (
     watch,
     topics,
     doctor,
+    metrics,
     shadow,
     backtest,
     simulate,
