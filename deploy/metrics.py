@@ -1,7 +1,7 @@
 """A site's metrics, as Prometheus reads them: what `sallyport topics` tells, and how old it is.
 
-No label holds anything of a person. A dashboard hangs where many pass by, so nothing is counted from which one could tell
-that there is a tip on staff: not tips, nor anything that follows from them, which is all but what else agencies publish.
+No label holds anything of a person. A dashboard hangs where many pass by, so nothing is counted from which one could
+tell that there is a tip on staff: not tips, nor what may follow from them, which is all but what else agencies publish.
 """
 
 from __future__ import annotations

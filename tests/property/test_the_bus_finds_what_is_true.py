@@ -8,23 +8,21 @@ from collections.abc import Callable
 import pytest
 
 from deploy.judged_simulation import judged
-from deploy.sites import SITES_DIR
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
 from schemas.events import AffiliationStatus, CustodyLevel
-from schemas.site import read_site
 from streams import correlations
 from streams.correlations import classification_review, rivals_housed_together
 from streams.names import likeness
-from streams.pictures import interceptions, tip_match
+from streams.pictures import interceptions, street, tip_match
+from tests.small_county import COUNTY, SMALL_COUNTY
 
-SITE = read_site(SITES_DIR / "county")
 SEEDS, DAYS = (1, 2, 3), 6.0
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed {seed}")
 def found(request: pytest.FixtureRequest) -> dict[str, Score]:
-    return judged(SITE, request.param, DAYS, Noise())
+    return judged(COUNTY, request.param, DAYS, Noise())
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
@@ -53,8 +51,8 @@ def suspects_do_not_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rivals_housed_together, "COUNTED", frozenset({AffiliationStatus.MEMBER}))
 
 
-def associates_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rivals_housed_together, "COUNTED", frozenset(AffiliationStatus))
+def feuds_do_not_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(street, "FEUD_WINDOW", 100 * street.DAY)
 
 
 def the_highest_level_is_reviewed(patch: pytest.MonkeyPatch) -> None:
@@ -80,7 +78,7 @@ def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
     ("breaks", "correlation", "figure"),
     [
         (suspects_do_not_count, "rivals_housed_together", "recall"),
-        (associates_count, "rivals_housed_together", "precision"),
+        (feuds_do_not_end, "rivals_housed_together", "precision"),
         (the_highest_level_is_reviewed, "classification_review", "precision"),
         (births_are_not_compared, "contraband_delivery_expected", "precision"),
         (names_have_to_be_the_same, "contraband_delivery_expected", "recall"),
@@ -93,5 +91,5 @@ def test_a_bus_that_is_wrong_is_seen_to_be(
 ) -> None:
     breaks(monkeypatch)
     # More mistakes in names, so that there are some among few.
-    one = judged(SITE, 4, 7.0, dataclasses.replace(Noise(), misspelt=0.2))[correlation]
+    one = judged(SMALL_COUNTY, 4, 7.0, dataclasses.replace(Noise(), misspelt=0.2))[correlation]
     assert getattr(one, figure) < 1.0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.sites import SITES_DIR
 from producers.simulator.county import DAY
 from producers.simulator.jail import INTAKE
 from producers.simulator.leftovers import Leftovers, Open, endings
@@ -20,14 +19,13 @@ from producers.simulator.simulation import START, Simulation
 from producers.simulator.truth import Situation
 from producers.simulator.world import Told
 from schemas.events import Event, type_name
-from schemas.site import read_site
+from tests.small_county import COUNTY, SMALL_COUNTY
 
-SITE = read_site(SITES_DIR / "county")
 QUIET = Noise().times(0)
 
 
 def told(seed: int = 1, days: float = 2, noise: Noise = QUIET, start: int = START, speed: float = 1.0) -> list[Told]:
-    return [*Simulation(SITE, seed, noise, start, speed).told(start + int(days * DAY / speed))]
+    return [*Simulation(SMALL_COUNTY, seed, noise, start, speed).told(start + int(days * DAY / speed))]
 
 
 def test_the_same_seed_lives_the_same_life_and_another_one_another() -> None:
@@ -49,7 +47,7 @@ def test_another_start_gives_other_numbers_and_ids() -> None:
 
 
 def test_how_it_is_cut_changes_nothing() -> None:
-    simulation = Simulation(SITE, 1, Noise())
+    simulation = Simulation(SMALL_COUNTY, 1, Noise())
     cut: list[Told] = []
     for hour in range(48):
         cut += simulation.told(START + hour * HOUR + 1)
@@ -66,17 +64,17 @@ def test_it_comes_in_order_of_arrival_and_not_before_it_happened() -> None:
 
 def test_each_agency_tells_what_it_may_and_of_its_own_jails() -> None:
     for one in told(days=4):
-        agency = SITE.agency_by_id[one.agency]
+        agency = SMALL_COUNTY.agency_by_id[one.agency]
         assert type_name(one.event) in agency.event_types
         assert one.event.head.ori == agency.ori
         facility = getattr(one.event, "facility", None)
         if facility is not None and type_name(one.event) != "ContrabandTipped":
-            assert SITE.facility_by_id[facility].agency == one.agency
+            assert SMALL_COUNTY.facility_by_id[facility].agency == one.agency
 
 
 @pytest.fixture(scope="module")
 def fortnight() -> Simulation:
-    simulation = Simulation(SITE, 1, QUIET)
+    simulation = Simulation(SMALL_COUNTY, 1, QUIET)
     for _ in simulation.told(START + 21 * DAY):
         pass
     return simulation
@@ -103,9 +101,9 @@ def test_officers_see_to_it(fortnight: Simulation) -> None:
 
 
 def test_no_unit_is_fuller_than_it_may_be() -> None:
-    capacity = {(f.id, unit.id): unit.capacity or 0 for f in SITE.facilities for unit in f.units}
+    capacity = {(f.id, unit.id): unit.capacity or 0 for f in COUNTY.facilities for unit in f.units}
     housed: dict[str, tuple[str, str]] = {}
-    for one in told(days=10):
+    for one in Simulation(COUNTY, 1, QUIET).told(START + 10 * DAY):
         event = one.event
         booking = str(getattr(event, "booking_number", ""))
         if type_name(event) == "HousingAssigned":
@@ -131,7 +129,7 @@ def test_night_and_day_differ() -> None:
 @pytest.mark.parametrize("name", ["misspelt", "late", "twice"])
 def test_what_goes_wrong_in_the_telling_changes_nothing_of_what_is_so(name: str) -> None:
     def true(noise: Noise) -> list[Situation]:
-        simulation = Simulation(SITE, 1, noise)
+        simulation = Simulation(SMALL_COUNTY, 1, noise)
         assert [*simulation.told(START + 5 * DAY)]
         return simulation.truth.situations
 
@@ -187,33 +185,35 @@ def test_on_a_bus_all_is_told_when_it_arrives(tmp_path: Path) -> None:
     start, speed = START, 600.0
     bus = Bus(start)
     day = int(DAY / speed)
-    simulation = Simulation(SITE, 1, QUIET, start, speed)
-    count = live(simulation, SITE, Leftovers(tmp_path / "left"), bus.publish, bus.clock, bus.wait, start + day)
+    simulation = Simulation(SMALL_COUNTY, 1, QUIET, start, speed)
+    count = live(simulation, SMALL_COUNTY, Leftovers(tmp_path / "left"), bus.publish, bus.clock, bus.wait, start + day)
     expected = told(days=1, speed=speed)
     assert count == len(expected)
-    for agency in SITE.agency_by_id:
+    for agency in SMALL_COUNTY.agency_by_id:
         assert [e for a, e in bus.published if a == agency] == [o.event for o in expected if o.agency == agency]
 
 
 def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
     bus = Bus(START + HOUR)
-    simulation = Simulation(SITE, 1, QUIET)
-    live(simulation, SITE, Leftovers(tmp_path / "left"), bus.publish, bus.clock, lambda _: True)
+    simulation = Simulation(SMALL_COUNTY, 1, QUIET)
+    live(simulation, SMALL_COUNTY, Leftovers(tmp_path / "left"), bus.publish, bus.clock, lambda _: True)
     assert bus.published
     assert simulation.now == START + HOUR
 
 
 def test_what_an_earlier_one_left_open_is_ended_first(tmp_path: Path) -> None:
     left = Leftovers(tmp_path / "home" / "left.json")
-    first, bus = Simulation(SITE, 1, QUIET), Bus(START + 4 * DAY)
-    live(first, SITE, left, bus.publish, bus.clock, lambda _: True)
+    first, bus = Simulation(SMALL_COUNTY, 1, QUIET), Bus(START + 4 * DAY)
+    live(first, SMALL_COUNTY, left, bus.publish, bus.clock, lambda _: True)
     opened = first.left_open()
     assert any(one.facility is None for one in opened)
     assert any(one.facility is not None for one in opened)
     assert oct((tmp_path / "home" / "left.json").stat().st_mode)[-3:] == "600"
 
     bus = Bus(START + 5 * DAY)
-    live(Simulation(SITE, 2, QUIET, START + 4 * DAY), SITE, left, bus.publish, bus.clock, lambda _: True)
+    live(
+        Simulation(SMALL_COUNTY, 2, QUIET, START + 4 * DAY), SMALL_COUNTY, left, bus.publish, bus.clock, lambda _: True
+    )
     ended = bus.published[: len(opened)]
     assert Counter(type_name(event) for _, event in ended) == {
         "CustodyEnded": sum(one.facility is not None for one in opened),
@@ -226,7 +226,7 @@ def test_what_an_earlier_one_left_open_is_ended_first(tmp_path: Path) -> None:
 
 
 def test_what_the_site_does_not_know_any_more_is_left() -> None:
-    assert endings([Open("old-jail", "old-jail-main", "1", None)], SITE, START) == []
+    assert endings([Open("old-jail", "old-jail-main", "1", None)], SMALL_COUNTY, START) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", '[["jail"]]', "7"])
