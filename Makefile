@@ -10,7 +10,7 @@ BENCH_STAMP := $(BENCH)/.installed
 MUTATE := .venv-mutate
 MUTATE_STAMP := $(MUTATE)/.installed
 
-.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults chaos soak mutate docs clean
+.PHONY: help run test check fmt lock wheel bench bench-growth bench-whole-path bench-latency bench-one-hop bench-takeover simulate-faults chaos soak study mutate docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -87,6 +87,9 @@ MINUTES ?= 60
 RATE ?= 100
 soak: $(STAMP) $(BENCH_STAMP)  ## a real bus in a steady state: is memory, is latency flat? MINUTES=60 RATE=100; into docs/performance.md
 	@PYTHONPATH=. $(BIN)/python tests/soak/soak.py --minutes $(MINUTES) --rate $(RATE) $(ARGS)
+
+study: $(STAMP)  ## what the bus would have told a real jail, from lists beside the checkout; into docs/real-data.md
+	@PYTHONPATH=. $(BIN)/python tests/study/classification_reviews.py
 
 # On top of .venv, whose packages it sees after its own.
 $(MUTATE_STAMP): requirements-mutate.lock $(STAMP)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import IO
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
@@ -28,6 +31,17 @@ def write_private(path: Path, content: str | bytes) -> None:
         # The broker keeps only a password's digest: an empty file after a power failure could not be mended.
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def private_text(path: Path, *, new: bool = False) -> IO[str]:
+    """A file to be written as text, mode 0600, from its beginning. Raises FileExistsError where it must be `new`."""
+    there = os.O_EXCL if new else os.O_TRUNC
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | there, PRIVATE_FILE), "w", encoding="utf-8")
+
+
+def text_out(path: Path) -> AbstractContextManager[IO[str]]:
+    """Where a command writes what it found: a file that only its owner may read, or standard output, called -."""
+    return nullcontext(sys.stdout) if str(path) == "-" else private_text(path)
 
 
 def keep_or_make_password(directory: Path, user: str) -> None:

@@ -9,12 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.console import Console
@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.candidate import CandidateError, load_candidate
 from deploy.commands.errors import fail, settings_given
-from deploy.private_files import PRIVATE_FILE
+from deploy.private_files import text_out
 from deploy.sites import load_site
 from producers.event_json import Problem, parse
 from schemas.agreements import SiteError
@@ -91,7 +91,7 @@ def backtest(
     try:
         with ExitStack() as opened:
             lines = sys.stdin if str(file) == "-" else opened.enter_context(file.open(encoding="utf-8"))
-            told = opened.enter_context(_opened(out))
+            told = opened.enter_context(text_out(out))
             test: Backtest = InTheEnd(described, rules) if final else AsItWent(described, rules)
             for alert in _alerts(test, _read(lines, described, opened), step, counts):
                 told.write(json.dumps(alert, ensure_ascii=False) + "\n")
@@ -129,12 +129,6 @@ def _step(tick: str) -> int:
     if not number.isdecimal() or int(number) == 0 or unit not in UNITS:
         fail(f"--tick: {tick!r} is no duration such as 30m, 1h or 1d")
     return int(number) * (UNITS[unit] // timedelta(microseconds=1))
-
-
-def _opened(out: Path) -> AbstractContextManager[IO[str]]:
-    if str(out) == "-":
-        return nullcontext(sys.stdout)
-    return os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8")
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------

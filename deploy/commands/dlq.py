@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from deploy.commands.errors import fail, settings_given
 from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of
-from deploy.private_files import PRIVATE_FILE
+from deploy.private_files import private_text
 from deploy.publishing import NotTextError, fitting, publish_events, text_of
 from deploy.sites import load_site
 from producers.event_json import parse
@@ -94,11 +93,7 @@ def take(
     with _opened(as_agency, site) as (_, _, _, box):
         unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
         events = [event for one in unsettled if (event := event_of(one, box.schemas)) is not None]
-        try:
-            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        except OSError as error:
-            fail(f"{out}: {error.strerror}")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with private_text(out, new=True) as file:
             file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     typer.echo(f"{_events(len(events))} in {out}")
     if len(unsettled) > len(events):

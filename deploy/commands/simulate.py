@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -23,7 +21,7 @@ from rich.table import Table
 from deploy.commands.errors import fail, settings_given
 from deploy.judged_simulation import UnfitError, judged
 from deploy.live_county import COUNTY, SPEED, live_county
-from deploy.private_files import PRIVATE_FILE
+from deploy.private_files import text_out
 from deploy.sites import load_site
 from producers.publisher import PublishError
 from producers.simulator.county import DAY
@@ -109,24 +107,12 @@ def simulate(
 def _written(site: Site, seed: int, days: float, noise: Noise, out: Path, truth: Path | None) -> None:
     simulation = Simulation(site, seed, noise)
     count = 0
-    with _opened(out) as file:
+    with text_out(out) as file:
         for told in simulation.told(START + int(days * DAY)):
             file.write(json.dumps({"type": type_name(told.event), **told.event.model_dump(mode="json")}) + "\n")
             count += 1
     _keep_truth(simulation.truth, truth)
     typer.echo(f"sallyport: {count:,} events; {_counted(simulation.truth)}", err=True)
-
-
-@contextmanager
-def _opened(out: Path) -> Iterator[IO[str]]:
-    if str(out) == "-":
-        with nullcontext(sys.stdout) as file:
-            yield file
-    else:
-        with os.fdopen(
-            os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8"
-        ) as file:
-            yield file
 
 
 def _keep_truth(truth: Truth, path: Path | None) -> None:

@@ -18,6 +18,8 @@ KEPT: Final = 72 * HOUR
 """How long mail is in the mail room, and money that was paid in says something."""
 RETURN_LINGERS: Final = 12 * HOUR
 """How long after the hour somebody may come back."""
+CORRECTED_H: Final = 6.0
+"""Hours after which somebody sees that an entry is the wrong person's."""
 CHARGES: Final = ("120.05", "140.20", "155.30", "160.10", "220.03", "265.03")
 
 JAIL_EVENTS: Final = frozenset(
@@ -143,22 +145,23 @@ class Jail:
         bystanders = [one for one in self.stays.values() if one is not stay and not one.cast and one.level]
         if time is None and bystanders and world.errors.random() < world.noise.unsure:
             wrong = world.errors.choice(bystanders)
-            self._record(wrong, severity, violent, world.now)
-            world.begin(self._corrected(wrong, stay, severity, violent))
+            entered = self._record(wrong, severity, violent, world.now)
+            world.begin(self._corrected(entered, wrong, stay, severity, violent))
         else:
             self._record(stay, severity, violent, world.now if time is None else time)
 
-    def _record(self, stay: Stay, severity: str, violent: bool, time: int) -> None:
+    def _record(self, stay: Stay, severity: str, violent: bool, time: int) -> str:
         fields: dict[str, Any] = {"infraction": "101.11" if violent else "102.10", "severity": severity}
         event_id = self._tell("DisciplinaryRecorded", stay, time=time, violent=violent, **fields)
         stay.infractions[event_id] = time
         self.world.truth.look_at_stay(stay, self.world.now)
+        return event_id
 
-    def _corrected(self, wrong: Stay, right: Stay, severity: str, violent: bool) -> Process:
-        world, time, (event_id, *_) = self.world, self.world.now, [*wrong.infractions][-1:]
-        yield world.wait(6)
-        world.tell(self.facility.agency, "EventWithdrawn", target_event_id=event_id, reason="ENTERED_IN_ERROR")
-        del wrong.infractions[event_id]
+    def _corrected(self, entered: str, wrong: Stay, right: Stay, severity: str, violent: bool) -> Process:
+        world, time = self.world, self.world.now
+        yield world.wait(CORRECTED_H)
+        world.tell(self.facility.agency, "EventWithdrawn", target_event_id=entered, reason="ENTERED_IN_ERROR")
+        del wrong.infractions[entered]
         world.truth.look_at_stay(wrong, world.now)
         if not right.ended:
             self._record(right, severity, violent, time)
