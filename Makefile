@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(STAMP)  ## the whole bus on this machine, a simulated county, and the shift commander's screen; Ctrl-C ends it all
-	@$(BIN)/sallyport up --site county --simulate --watch county-watch
+	@$(BIN)/sallyport up --site county --site nyc-history --simulate --watch county-watch
 
 test: $(STAMP)  ## every test, on a real broker and registry
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

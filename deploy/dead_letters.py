@@ -22,7 +22,7 @@ from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Agency, Site
 from streams.fold import BrokerQuietError, plain_consumer, read_back
-from streams.records import LoggedRecord, Record, header
+from streams.records import Headers, LoggedRecord, Record, header
 
 SECONDS: Final = 15
 """For which the broker is waited for."""
@@ -69,7 +69,7 @@ class Letter:
 
 def letters(set_aside: Iterable[Record], done: Iterable[Record]) -> list[Letter]:
     """The letters, in order, each with what became of it: the last that was said."""
-    became = {number: settled for number, settled in map(_settled, done) if number is not None}
+    became = dict(filter(None, (settled(record.key, record.headers, record.timestamp) for record in done)))
     return [_letter(record, became.get(record.offset)) for record in set_aside]
 
 
@@ -85,12 +85,12 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def _settled(record: Record) -> tuple[int | None, Settled | None]:
-    """Of which letter a record speaks; None where it is none of ours."""
-    number, became = (record.key or b"").decode(errors="replace"), header(record.headers, "became")
+def settled(key: bytes | None, headers: Headers, at: int) -> tuple[int, Settled] | None:
+    """Of which letter a record speaks, and what became of it; None where it is none of ours."""
+    number, became = (key or b"").decode(errors="replace"), header(headers, "became")
     if not number.isdecimal() or became not in set(Became):
-        return None, None
-    return int(number), Settled(Became(became), header(record.headers, "why") or "", record.timestamp)
+        return None
+    return int(number), Settled(Became(became), header(headers, "why") or "", at)
 
 
 def event_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[str, Any] | None:

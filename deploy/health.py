@@ -232,7 +232,7 @@ def dead_letters_found(letters: Iterable[DeadLetters]) -> Finding:
     if not kept:
         return Finding(Part.DEAD_LETTERS, Grade.OK, "none")
     told = "; ".join(f"{one.agency}: {one.count:,} {one.reason}" for one in kept)
-    do = "mend or dismiss them by `sallyport dlq`; docs/operations.md#dead-letters says what each reason means"
+    do = "mend or dismiss them by `sallyport dlq`, report those of the bus itself: docs/operations.md#dead-letters"
     return Finding(Part.DEAD_LETTERS, Grade.WARNING, told, do)
 
 

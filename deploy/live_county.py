@@ -7,7 +7,10 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-from producers.publisher import Publisher
+from filelock import FileLock, Timeout
+
+from deploy.private_files import private_directory
+from producers.publisher import Publisher, PublishError
 from producers.simulator.county import DAY
 from producers.simulator.leftovers import Leftovers
 from producers.simulator.live import live
@@ -40,13 +43,21 @@ def live_county(
     accepted, and how many wait in the spools. Raises PublishError, SpoolFullError, ValueError, OSError."""
     start = time.time_ns() // 1000 - int(PRELUDE_DAYS * DAY / speed)
     simulation = Simulation(site, seed, noise, start, speed)
-    leftovers = Leftovers(settings.home.expanduser() / "simulator" / f"{site.name}.json")
+    kept = private_directory(settings.home.expanduser() / "simulator") / f"{site.name}.json"
     with ExitStack() as stack:
-        publishers = {agency.id: stack.enter_context(Publisher(settings, site, agency.id)) for agency in site.agencies}
+        try:
+            stack.enter_context(FileLock(kept.with_suffix(".lock"), timeout=0))
+        except Timeout as error:
+            raise PublishError(f"another simulated county lives on {site.name}: end that one first") from error
+        publishers = {agency.id: Publisher(settings, site, agency.id) for agency in site.agencies}
+        for publisher in publishers.values():
+            stack.callback(publisher.close, 0)
 
         def publish(agency: str, events: list[Event]) -> None:
             publishers[agency].publish_many(events)
 
         until = None if days is None else start + int(days * DAY / speed)
-        count = live(simulation, site, leftovers, publish, lambda: time.time_ns() // 1000, stop.wait, until)
-        return simulation, count, sum(publisher.flush(FLUSH_S) for publisher in publishers.values())
+        count = live(simulation, site, Leftovers(kept), publish, lambda: time.time_ns() // 1000, stop.wait, until)
+        deadline = time.monotonic() + FLUSH_S
+        left = [one.flush(max(0.0, deadline - time.monotonic())) for one in publishers.values()]
+        return simulation, count, sum(left)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from deploy.topic_report import ReportError, TopicReport
+from deploy.topic_report import ReportError, TopicReport, TopicStands
 from schemas import topics
 from schemas.events import TIP_EVENTS
+from schemas.settings import SecretUnreadableError
+from streams.identify import Refusal
 
 KEPT_S: Final = 5.0
 """Seconds for which what was asked is told again: who scrapes often must not load the broker."""
+OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value})
+"""Why only tips are set aside."""
 LIVE: Final = "LIVE"
 MICROS: Final = 1_000_000
 
@@ -36,7 +40,7 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
     )
     if report is None:
         return
-    shown = [topic for topic in report.topics if _tells_of_no_tip(topic.name)]
+    shown = _telling_of_no_tip(report.topics)
     yield _gauge(
         "topic_records",
         "Records that an agency's topic keeps.",
@@ -55,7 +59,7 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
         "dead_letters",
         "Events that were set aside, are still kept, and of which nobody said what became of them.",
         ["agency", "reason"],
-        [((letters.agency, letters.reason), letters.count) for letters in report.dead_letters],
+        [((one.agency, one.reason), one.count) for one in report.dead_letters if one.reason not in OF_TIPS],
         site,
     )
     place = ["stage", "partition"]
@@ -65,13 +69,6 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
         "Whether a stage of a partition is live.",
         place,
         [(at, one.state == LIVE) for at, one in stages],
-        site,
-    )
-    yield _gauge(
-        "stage_lag",
-        "Records that a stage has not processed, as it says.",
-        place,
-        [(at, one.lag) for at, one in stages],
         site,
     )
     yield _gauge(
@@ -90,11 +87,20 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
     )
 
 
-def _tells_of_no_tip(topic: str) -> bool:
+def _telling_of_no_tip(all_of_them: Sequence[TopicStands]) -> list[TopicStands]:
+    """The topics of agencies, but for those of tips, and on which who gives tips takes them back."""
+    inbound = {topic.name: parsed for topic in all_of_them if (parsed := _parsed(topic.name)) is not None}
+    tippers = {agency for agency, event_type in inbound.values() if event_type in TIP_EVENTS}
+    hidden = {(agency, event_type) for agency in tippers for event_type in (*TIP_EVENTS, "EventWithdrawn")}
+    return [topic for topic in all_of_them if topic.name in inbound and inbound[topic.name] not in hidden]
+
+
+def _parsed(topic: str) -> tuple[str, str] | None:
+    """(agency, event type) of an inbound topic."""
     try:
-        return topics.parse_inbound(topic)[2] not in TIP_EVENTS
+        return topics.parse_inbound(topic)[1:]
     except ValueError:
-        return False
+        return None
 
 
 def _gauge(
@@ -130,7 +136,7 @@ class SiteCollector(Collector):
             if self._clock() - self._asked >= KEPT_S:
                 try:
                     self._report = self._ask()
-                except ReportError as error:
+                except (ReportError, SecretUnreadableError) as error:
                     self._report = None
                     self._say(str(error))
                 self._asked = self._clock()

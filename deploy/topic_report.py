@@ -27,11 +27,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from consumers.board import REPORTING
 from deploy.acls import BUS
+from deploy.dead_letters import settled
 from schemas import codec, topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.topics import Cleanup, TopicSpec
+from streams.fold import logged
 
 REQUEST_SECONDS: Final = 15
 NO_COORDINATOR_YET: Final = frozenset(
@@ -276,18 +278,20 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
         if spec.name in agency_of or spec.name in settles or spec.name == reports
         for partition in range(spec.partitions)
     ]
-    refused: dict[tuple[str, str], str] = {}
-    settled: set[tuple[str, str]] = set()
+    refused: dict[tuple[str, int], str] = {}
+    done: set[tuple[str, int]] = set()
     latest: dict[object, object] = {}
     for message in _whole(settings.kafka(site.user(BUS)), places):
         topic = str(message.topic())
         if topic == reports:
             latest[message.key()] = message.value()
         elif topic in settles:
-            settled.add((settles[topic], (message.key() or b"").decode(errors="replace")))
+            record = logged(message)
+            if (one := settled(record.key, record.headers, record.timestamp)) is not None:
+                done.add((settles[topic], one[0]))
         else:
-            refused[agency_of[topic], str(message.offset())] = _header(message, "reason") or "UNKNOWN"
-    counted = Counter((letter[0], reason) for letter, reason in refused.items() if letter not in settled)
+            refused[agency_of[topic], message.offset() or 0] = _header(message, "reason") or "UNKNOWN"
+    counted = Counter((letter[0], reason) for letter, reason in refused.items() if letter not in done)
     return (
         tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(counted.items())),
         [value for value in latest.values() if isinstance(value, bytes)],

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.commands.errors import fail, settings_given
@@ -28,6 +29,8 @@ from schemas.site import Agency, Site
 dlq_app = typer.Typer(
     help="Look at an agency's dead letters, mend them, publish them again, or dismiss them.", no_args_is_help=True
 )
+CONFLICT: Final = "CONFLICT"
+"""Why what has another event's id was set aside: under that id it can't be mended."""
 SHOWN: Final = 20
 """Problems shown to a person; the rest is counted."""
 
@@ -92,13 +95,18 @@ def take(
     """
     with _opened(as_agency, site) as (_, _, _, box):
         unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
-        events = [event for one in unsettled if (event := event_of(one, box.schemas)) is not None]
+        mendable = [one for one in unsettled if one.reason != CONFLICT]
+        events = [event for one in mendable if (event := event_of(one, box.schemas)) is not None]
+        if not events:
+            fail("there is nothing that could be mended: see `sallyport dlq list`", 1)
         with private_text(out, new=True) as file:
             file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     typer.echo(f"{_events(len(events))} in {out}")
-    if len(unsettled) > len(events):
+    if len(mendable) < len(unsettled):
+        typer.echo(f"sallyport: {len(unsettled) - len(mendable)} of {CONFLICT} need new event ids: not taken", err=True)
+    if len(mendable) > len(events):
         typer.echo(
-            f"sallyport: {len(unsettled) - len(events)} can't be read as events: see `sallyport dlq show`", err=True
+            f"sallyport: {len(mendable) - len(events)} can't be read as events: see `sallyport dlq show`", err=True
         )
 
 
@@ -117,11 +125,13 @@ def publish(
     Example: sallyport dlq publish mend.jsonl --as county-jail
     """
     with _opened(as_agency, site) as (settings, described, agency, box):
-        letters = [one for one in box.read() if one.settled is None]
+        letters = [one for one in box.read() if one.settled is None and one.reason != CONFLICT]
         parsed = [*fitting(parse(text_of(file), agency), agency, described)]
         problems = [problem for one in parsed for problem in one.problems]
         for problem in problems[:SHOWN]:
             typer.echo(f"sallyport: {problem}", err=True)
+        if len(problems) > SHOWN:
+            typer.echo(f"sallyport: and {len(problems) - SHOWN} more", err=True)
         if problems:
             fail("nothing was published", 1)
         events = [one.event for one in parsed if one.event is not None]
@@ -218,7 +228,7 @@ def _show(found: Sequence[Letter], every: bool) -> None:
     for one in found:
         became = (one.settled.became.lower(), one.settled.why) if one.settled else ("", "")
         told = str(one.number), _time(one.at)[:19].replace("T", " "), one.topic, one.reason, one.detail
-        table.add_row(*told, *(became if every else ()))
+        table.add_row(*map(escape, (*told, *(became if every else ()))))
     Console().print(table)
 
 

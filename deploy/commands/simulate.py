@@ -37,8 +37,10 @@ from schemas.site import Site
 
 SHOWN: Final = 12
 """Situations missed and alerts that are wrong, of which one sees what they were; the rest is counted."""
-EVENTS_A_DAY: Final = 560.0
-"""How many a day of the county has, nearly: what `--rate` is reckoned with."""
+DAYS: Final = 14.0
+"""How long it is simulated where nobody says."""
+TRIED: Final = 2
+"""Days of a county without noise from which it is reckoned how many events a day has."""
 FAILED: Final = 1
 """Exit code."""
 
@@ -46,7 +48,10 @@ FAILED: Final = 1
 def simulate(
     site: Annotated[str, typer.Option(help="A site with jails and police.")] = COUNTY,
     seed: Annotated[int, typer.Option(min=0, help="The county: the same seed lives the same life.")] = 1,
-    days: Annotated[float, typer.Option(min=0.01, help="How long, in the county's own days.")] = 14.0,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="How long, in the county's own days. Default: 14; with --publish, until Ctrl-C."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where events are written as JSON Lines; - is standard output.")] = Path(
         "-"
     ),
@@ -90,11 +95,11 @@ def simulate(
         settings = settings_given(site)
         described = load_site(settings)
         if score:
-            raise typer.Exit(_scored(described, range(seed, seed + seeds), days, errors, least, as_json))
+            raise typer.Exit(_scored(described, range(seed, seed + seeds), days or DAYS, errors, least, as_json))
         if publish:
-            speed = rate * DAY / 1_000_000 / EVENTS_A_DAY if rate is not None else speed
+            speed = speed if rate is None else rate * DAY / 1_000_000 / _events_a_day(described, seed)
             raise typer.Exit(_published(settings, described, seed, days, errors, speed, truth))
-        _written(described, seed, days, errors, out, truth)
+        _written(described, seed, days or DAYS, errors, out, truth)
     except (SiteError, UnfitError, PublishError, SpoolFullError, SecretUnreadableError, ValueError) as error:
         fail(str(error))
     except OSError as error:
@@ -134,7 +139,7 @@ def _counted(truth: Truth) -> str:
 
 
 def _published(
-    settings: Settings, site: Site, seed: int, days: float, noise: Noise, speed: float, truth: Path | None
+    settings: Settings, site: Site, seed: int, days: float | None, noise: Noise, speed: float, truth: Path | None
 ) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -144,6 +149,12 @@ def _published(
     _keep_truth(simulation.truth, truth)
     typer.echo(f"sallyport: {count:,} events; {_counted(simulation.truth)}", err=True)
     return 3 if waiting else 0
+
+
+def _events_a_day(site: Site, seed: int) -> float:
+    """How many a day of a county has, once its jails are full."""
+    told = Simulation(site, seed, Noise().times(0)).told(START + (1 + TRIED) * DAY)
+    return sum(one.arrives > START + DAY for one in told) / TRIED
 
 
 # -- scored ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ from deploy.supervisor import Supervised, Supervisor
 from deploy.topic_report import all_live
 from producers.publisher import PublishError
 from producers.simulator.noise import Noise
-from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
@@ -93,7 +92,8 @@ def up(
                 stack.callback(pausing.stop)
                 trouble = pausing.trouble
             if simulate:
-                stack.enter_context(_simulating(settings, next(s for s in described if s.name == COUNTY), speed))
+                county = _simulating(settings, next(site for site in described if site.name == COUNTY), speed)
+                trouble = _first_of(trouble, stack.enter_context(county))
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:
         fail(str(error))
@@ -172,22 +172,29 @@ def _raise_if(trouble: str | None) -> None:
         raise BusError(f"{trouble}. Nothing is lost: start it again")
 
 
+def _first_of(*troubles: Callable[[], str | None]) -> Callable[[], str | None]:
+    return lambda: next(filter(None, (trouble() for trouble in troubles)), None)
+
+
 @contextmanager
-def _simulating(settings: Settings, site: Site, speed: float) -> Iterator[None]:
-    """The county lives in the background; it stops with the block."""
+def _simulating(settings: Settings, site: Site, speed: float) -> Iterator[Callable[[], str | None]]:
+    """The county lives in the background, and stops with the block; gives what says why it can't live on."""
     stop = threading.Event()
-    thread = threading.Thread(target=_live, args=(settings, site, speed, stop), name="county", daemon=True)
+    why: list[str] = []
+    thread = threading.Thread(target=_live, args=(settings, site, speed, stop, why), name="county", daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda: next(iter(why), None)
     finally:
         stop.set()
         thread.join()
 
 
-def _live(settings: Settings, site: Site, speed: float, stop: threading.Event) -> None:
+def _live(settings: Settings, site: Site, speed: float, stop: threading.Event, why: list[str]) -> None:
     try:
         # Another county each time: the same people would be back with what is known of them.
         live_county(settings, site, time.time_ns() % 16**4, Noise(), speed, stop)
-    except (SiteError, PublishError, SpoolFullError, SecretUnreadableError, ValueError, OSError) as error:
-        log.error("the county can't live on: %s", error)
+    except Exception as error:
+        # Whatever it is: a screen on which nothing happens any more must say so.
+        log.exception("the simulated county can't live on")
+        why.append(f"the simulated county can't live on ({type(error).__name__}: {error})")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from producers.simulator.world import SOURCE
-from schemas.events import EVENT_TYPES, Event
+from schemas.events import EVENT_TYPES, CustodyEnded, Event, EventWithdrawn, Head, PersonRef, TipOutcome
 from schemas.site import Site
 
 
@@ -27,6 +27,16 @@ class Open(NamedTuple):
     """The booking's, or the tip's event id."""
     own_number: dict[str, str] | None
     """The agency's own number of who is in custody, as an event has it."""
+
+
+def open_until(agency: str, event: Event) -> Open | None:
+    """What an event ends once it is told; until then it is open."""
+    match event:
+        case CustodyEnded(head=Head(persons=(PersonRef(ids=(own, *_)), *_))):
+            return Open(agency, event.facility, event.booking_number, own.model_dump(mode="json"))
+        case TipOutcome() | EventWithdrawn():
+            return Open(agency, None, event.target_event_id, None)
+    return None
 
 
 def endings(left_open: Sequence[Open], site: Site, now: int) -> list[tuple[str, Event]]:

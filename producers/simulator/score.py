@@ -1,7 +1,7 @@
 """Score: alerts held against the truth, correlation by correlation. Pure.
 
-Recall: of the situations that there were, those that were raised. Precision: of what was raised, what was so. Both in
-time: what is told late can be known late, and no later; an alert that outlives its situation is wrong, too.
+Recall: of the situations that there were, those for all of which an alert was open. Precision: of what was raised, what
+was so, from when it was raised until it was withdrawn. Both but for a while: what is told late can be known late.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ GRACE: Final = 2 * LATEST + HOUR // 2
 """How long after it began or ended a situation may be unknown, microseconds: what told of it may have been told late,
 and what corrects that as well. One that did not last longer is not asked for."""
 CORRELATIONS: Final = (RIVALS, REVIEW, DELIVERY, BROAD)
+LEAST_NAMED: Final[Mapping[str, int]] = {RIVALS: 2, REVIEW: 1, DELIVERY: 1, BROAD: 0}
+"""How many persons an alert names at least."""
 PERSON_AT: Final[Mapping[str, int]] = {REVIEW: 0, DELIVERY: 1}
 """Where the bus's own id of a person is in an alert's key."""
 
@@ -109,7 +111,7 @@ def score(
             if (situation.until or end) - situation.since > GRACE:
                 one = scores[key[0]]
                 one.situations += 1
-                if any(_finds(alert, situation) for alert in told.get(key, ())):
+                if _finds(told.get(key, ()), situation, end):
                     one.found += 1
                 else:
                     one.missed.append(situation)
@@ -126,9 +128,14 @@ def score(
     return scores
 
 
-def _finds(alert: Raised, situation: Situation) -> bool:
-    """Whether an alert was open in time for a situation."""
-    return alert.since <= situation.since + GRACE and (alert.until is None or alert.until > situation.since)
+def _finds(alerts: Sequence[Raised], situation: Situation, end: int) -> bool:
+    """Whether alerts were open for all of a situation, but for the time in which it may be unknown."""
+    covered = situation.since + GRACE
+    until = end if situation.until is None else situation.until
+    for alert in alerts:
+        if alert.since <= covered:
+            covered = max(covered, end if alert.until is None else alert.until)
+    return covered >= until
 
 
 def _why_wrong(alert: Raised, of: Sequence[Situation], decoys: Sequence[Decoy], end: int) -> str | None:
@@ -136,14 +143,20 @@ def _why_wrong(alert: Raised, of: Sequence[Situation], decoys: Sequence[Decoy], 
     if not of:
         lookalike = next((d for d in decoys if d.bookings and set(d.bookings) <= alert.bookings), None)
         return f"{lookalike.scene}: {lookalike.why}" if lookalike else "there is no such situation"
-    covered = alert.since
+    held, bookings = alert.since, set[str]()
+    is_so = False
     for situation in of:
-        if situation.since <= covered + GRACE:
-            covered = max(covered, end if situation.until is None else situation.until)
-    if alert.since < of[0].since or covered == alert.since != end:
+        until = end if situation.until is None else situation.until
+        # What began later is no reason to have raised it, only to let it stand.
+        if situation.since <= (held + GRACE if is_so else alert.since) and until + GRACE >= alert.since:
+            is_so, held = True, max(held, until)
+            bookings |= situation.bookings
+    if not is_so:
         return "it was not so when it was raised"
-    if (alert.until or end) > covered + GRACE:
+    if (end if alert.until is None else alert.until) > held + GRACE:
         return "it was over, and the alert went on"
-    if not alert.bookings <= {booking for situation in of for booking in situation.bookings}:
+    if not alert.bookings <= bookings:
         return "it names somebody whom it does not concern"
+    if bookings and len(alert.bookings) < LEAST_NAMED[alert.correlation]:
+        return "it names too few"
     return None

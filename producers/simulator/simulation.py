@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from producers.simulator.jail import INTAKE, is_jail, own_number
-from producers.simulator.leftovers import Open
+from producers.simulator.leftovers import Open, open_until
 from producers.simulator.life import Life
 from producers.simulator.noise import Noise
 from producers.simulator.police import is_police
@@ -52,7 +52,9 @@ class Simulation:
         """What an agency would have to end if nobody simulated any more."""
         county = self._world.county
         stays = [stay for of in county.stays.values() for stay in of.values()]
+        ending = (open_until(told.agency, told.event) for told in self._world.underway)
         return [
+            *filter(None, ending),
             *(
                 Open(
                     stay.facility.agency,

@@ -37,7 +37,8 @@ class Told(NamedTuple):
 class World:
     """`speed`: how many times as fast as ours the county lives: a day of it takes 24 hours divided by that.
 
-    The same site, seed, start, speed and noise give the same events; noise alone changes nothing of what happens.
+    The same site, seed, start, speed and noise give the same events. Of noise, what is misspelt, late or told twice
+    changes nothing of what is so; what is missing or unsure does.
     """
 
     def __init__(self, site: Site, seed: int, start: int, noise: Noise, speed: float = 1.0) -> None:
@@ -129,6 +130,11 @@ class World:
             arrives = self.now + delay
             heappush(self._underway, (arrives, next(self._order), Told(arrives, agency, event)))
         return event_id
+
+    @property
+    def underway(self) -> list[Told]:
+        """What was told and has not arrived."""
+        return [told for _, _, told in self._underway]
 
     def arrived(self, until: int) -> list[Told]:
         """What has arrived by a time, in order. The clock must have come there."""

@@ -6,6 +6,7 @@ Each is compared with the other once, when it comes: what is asked later is look
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from streams.facts import Conflict, EventKey, Fact, event_id_of, event_key, owne
 from streams.pictures.decoding import decoder
 from streams.pictures.deliveries import Delivery
 from streams.pictures.everyones import Everyones
-from streams.pictures.tip_match import Awaited, Match, match
+from streams.pictures.tip_match import Awaited, Match, match, speaks_until
 
 MOST_RECIPIENTS: Final = 5
 """Persons at one facility whom a tip may mean; beyond, it alerts on nobody there (28 CFR 23.20(a): intelligence is of
@@ -102,6 +103,8 @@ class Interceptions:
         self._ended_by: defaultdict[EventKey, set[EventKey]] = defaultdict(set)
         """By tip: the outcomes that close it."""
         self._live: dict[EventKey, LiveTip] = {}
+        self._until: list[tuple[int, EventKey]] = []
+        """The last time of which each live tip speaks, in order: what comes later is not compared with it."""
         self._addressees: dict[tuple[str, str], Addressee] = {}
         """By facility and person."""
         self._by_tip: defaultdict[EventKey, dict[DeliveryKey, Match]] = defaultdict(dict)
@@ -157,26 +160,29 @@ class Interceptions:
         before = frozenset(self._by_tip.get(key, ()))
         for delivery in before:
             self._unlink(key, delivery)
-        self._live.pop(key, None)
+        gone = self._live.pop(key, None)
+        if gone is not None:
+            self._until.remove((speaks_until(gone.body, gone.fact.time), key))
         told = self._tips.told(key)
         if told is not None and not self._ended_by.get(key):
             event = decode_event(told.fact.raw, self._schemas)
             named = any(ref.role is Role.SUBJECT for ref in event.head.persons)
             self._live[key] = LiveTip(told.fact, told.body, named)
+            insort(self._until, (speaks_until(told.body, told.fact.time), key))
             for addressee in self._addressees.values():
-                self._match(key, addressee)
+                for expected_at, expected in addressee.keys().items():
+                    self._match(key, addressee, expected_at, expected)
         deliveries = before.union(self._by_tip.get(key, ()))
         return Touched(deliveries, frozenset(_tip_at(one.facility, key) for one in deliveries))
 
-    def _match(self, key: EventKey, addressee: Addressee) -> None:
+    def _match(self, key: EventKey, addressee: Addressee, where: DeliveryKey, delivery: Delivery) -> None:
         tip = self._live[key]
-        for where, delivery in addressee.keys().items():
-            awaited = Awaited(addressee.facility, addressee.name, key in addressee.tips, delivery)
-            found = match(tip.body, tip.fact.time, tip.names_somebody, awaited)
-            if found is not None:
-                self._by_tip[key][where] = found
-                self._by_delivery[where][key] = found
-                self._recipients[_tip_at(where.facility, key)][where.person] += 1
+        awaited = Awaited(addressee.facility, addressee.name, key in addressee.tips, delivery)
+        found = match(tip.body, tip.fact.time, tip.names_somebody, awaited)
+        if found is not None:
+            self._by_tip[key][where] = found
+            self._by_delivery[where][key] = found
+            self._recipients[_tip_at(where.facility, key)][where.person] += 1
 
     def _unlink(self, tip: EventKey, where: DeliveryKey) -> None:
         """A tip means a delivery no more."""
@@ -199,15 +205,16 @@ class Interceptions:
         if before is None and addressee is None:
             return NOTHING
         keys = {**(before.keys() if before else {}), **(addressee.keys() if addressee else {})}
-        broad = {tip for tip in (_tip_at(facility, key) for key in self._live) if self.is_broad(tip)}
+        broad = {tip for tip in self._recipients if tip.facility == facility and self.is_broad(tip)}
         tips = self._tips_of(keys)
         for where in keys:
             for tip in [*self._by_delivery.get(where, ())]:
                 self._unlink(tip, where)
         if addressee is not None:
             self._addressees[facility, person] = addressee
-            for tip in self._live:
-                self._match(tip, addressee)
+            for where, delivery in addressee.keys().items():
+                for _, tip in self._until[bisect_left(self._until, (delivery.at,)) :]:
+                    self._match(tip, addressee, where, delivery)
         touched = Touched(frozenset(keys))
         for tip_at in tips | self._tips_of(keys):
             if (tip_at in broad) != self.is_broad(tip_at):

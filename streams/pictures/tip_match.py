@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from schemas.events import DeliveryMethod, Tip
 from streams.names import likeness
 from streams.pictures.deliveries import HOUR, Delivery
+from streams.pictures.expiry import NEVER
 
 SAME_NUMBER: Final = 6
 """Points where the tip names the recipient by a number that is this person's."""
@@ -24,6 +25,13 @@ LEAST_POINTS: Final = 5
 """A name that is alike is not enough by itself: names are shared."""
 TIP_LIVES: Final = 30 * 24 * HOUR
 """How long after its own time a tip speaks of deliveries, where it does not say when, microseconds."""
+
+
+def speaks_until(tip: Tip, time: int) -> int:
+    """The last time of a delivery that a tip can mean, microseconds; `time` is the tip's own."""
+    if tip.expected_until is not None:
+        return tip.expected_until
+    return NEVER if tip.expected_from is not None else time + TIP_LIVES
 
 
 class Reason(NamedTuple):

@@ -53,10 +53,15 @@ def _rates(result: Mapping[str, Any]) -> str:
         cores = f"{busy['worker']:.2f}, {busy['kafka']:.2f}, {busy['publishers']:.2f}"
         times = " | ".join(f"{found[share]:,.0f} ms" for share in SHARES)
         lines.append(
-            f"| {found['accepted_rate']:,.0f}/s | {found['achieved_rate']:,.0f}/s | {found['probes']:,} | {times} "
+            f"| {found['accepted_rate']:,.0f}/s | {found['achieved_rate']:,.0f}/s | {_probes(found)} | {times} "
             f"| {cores} | {TARGETS.get(found['rate'], '')} |"
         )
     return "\n".join(lines)
+
+
+def _probes(found: Mapping[str, Any]) -> str:
+    """How many are counted; where much waits, some are decided together with the next one of their alert."""
+    return f"{found['probes']:,}" + (f" ({found['merged']:,} not told apart)" if found["merged"] else "")
 
 
 def _steps(steps: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

@@ -108,6 +108,12 @@ class Desk:
         with self._changed:
             return self._changed.wait_for(lambda: holds(self.heard), timeout_s)
 
+    def until_quiet(self, holds: Callable[[Mapping[str, list[int]]], bool], seconds: float) -> None:
+        """Wait until what was heard is enough, or nothing was heard for so long."""
+        with self._changed:
+            while not holds(self.heard) and self._changed.wait(seconds):
+                pass
+
     def quiet(self, seconds: float) -> None:
         """Wait until nothing was heard for so long."""
         while True:
@@ -177,22 +183,31 @@ class Probes:
         self._publish(what)
         probe.accepted = time.time_ns()
 
-    def until_heard(self, timeout_s: float) -> bool:
-        """Wait until the desk has the alerts of all that was sent, and note when it had each."""
+    def until_heard(self, timeout_s: float) -> int:
+        """Wait until the desk has the alerts of all that was sent, or hears nothing for so long; note when it had each.
+
+        Gives the number of those of which that can't be said: where much waits, two probes of one alert are decided
+        together, and one record, or none, comes of both.
+        """
         wanted = {
             self._alert_of[feud]: len(sent) + self._known[self._alert_of[feud]] for feud, sent in self._sent.items()
         }
-        all_heard = self._desk.until(
+        self._desk.until_quiet(
             lambda heard: all(len(heard[known_as]) >= count for known_as, count in wanted.items()), timeout_s
         )
+        merged = 0
         for feud, sent in self._sent.items():
             known_as = self._alert_of[feud]
-            # Each changes its alert by one record, and those of one alert come in their order.
-            for probe, heard in zip(sent, self._desk.heard[known_as][self._known[known_as] :], strict=False):
-                probe.heard = heard
-            self._known[known_as] += len(sent)
+            heard = self._desk.heard[known_as][self._known[known_as] :]
+            self._known[known_as] += len(heard)
+            # Each changes its alert by one record, and those of one alert come in their order; else which is whose?
+            if len(heard) != len(sent):
+                merged += len(sent)
+                continue
+            for probe, at in zip(sent, heard, strict=True):
+                probe.heard = at
         self._sent.clear()
-        return all_heard
+        return merged
 
 
 def in_turn(count: int, reports: float) -> list[Probe]:

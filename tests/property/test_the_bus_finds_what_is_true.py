@@ -14,7 +14,7 @@ from schemas.events import AffiliationStatus, CustodyLevel
 from streams import correlations
 from streams.correlations import classification_review, rivals_housed_together
 from streams.names import likeness
-from streams.pictures import interceptions, street, tip_match
+from streams.pictures import deliveries, interceptions, street, tip_match
 from tests.small_county import COUNTY, SMALL_COUNTY
 
 SEEDS, DAYS = (1, 2, 3), 6.0
@@ -70,6 +70,11 @@ def names_have_to_be_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tip_match, "likeness", lambda one, other: float(likeness(one, other) == 1.0))
 
 
+def mail_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(deliveries, "MAIL_WAITS", deliveries.HOUR)
+    patch.setattr(deliveries, "DEPOSIT_COUNTS", deliveries.HOUR)
+
+
 def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interceptions, "MOST_RECIPIENTS", 100)
 
@@ -82,6 +87,7 @@ def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
         (the_highest_level_is_reviewed, "classification_review", "precision"),
         (births_are_not_compared, "contraband_delivery_expected", "precision"),
         (names_have_to_be_the_same, "contraband_delivery_expected", "recall"),
+        (mail_is_forgotten_at_once, "contraband_delivery_expected", "recall"),
         (no_tip_is_too_broad, "tip_too_broad", "recall"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -144,10 +144,11 @@ def reviews(days: Sequence[Day]) -> list[Review]:
             assert not isinstance(facts, DeadLetter), facts
             alerts += test.tell(facts)
         alerts += test.advance(day.tick)
-        for alert in alerts:
-            if alert["rule"] == "classification_review" and alert["state"] == "OPEN":
-                review = Review(alert["key"][2], number, _reasons(alert))
-                found.setdefault(review.booking, review)
+        # Of several records of one day the last: a list may bring two reasons at once.
+        today = {alert["key"][2]: alert for alert in alerts if alert["rule"] == "classification_review"}
+        for booking, alert in today.items():
+            if alert["state"] == "OPEN":
+                found.setdefault(booking, Review(booking, number, _reasons(alert)))
     return [*found.values()]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.events import DeliveryMethod, Event
-from streams.facts import Provenance
+from schemas.events import DeliveryMethod, Event, Tip
+from streams.facts import Fact, Provenance
+from streams.pictures.decoding import decoder
 from streams.pictures.deliveries import Delivery
 from streams.pictures.interceptions import (
     MOST_RECIPIENTS,
@@ -18,6 +22,7 @@ from streams.pictures.interceptions import (
     TipAt,
     Touched,
 )
+from streams.pictures.tip_match import Awaited, match
 from tests.county import DAY, MAIN, POLICE, START, event, event_id
 from tests.identified import fact_of
 from tests.in_memory_bus import SCHEMAS
@@ -168,3 +173,40 @@ def test_each_facility_is_counted_by_itself() -> None:
     assert not made.is_broad(TIP)
     assert not made.is_broad(TIP._replace(facility="annex"))
     assert TIP._replace(facility="annex") in set(made.focuses())
+
+
+WHEN = st.one_of(st.none(), st.integers(0, 80))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), WHEN, WHEN), min_size=1, max_size=8),
+    st.lists(st.integers(0, 90), min_size=1, max_size=3, unique=True),
+    st.booleans(),
+)
+def test_whoever_comes_first_a_tip_means_what_it_matches(
+    tips: list[tuple[int, int | None, int | None]], visits: list[int], tips_first: bool
+) -> None:
+    """What is left out of the comparison, since a tip does not speak of so late a time, would not have matched."""
+    some = [
+        tip(f"tip {n}", day=day, expected_from=begins, expected_until=ends)
+        for n, (day, begins, ends) in enumerate(tips)
+        if begins is None or ends is None or begins <= ends
+    ]
+    coming = tuple(
+        Delivery(DeliveryMethod.VISIT, f"V-{at}", "Cole, Dana", None, START + at * DAY, START + (at + 1) * DAY, SOURCE)
+        for at in visits
+    )
+    ada = replace(addressee(), deliveries=coming)
+    made = told(*some) if tips_first else told(*some, people=(ada,))
+    if tips_first:
+        made.place(MAIN, "ada", ada)
+    for delivery in coming:
+        awaited = Awaited(MAIN, None, False, delivery)
+        matched = [one for one in map(fact_of, some) if match(tip_of(one), one.time, False, awaited)]
+        assert set(meant(made, number=delivery.number)) == {one.event_id for one in matched}
+
+
+def tip_of(fact: Fact) -> Tip:
+    body = decoder(SCHEMAS)(fact)
+    assert isinstance(body, Tip)
+    return body

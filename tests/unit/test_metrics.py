@@ -13,17 +13,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 import deploy
 from deploy.metrics import KEPT_S, SiteCollector, families
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
+from schemas.settings import SecretUnreadableError
 
 REPORT = TopicReport(
     "demo",
     (
         TopicStands("demo.county-jail.booking-reported.v1", 4, 120, True, 3, "30 days"),
         TopicStands("demo.city-pd.contraband-tipped.v1", 4, 5, True, 1, "30 days"),
+        TopicStands("demo.city-pd.event-withdrawn.v1", 4, 6, True, 0, "30 days"),
         TopicStands("demo.alerts.raised.v1", 4, 40, False, None, "latest of each key"),
         TopicStands("demo.bus.facility.facts.v1", 4, 70, False, 2, "latest of each key"),
         TopicStands("demo.alerts.county-jail-affairs.contraband.v1", 4, 1, False, None, "latest of each key"),
     ),
-    (DeadLetters("city-pd", "NOT_FRAMED", 2),),
+    (DeadLetters("city-pd", "NAMES_NOBODY", 1), DeadLetters("city-pd", "NOT_FRAMED", 2)),
     (
         StageStands("person", 0, "LIVE", 90_000_000, 1, 0, 0, 97_000_000),
         StageStands("facility", 1, "REFOLDING", 0, 7, 4, 9, 98_500_000),
@@ -50,8 +52,6 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
         "sallyport_dead_letters{'site': 'demo', 'agency': 'city-pd', 'reason': 'NOT_FRAMED'}": 2,
         f"sallyport_stage_live{{'site': 'demo', {person}}}": 1,
         f"sallyport_stage_live{{'site': 'demo', {facility}}}": 0,
-        f"sallyport_stage_lag{{'site': 'demo', {person}}}": 1,
-        f"sallyport_stage_lag{{'site': 'demo', {facility}}}": 7,
         f"sallyport_stage_report_age_seconds{{'site': 'demo', {person}}}": 3,
         f"sallyport_stage_report_age_seconds{{'site': 'demo', {facility}}}": 1.5,
         f"sallyport_stage_tick_timestamp_seconds{{'site': 'demo', {person}}}": 90,
@@ -94,17 +94,23 @@ def test_the_broker_is_not_asked_more_often_than_it_should_be() -> None:
 def test_why_it_is_away_is_said_and_it_is_asked_again() -> None:
     clock = Clock()
     said: list[str] = []
-    answers: list[TopicReport | ReportError] = [REPORT, ReportError("it does not answer")]
+    answers: list[TopicReport | Exception] = [
+        REPORT,
+        SecretUnreadableError("no password"),
+        ReportError("it does not answer"),
+    ]
 
     def ask() -> TopicReport:
         answer = answers.pop()
-        if isinstance(answer, ReportError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
     collector = SiteCollector("demo", ask, said.append, clock)
     assert [family.name for family in collector.collect()] == ["sallyport_up"]
-    assert said == ["it does not answer"]
+    clock.now += KEPT_S
+    assert [family.name for family in collector.collect()] == ["sallyport_up"]
+    assert said == ["it does not answer", "no password"]
     clock.now += KEPT_S
     assert len([*collector.collect()]) > 1
 

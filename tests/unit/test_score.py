@@ -37,11 +37,19 @@ def of(situations: list[Situation], alerts: list[Raised], *decoys: Decoy) -> Sco
         (alert(14, 40), 1),  # what told of it came late
         (alert(15, 40), 0),  # too late
         (alert(2, 9), 0),  # over before it began
+        (alert(10, 11), 0),  # withdrawn while it was so
+        (alert(10, 39), 0),
+        (alert(10, 45), 1),
     ],
 )
 def test_a_situation_is_found_by_an_alert_in_time(told: Raised, found: int) -> None:
     got = of([situation(10, 40)], [told])
     assert (got.situations, got.found, len(got.missed)) == (1, found, 1 - found)
+
+
+def test_one_that_is_raised_again_is_found_where_nothing_is_left_out() -> None:
+    assert of([situation(10, 40)], [alert(12, 20), alert(20, 40)]).found == 1
+    assert of([situation(10, 40)], [alert(12, 20), alert(21, 40)]).found == 0
 
 
 def test_one_that_was_over_before_it_can_be_known_is_not_asked_for() -> None:
@@ -61,6 +69,9 @@ def test_one_that_was_over_before_it_can_be_known_is_not_asked_for() -> None:
         ([], alert(10, 40), "there is no such situation"),
         ([situation(10, 40)], alert(9, 40), "it was not so when it was raised"),
         ([situation(10, 40)], alert(60, 70), "it was not so when it was raised"),
+        ([situation(10, 20), situation(30, 40)], alert(26, 40), "it was not so when it was raised"),
+        ([situation(10, 12)], alert(13, 14), ""),  # all of it was told late
+        ([situation(10, 40)], alert(10, 40, "1"), "it names too few"),
         ([situation(10, 40)], alert(10, 45), "it was over, and the alert went on"),
         ([situation(10, 40)], alert(10, None), "it was over, and the alert went on"),
         ([situation(10, 20), situation(30, 40)], alert(10, 40), "it was over, and the alert went on"),

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from producers.simulator.county import DAY
-from producers.simulator.jail import INTAKE
+from producers.simulator.jail import INTAKE, Jail
 from producers.simulator.leftovers import Leftovers, Open, endings
+from producers.simulator.life import Life
 from producers.simulator.live import live
 from producers.simulator.noise import HOUR, LATEST, USUAL, Noise
 from producers.simulator.scenes import SCENES
 from producers.simulator.simulation import START, Simulation
-from producers.simulator.truth import Situation
-from producers.simulator.world import Told
-from schemas.events import Event, type_name
+from producers.simulator.truth import REVIEW, RIVALS, Situation
+from producers.simulator.world import Process, Told
+from schemas.events import BookingReported, CustodyEnded, Event, type_name
 from tests.small_county import COUNTY, SMALL_COUNTY
 
 QUIET = Noise().times(0)
@@ -94,10 +95,18 @@ def test_things_come_about_without_a_scene_too(fortnight: Simulation) -> None:
     assert any(not situation.scene for situation in fortnight.truth.situations)
 
 
-def test_officers_see_to_it(fortnight: Simulation) -> None:
-    ended = [one for one in fortnight.truth.situations if one.until is not None]
-    assert len(ended) > len(fortnight.truth.situations) / 2
-    assert all(one.until > one.since or one.until == one.since for one in ended if one.until is not None)
+def test_officers_see_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def standing() -> int:
+        simulation = Simulation(SMALL_COUNTY, 1, QUIET)
+        assert [*simulation.told(START + 10 * DAY)]
+        return sum(one.until is None and one.key[0] in {RIVALS, REVIEW} for one in simulation.truth.situations)
+
+    def nobody(_: Life, __: Jail) -> Process:
+        yield from ()
+
+    seen_to = standing()
+    monkeypatch.setattr(Life, "_officers", nobody)
+    assert standing() > 2 * seen_to
 
 
 def test_no_unit_is_fuller_than_it_may_be() -> None:
@@ -223,6 +232,16 @@ def test_what_an_earlier_one_left_open_is_ended_first(tmp_path: Path) -> None:
         one.number for one in opened
     }
     assert all(event.head.time == START + 5 * DAY for _, event in ended)
+
+
+def test_what_ends_but_was_not_told_yet_is_open() -> None:
+    simulation = Simulation(SMALL_COUNTY, 1, replace(QUIET, late=1.0))
+    told = [*simulation.told(START + 6 * DAY)]
+    ended = {one.event.booking_number for one in told if isinstance(one.event, CustodyEnded)}
+    booked = {one.event.booking_number for one in told if isinstance(one.event, BookingReported)}
+    still = {one.number for one in simulation.left_open() if one.facility is not None}
+    assert booked - ended <= still
+    assert still.isdisjoint(ended)
 
 
 def test_what_the_site_does_not_know_any_more_is_left() -> None:

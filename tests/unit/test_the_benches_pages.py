@@ -85,7 +85,7 @@ def test_a_probe_of_which_a_part_is_lost_has_no_steps() -> None:
 def test_latency_of_each_rate_is_told_with_the_number_of_probes() -> None:
     told = {"p50_ms": 20.0, "p99_ms": 40.0, "p999_ms": 60.0, "max_ms": 61.0, "probes": 1_500}
     cores = {"worker": 0.5, "kafka": 0.25, "publishers": 0.125}
-    rate = {"rate": 1_000, "accepted_rate": 1_000, "achieved_rate": 999.6, "cores": cores, **told}
+    rate = {"rate": 1_000, "merged": 0, "accepted_rate": 1_000, "achieved_rate": 999.6, "cores": cores, **told}
     step = {"p50_ms": 1.25, "p99_ms": 2.5, "probes": 300}
     result = {
         "rates": [rate], "steps": {"report": {"identify: committed": step}, "move": {}}, "machine": MACHINE,
