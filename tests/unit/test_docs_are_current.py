@@ -109,6 +109,12 @@ def test_a_page_that_lost_its_block_is_an_error() -> None:
 # -- what a user can meet --------------------------------------------------------------------------------------------
 
 
+def test_the_page_on_real_data_has_its_figures() -> None:
+    """Made by `make study`, where the data is."""
+    told = section(text("docs/real-data.md"), "What was found")
+    assert re.search(r"^\| all \| [\d,]+ \| [\d,]+ \| [\d.]+% \(", told, re.MULTILINE)
+
+
 def test_the_readme_names_the_two_commands() -> None:
     blocks = CODE.findall(text("README.md"))
     for command in ("make run", "make test"):
