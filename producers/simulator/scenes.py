@@ -6,7 +6,8 @@ itself; a decoy is noted with why it is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Final
 
 from producers.simulator.county import DAY, FEUD_DAYS, Delivery, Stay, Tip
@@ -48,10 +49,11 @@ class Stage:
         """Whether the two are already."""
         return tuple(sorted(map(str.casefold, groups))) in self.world.county.feuds(self.world.now)
 
-    def decoy(self, scene: str, why: str, *stays: Stay) -> None:
-        """Note that this is nothing."""
+    def decoy(self, why: str, *stays: Stay) -> None:
+        """Note that what the scene did is nothing."""
         bookings = tuple(sorted(stay.number for stay in stays))
-        self.world.truth.decoys.append(Decoy(scene, why, self.world.now, bookings))
+        truth = self.world.truth
+        truth.decoys.append(Decoy(truth.scene, why, self.world.now, bookings))
 
     def tip_on(
         self,
@@ -78,17 +80,69 @@ class Stage:
 
 
 Scene = Callable[[Stage], Process]
+Groups = tuple[str, str]
+OfTwo = Callable[[Stage, Jail, Groups, Stay, Stay], Process]
+OfOne = Callable[[Stage, Jail, Stay], Process]
+OfATip = Callable[[Stage, Jail, Police, Stay], Process]
+
+
+def of_two(*, at_peace: bool) -> Callable[[OfTwo], Scene]:
+    """A scene of two people in one jail and of two groups; `at_peace`: it is not played where they are at feud."""
+
+    def make(scene: OfTwo) -> Scene:
+        @wraps(scene)
+        def played(stage: Stage) -> Process:
+            jail, groups = stage.jail(), stage.quarrel()
+            pair = stage.life.cast(jail, 2, known=True)
+            if pair and not (at_peace and stage.are_at_feud(groups)):
+                yield from scene(stage, jail, groups, *pair)
+            _dismiss(pair)
+
+        return played
+
+    return make
+
+
+def of_one(scene: OfOne) -> Scene:
+    """A scene of one person."""
+
+    @wraps(scene)
+    def played(stage: Stage) -> Process:
+        jail = stage.jail()
+        for stay in stage.life.cast(jail):
+            yield from scene(stage, jail, stay)
+            _dismiss([stay])
+
+    return played
+
+
+def of_a_tip(*, known: bool) -> Callable[[OfATip], Scene]:
+    """A scene of one person and of who gives a tip; `known`: the person's fingerprints are."""
+
+    def make(scene: OfATip) -> Scene:
+        @wraps(scene)
+        def played(stage: Stage) -> Process:
+            jail, police = stage.jail(), stage.police()
+            for stay in stage.life.cast(jail, known=known):
+                yield from scene(stage, jail, police, stay)
+                _dismiss([stay])
+
+        return played
+
+    return make
+
+
+def _dismiss(stays: Iterable[Stay]) -> None:
+    for stay in stays:
+        stay.cast = False
+
 
 # -- rivals ----------------------------------------------------------------------------------------------------------
 
 
-def rivals_are_housed_together(stage: Stage) -> Process:
+@of_two(at_peace=False)
+def rivals_are_housed_together(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """Members of groups at feud are in units of their own, until one is moved."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair:
-        return
-    one, other = pair
     jail.validate(one, groups[0], "MEMBER")
     stage.police().report(other.person, groups[1], stage.choose.choice(("MEMBER", "SUSPECT")))
     if not stage.are_at_feud(groups):
@@ -97,34 +151,22 @@ def rivals_are_housed_together(stage: Stage) -> Process:
     yield stage.world.wait(SETTLED_H)
     if other.unit != one.unit:
         jail.house(other, one.unit)
-    one.cast = other.cast = False
 
 
-def violence_breaks_out(stage: Stage) -> Process:
+@of_two(at_peace=True)
+def violence_breaks_out(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """Two share a unit, and nobody minds, until there is violence outside."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair or stage.are_at_feud(groups):
-        _dismiss(pair)
-        return
-    one, other = pair
     jail.validate(one, groups[0], "MEMBER")
     jail.validate(other, groups[1], "MEMBER")
     yield stage.world.wait(1)
     jail.house(other, one.unit)
     yield stage.world.wait(SETTLED_H)
     stage.police().violence(groups, retaliation=True)
-    _dismiss(pair)
 
 
-def moved_away_before(stage: Stage) -> Process:
+@of_two(at_peace=True)
+def moved_away_before(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """They did share a unit; when there is violence they do no more."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair or stage.are_at_feud(groups):
-        _dismiss(pair)
-        return
-    one, other = pair
     jail.validate(one, groups[0], "MEMBER")
     stage.police().report(other.person, groups[1], "MEMBER")
     yield stage.world.wait(1)
@@ -133,8 +175,7 @@ def moved_away_before(stage: Stage) -> Process:
     jail.house(other, stage.choose.choice([unit for unit in jail.units if unit != one.unit]))
     yield stage.world.wait(SETTLED_H)
     stage.police().violence(groups, retaliation=False)
-    stage.decoy("moved_away_before", "they are in one unit no more when the feud begins", one, other)
-    _dismiss(pair)
+    stage.decoy("they are in one unit no more when the feud begins", one, other)
 
 
 def same_unit_of_another_jail(stage: Stage) -> Process:
@@ -155,17 +196,13 @@ def same_unit_of_another_jail(stage: Stage) -> Process:
         elsewhere.house(pair[1], unit)
     yield stage.world.wait(SETTLED_H)
     stage.police().violence(groups, retaliation=False)
-    stage.decoy("same_unit_of_another_jail", "the units are of two jails", *pair)
+    stage.decoy("the units are of two jails", *pair)
     _dismiss(pair)
 
 
-def dropout_among_them(stage: Stage) -> Process:
+@of_two(at_peace=False)
+def dropout_among_them(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """One of them has left the group, or only knows some of it."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair:
-        return
-    one, other = pair
     jail.validate(other, groups[1], stage.choose.choice(("DROPOUT", "ASSOCIATE")))
     yield stage.world.wait(1)
     jail.house(other, one.unit)
@@ -173,141 +210,115 @@ def dropout_among_them(stage: Stage) -> Process:
     stage.police().report(one.person, groups[0], "MEMBER")
     yield stage.world.wait(SETTLED_H)
     stage.police().violence(groups, retaliation=False)
-    stage.decoy("dropout_among_them", "one of them counts for no side", one, other)
-    _dismiss(pair)
+    stage.decoy("one of them counts for no side", one, other)
 
 
-def feud_is_over(stage: Stage) -> Process:
+@of_two(at_peace=True)
+def feud_is_over(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """What is told of happened longer ago than a feud lasts."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair or stage.are_at_feud(groups):
-        _dismiss(pair)
-        return
-    one, other = pair
     stage.police().report(one.person, groups[0], "MEMBER")
     stage.police().report(other.person, groups[1], "MEMBER")
     yield stage.world.wait(1)
     jail.house(other, one.unit)
     stage.police().violence(groups, retaliation=False, time=stage.world.now - FEUD_DAYS * DAY - stage.world.hours(1))
-    stage.decoy("feud_is_over", "the last violence is more than two weeks ago", one, other)
-    _dismiss(pair)
+    stage.decoy("the last violence is more than two weeks ago", one, other)
 
 
-def namesake_is_a_member(stage: Stage) -> Process:
+@of_two(at_peace=False)
+def namesake_is_a_member(stage: Stage, jail: Jail, groups: Groups, one: Stay, other: Stay) -> Process:
     """The police speak of somebody of the same name."""
-    jail, groups = stage.jail(), stage.quarrel()
-    pair = stage.life.cast(jail, 2, known=True)
-    if not pair:
-        return
-    one, other = pair
     stage.police().report(one.person, groups[0], "MEMBER")
     stage.police().report(stage.world.people.namesake(other.person), groups[1], "MEMBER")
     yield stage.world.wait(1)
     jail.house(other, one.unit)
     yield stage.world.wait(SETTLED_H)
     stage.police().violence(groups, retaliation=False)
-    stage.decoy("namesake_is_a_member", "the member is another of that name", one, other)
-    _dismiss(pair)
+    stage.decoy("the member is another of that name", one, other)
 
 
 # -- reviews ---------------------------------------------------------------------------------------------------------
 
 
-def member_is_found_out(stage: Stage) -> Process:
+@of_one
+def member_is_found_out(stage: Stage, jail: Jail, stay: Stay) -> Process:
     """The jail's own staff validate somebody who was classified without that."""
-    jail = stage.jail()
-    for stay in stage.life.cast(jail):
-        jail.validate(stay, stage.choose.choice(GROUPS), "SUSPECT")
-        stay.cast = False
+    jail.validate(stay, stage.choose.choice(GROUPS), "SUSPECT")
     yield stage.world.wait(0)
 
 
-def classified_with_it(stage: Stage) -> Process:
+@of_one
+def classified_with_it(stage: Stage, jail: Jail, stay: Stay) -> Process:
     """What is recorded happened before the classification, which weighed it."""
-    jail = stage.jail()
-    for stay in stage.life.cast(jail):
-        yield stage.world.wait(SETTLED_H)
-        jail.infraction(stay, "MINOR", violent=False, time=stay.classified - stage.world.hours(1))
-        stage.decoy("classified_with_it", "the classification came after it", stay)
-        yield stage.world.wait(SETTLED_H)
-        stay.cast = False
+    yield stage.world.wait(SETTLED_H)
+    jail.infraction(stay, "MINOR", violent=False, time=stay.classified - stage.world.hours(1))
+    stage.decoy("the classification came after it", stay)
+    yield stage.world.wait(SETTLED_H)
 
 
-def at_maximum_already(stage: Stage) -> Process:
+@of_one
+def at_maximum_already(stage: Stage, jail: Jail, stay: Stay) -> Process:
     """Nothing is left to be raised."""
-    jail = stage.jail()
-    for stay in stage.life.cast(jail):
-        jail.classify(stay, "MAXIMUM")
-        yield stage.world.wait(SETTLED_H)
-        jail.infraction(stay, "MAJOR", violent=True, time=stage.world.now)
-        stage.decoy("at_maximum_already", "the custody level is the highest", stay)
-        yield stage.world.wait(SETTLED_H)
-        stay.cast = False
+    jail.classify(stay, "MAXIMUM")
+    yield stage.world.wait(SETTLED_H)
+    jail.infraction(stay, "MAJOR", violent=True, time=stage.world.now)
+    stage.decoy("the custody level is the highest", stay)
+    yield stage.world.wait(SETTLED_H)
 
 
 # -- contraband ------------------------------------------------------------------------------------------------------
 
 
-def visitor_brings_something(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def visitor_brings_something(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """A tip means a visit: by the recipient's number or name, with or without staff in it."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        visit = jail.visit(stay, stage.life.kin(stay), stage.life.visiting_hour(stage.choose.randint(2, 3)))
-        yield stage.world.wait(stage.choose.uniform(1, SETTLED_H))
-        by_number, staff = stage.choose.random() < 0.5, stage.choose.random() < 0.15
-        tip = stage.tip_on(police, visit, by_number=by_number, staff=staff)
-        yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
-        yield from _ends(stage, jail, police, visit, tip)
-        stay.cast = False
+    visit = jail.visit(stay, stage.life.kin(stay), stage.life.visiting_hour(stage.choose.randint(2, 3)))
+    yield stage.world.wait(stage.choose.uniform(1, SETTLED_H))
+    by_number, staff = stage.choose.random() < 0.5, stage.choose.random() < 0.15
+    tip = stage.tip_on(police, visit, by_number=by_number, staff=staff)
+    yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
+    yield from _ends(stage, jail, police, visit, tip)
 
 
-def visit_is_scheduled_after_the_tip(stage: Stage) -> Process:
+@of_a_tip(known=False)
+def visit_is_scheduled_after_the_tip(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """The tip came first; the courier's name is all that it knows of whom."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail):
-        courier, at = stage.world.people.somebody(), stage.life.visiting_hour(3)
-        around = stage.world.hours(WINDOW_H)
-        tip = police.tip(courier=courier, facility=jail.facility.id, method="VISIT", window=(at - around, at + around))
-        yield stage.world.wait(SETTLED_H)
-        visit = jail.visit(stay, courier, at)
-        yield stage.world.wait(SETTLED_H)
-        yield from _ends(stage, jail, police, visit, tip)
-        stay.cast = False
+    courier, at = stage.world.people.somebody(), stage.life.visiting_hour(3)
+    around = stage.world.hours(WINDOW_H)
+    tip = police.tip(courier=courier, facility=jail.facility.id, method="VISIT", window=(at - around, at + around))
+    yield stage.world.wait(SETTLED_H)
+    visit = jail.visit(stay, courier, at)
+    yield stage.world.wait(SETTLED_H)
+    yield from _ends(stage, jail, police, visit, tip)
 
 
-def something_comes_by_mail(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def something_comes_by_mail(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """A tip means a letter, or money, before it has come."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        method = stage.choose.choice(("MAIL", "DEPOSIT"))
-        sender = stage.world.people.somebody()
-        now = stage.world.now
-        tip = police.tip(
-            recipient=stay.person,
-            courier=sender,
-            method=method,
-            window=(now, now + stage.world.hours(72)),
-            substance=stage.choose.choice(SUBSTANCES),
-        )
-        yield stage.world.wait(SETTLED_H)
-        item = jail.mail(stay, sender) if method == "MAIL" else jail.deposit(stay, sender)
-        yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
-        yield from _ends(stage, jail, police, item, tip)
-        stay.cast = False
+    method = stage.choose.choice(("MAIL", "DEPOSIT"))
+    sender = stage.world.people.somebody()
+    now = stage.world.now
+    tip = police.tip(
+        recipient=stay.person,
+        courier=sender,
+        method=method,
+        window=(now, now + stage.world.hours(72)),
+        substance=stage.choose.choice(SUBSTANCES),
+    )
+    yield stage.world.wait(SETTLED_H)
+    item = jail.mail(stay, sender) if method == "MAIL" else jail.deposit(stay, sender)
+    yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
+    yield from _ends(stage, jail, police, item, tip)
 
 
-def somebody_returns_with_it(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def somebody_returns_with_it(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """A tip means the way back from court or a work crew."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        returns = stage.world.now + stage.world.hours(stage.choose.uniform(30, 40))
-        movement = jail.goes_out(stay, stage.choose.choice(("COURT", "WORK_CREW")), returns)
-        yield stage.world.wait(SETTLED_H)
-        tip = stage.tip_on(police, movement, by_number=stage.choose.random() < 0.5)
-        yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
-        yield from _ends(stage, jail, police, movement, tip)
-        stay.cast = False
+    returns = stage.world.now + stage.world.hours(stage.choose.uniform(30, 40))
+    movement = jail.goes_out(stay, stage.choose.choice(("COURT", "WORK_CREW")), returns)
+    yield stage.world.wait(SETTLED_H)
+    tip = stage.tip_on(police, movement, by_number=stage.choose.random() < 0.5)
+    yield stage.world.wait(SETTLED_H + stage.choose.uniform(1, 8))
+    yield from _ends(stage, jail, police, movement, tip)
 
 
 def _ends(stage: Stage, jail: Jail, police: Police, delivery: Delivery, tip: Tip) -> Process:
@@ -331,18 +342,16 @@ def _ends(stage: Stage, jail: Jail, police: Police, delivery: Delivery, tip: Tip
         police.close(tip, "FOUND" if way == "seized" else "NOT_FOUND")
 
 
-def the_day_after(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def the_day_after(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """The visit is a day later than the tip says."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        visitor = stage.world.people.somebody()
-        visit = jail.visit(stay, visitor, stage.life.visiting_hour(3))
-        yield stage.world.wait(SETTLED_H)
-        said, around = visit.at - stage.world.hours(24), stage.world.hours(WINDOW_H)
-        tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT", window=(said - around, said + around))
-        stage.decoy("the_day_after", "the visit is on another day than the tip says", stay)
-        yield from _passes(stage, jail, police, visit, tip)
-        stay.cast = False
+    visitor = stage.world.people.somebody()
+    visit = jail.visit(stay, visitor, stage.life.visiting_hour(3))
+    yield stage.world.wait(SETTLED_H)
+    said, around = visit.at - stage.world.hours(24), stage.world.hours(WINDOW_H)
+    tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT", window=(said - around, said + around))
+    stage.decoy("the visit is on another day than the tip says", stay)
+    yield from _passes(stage, jail, police, visit, tip)
 
 
 def another_jail(stage: Stage) -> Process:
@@ -356,52 +365,46 @@ def another_jail(stage: Stage) -> Process:
         tip = police.tip(
             recipient=stay.person, by_number=False, courier=visitor, facility=other.facility.id, method="VISIT"
         )
-        stage.decoy("another_jail", "the tip speaks of another jail", stay)
+        stage.decoy("the tip speaks of another jail", stay)
         yield from _passes(stage, jail, police, visit, tip)
         stay.cast = False
 
 
-def visitor_is_a_namesake(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def visitor_is_a_namesake(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """The visitor is called as the courier, and was born on another day."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        courier = stage.world.people.somebody()
-        visit = jail.visit(stay, stage.world.people.namesake(courier), stage.life.visiting_hour(2))
-        yield stage.world.wait(SETTLED_H)
-        tip = police.tip(courier=courier, facility=jail.facility.id, method="VISIT")
-        if tip.birth_known and visit.birth_known:
-            stage.decoy("visitor_is_a_namesake", "the visitor was born on another day", stay)
-        yield from _passes(stage, jail, police, visit, tip)
-        stay.cast = False
+    courier = stage.world.people.somebody()
+    visit = jail.visit(stay, stage.world.people.namesake(courier), stage.life.visiting_hour(2))
+    yield stage.world.wait(SETTLED_H)
+    tip = police.tip(courier=courier, facility=jail.facility.id, method="VISIT")
+    if tip.birth_known and visit.birth_known:
+        stage.decoy("the visitor was born on another day", stay)
+    yield from _passes(stage, jail, police, visit, tip)
 
 
-def cancelled_before(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def cancelled_before(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """The visit was called off before anybody said something."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        visitor = stage.world.people.somebody()
-        visit = jail.visit(stay, visitor, stage.life.visiting_hour(2))
-        yield stage.world.wait(2)
-        jail.cancel(visit)
-        yield stage.world.wait(SETTLED_H)
-        tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT")
-        stage.decoy("cancelled_before", "the visit was called off before", stay)
-        yield from _passes(stage, jail, police, visit, tip)
-        stay.cast = False
+    visitor = stage.world.people.somebody()
+    visit = jail.visit(stay, visitor, stage.life.visiting_hour(2))
+    yield stage.world.wait(2)
+    jail.cancel(visit)
+    yield stage.world.wait(SETTLED_H)
+    tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT")
+    stage.decoy("the visit was called off before", stay)
+    yield from _passes(stage, jail, police, visit, tip)
 
 
-def attorney_of_that_name(stage: Stage) -> Process:
+@of_a_tip(known=True)
+def attorney_of_that_name(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
     """A privileged visit is nobody's business, and one by video brings nothing in."""
-    jail, police = stage.jail(), stage.police()
-    for stay in stage.life.cast(jail, known=True):
-        visitor = stage.world.people.somebody()
-        contact, setting = stage.choose.choice((("ATTORNEY", "CONTACT"), ("ORDINARY", "VIDEO")))
-        visit = jail.visit(stay, visitor, stage.life.visiting_hour(2), contact=contact, setting=setting)
-        yield stage.world.wait(SETTLED_H)
-        tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT")
-        stage.decoy("attorney_of_that_name", "the visit is privileged, or by video", stay)
-        yield from _passes(stage, jail, police, visit, tip)
-        stay.cast = False
+    visitor = stage.world.people.somebody()
+    contact, setting = stage.choose.choice((("ATTORNEY", "CONTACT"), ("ORDINARY", "VIDEO")))
+    visit = jail.visit(stay, visitor, stage.life.visiting_hour(2), contact=contact, setting=setting)
+    yield stage.world.wait(SETTLED_H)
+    tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT")
+    stage.decoy("the visit is privileged, or by video", stay)
+    yield from _passes(stage, jail, police, visit, tip)
 
 
 def _passes(stage: Stage, jail: Jail, police: Police, visit: Delivery, tip: Tip) -> Process:
@@ -447,11 +450,6 @@ def _many(stage: Stage, count: int) -> Process:
         if not tip.ended:
             police.close(tip, "NOT_ACTED_ON")
     _dismiss(stays)
-
-
-def _dismiss(stays: list[Stay]) -> None:
-    for stay in stays:
-        stay.cast = False
 
 
 SCENES: Final[dict[Scene, float]] = {
