@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.codec import encode
+from streams.backtest import SCHEMA_IDS
 from streams.custody import Placed, custody_key
 from streams.facts import Provenance
 from streams.records import LoggedRecord
 from tests.county import MAIN, POLICE, START, demo_site, event, event_id
-from tests.in_memory_bus import SCHEMA_IDS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 HOUSED = Provenance("county-jail", "HousingAssigned", event_id("housed"), START, "t", "county-jail number")
 """Where a unit is known from."""

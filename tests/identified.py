@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import Fact, read_fact
 from streams.identify import Facts, Source, identify
 from streams.records import LoggedRecord
 from tests.county import SITE, agency_of
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 
 def fact_of(what: Event) -> Fact:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas import topics
-from schemas.avro_files import record_names, whole_schema
-from schemas.codec import WriterSchema, decode, encode, encode_event, writer_schema
+from schemas.codec import WriterSchema, decode, encode, encode_event
 from schemas.events import Event, type_name
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.clock import Clock
 from streams.facts import TICK_KEY, partition_of
 from streams.fold import input_of
@@ -24,9 +24,6 @@ from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
 from streams.records import Headers, LoggedRecord, Out
 from tests.county import agency_of, demo_site
-
-SCHEMA_IDS: dict[str, int] = {name: number for number, name in enumerate(record_names(), start=1)}
-SCHEMAS: dict[int, WriterSchema] = {SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()}
 
 
 @dataclass

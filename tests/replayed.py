@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from schemas import topics
+from streams.backtest import SCHEMAS
 from streams.fold import input_of
 from streams.replay import Elsewhere, Names, Place, Replay, Verdict, replay
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 
 def replayed(bus: InMemoryBus, alert: dict[str, Any]) -> Replay:

@@ -27,6 +27,7 @@ from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
 from schemas.site import Site
 from schemas.subjects import subjects
+from streams.backtest import SCHEMAS
 from streams.facts import TICK_KEY
 from streams.fold import plain_consumer, read_back
 from streams.records import Out
@@ -34,7 +35,6 @@ from tests.bench.mix import SITE, county, facts, inbound
 from tests.bench.peers.job import Job
 from tests.county import DAY, START
 from tests.free_ports import settings_on_free_ports
-from tests.in_memory_bus import SCHEMAS
 
 LAST_TICK: Final = START + DAY
 WAIT_S: Final = 60.0

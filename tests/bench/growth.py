@@ -28,6 +28,7 @@ import typer
 
 from schemas import topics
 from schemas.codec import encode
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.custody import Placed, custody_key
 from streams.facts import TICK_KEY
 from streams.garbage import collect_seldom
@@ -36,7 +37,6 @@ from streams.stage import FacilityStage, PersonStage
 from tests.bench.mix import Published, county, facts, inbound
 from tests.bench.performance_page import PAGE, replace_section
 from tests.county import DAY, START, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 SITE: Final = demo_site(partitions=1)
 SIZES: Final = ((10_000, 10), (100_000, 10), (1_000_000, 2))

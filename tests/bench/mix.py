@@ -19,10 +19,10 @@ from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import EVENT_TYPES, CustodyEvent, Event, IdKind, type_name
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.identify import DeadLetter, Source, identify
 from streams.records import LoggedRecord, Out
 from tests.county import DAY, JAIL, MAIN, POLICE, START, demo_site
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 SITE: Final = demo_site()
 FEWEST_GROUPS: Final = 12

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from schemas.codec import decode
 from schemas.events import Event
 from streams import storm
-from tests.in_memory_bus import SCHEMAS, InMemoryBus, digests
+from streams.backtest import SCHEMAS
+from tests.in_memory_bus import InMemoryBus, digests
 from tests.property.test_the_engine_keeps_its_promise import histories, unfold
 
 

@@ -18,6 +18,7 @@ from schemas import topics
 from schemas.codec import WriterSchema
 from schemas.events import Event
 from schemas.site import Site
+from streams.backtest import SCHEMAS
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Situation
 from streams.disclose import DiscloseStage
@@ -25,7 +26,7 @@ from streams.partition import Partition
 from streams.shadow import Candidate, Difference, Notice, Shadow, Verdict, notices
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
 from tests.county import DAY, START, agency_of, demo_site
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 from tests.property.test_the_engine_keeps_its_promise import LAST_TICK, histories
 
 INSTALLED = [

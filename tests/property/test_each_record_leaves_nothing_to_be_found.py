@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.events import Event
 from streams.alerts import Cause, CauseKind
+from streams.backtest import SCHEMAS
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
-from tests.in_memory_bus import SCHEMAS
 from tests.property.test_the_engine_keeps_its_promise import histories, unfold
 
 CAUSE = Cause(CauseKind.FACT, PERSON, 0, 0)

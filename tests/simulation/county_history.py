@@ -12,8 +12,9 @@ from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS
 from tests.county import DAY, START, agency_of, demo_site, event, event_id
-from tests.in_memory_bus import SCHEMA_IDS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 Time = Literal["live", "history"]
 PEOPLE: Final = ("ada", "bo", "cy")

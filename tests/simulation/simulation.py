@@ -29,8 +29,8 @@ from schemas.site import Site
 from schemas.subjects import subjects
 from streams import partition_loop, standby
 from streams.agents import STAGES, input_topics
+from streams.backtest import SCHEMA_IDS
 from tests.county import DAY, START
-from tests.in_memory_bus import SCHEMA_IDS
 from tests.simulation.broker import TOMBSTONES_S, Log, SimulatedBroker
 from tests.simulation.county_history import (
     AGREEMENTS,

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.candidate import CandidateError, load_candidate
 from schemas import topics
+from streams.backtest import SCHEMAS
 from streams.correlations import classification_review, rivals_housed_together
 from streams.correlations.situation import Severity, Situation
 from streams.pictures.facility import FacilityPicture, UnitKey
@@ -18,7 +19,7 @@ from streams.pictures.person import PersonPicture
 from streams.shadow import AnyCorrelation, Candidate, Refused, Shadow, Tally, Unfit, Verdict, judge, notices
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMAS, InMemoryBus, processed
+from tests.in_memory_bus import InMemoryBus, processed
 
 RIVALS: AnyCorrelation = rivals_housed_together.CORRELATION
 REVIEW: AnyCorrelation = classification_review.CORRELATION

@@ -8,12 +8,13 @@ import pytest
 
 from schemas import topics
 from schemas.events import Event
+from streams.backtest import SCHEMAS
 from streams.correlations.classification_review import CHECK_HOUSING, CORRELATION, situations
 from streams.correlations.situation import Evidence, Severity, Situation, Subject
 from streams.facts import Provenance
 from streams.pictures.person import PersonPicture
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 NOW = START + 6 * DAY
 BOOKED = event("BookingReported", "ada", name="booked").model_copy(update={"name": "Adams, Ada"})

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from schemas.codec import DecodeError, encode, encode_event
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.clock import Clock, tick, wall_clock
 from streams.facts import TICK_KEY
 from streams.records import LoggedRecord, Out
 from tests.county import START, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 LIVE = demo_site(partitions=2)
 HISTORY = demo_site(partitions=2, clock="history")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.events import DeliveryMethod
+from streams.backtest import SCHEMAS
 from streams.pictures.decoding import Told, decoder
 from streams.pictures.deliveries import (
     DELIVERY_TYPES,
@@ -20,7 +21,6 @@ from streams.pictures.deliveries import (
 )
 from tests.county import DAY, START, event, event_id
 from tests.identified import fact_of
-from tests.in_memory_bus import SCHEMAS
 
 BODY = decoder(SCHEMAS)
 

@@ -14,9 +14,10 @@ from schemas import topics
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.site import Site
+from streams.backtest import SCHEMAS
 from streams.replay import Place
 from tests.county import agency_of, demo_site, event, event_id
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 PEOPLE = ("bo", "cy")
 RIVALS = [

@@ -6,6 +6,7 @@ import pytest
 
 from schemas.codec import DecodeError, encode, encode_event
 from schemas.events import AffiliationStatus
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.custody import custody_key
 from streams.facts import TICK_KEY, FactKey, KeyKind
 from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing, UnitKey
@@ -13,7 +14,6 @@ from streams.pictures.region import RegionPicture
 from streams.records import LoggedRecord
 from tests.county import MAIN, POLICE, START, event, event_id
 from tests.facility_facts import HOUSED, SAID, gone, placed, violence
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 A, B = UnitKey(MAIN, "4-A"), UnitKey(MAIN, "4-B")
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.backtest import SCHEMAS
 from streams.correlations.evidence import feud_evidence
 from streams.correlations.situation import Severity
 from streams.facts import Fact
 from streams.pictures.street import Feud, Street
 from tests.county import DAY, START, event
 from tests.identified import fact_of
-from tests.in_memory_bus import SCHEMAS
 
 
 def violence(*groups: str, day: float = 0, **fields: Any) -> Fact:

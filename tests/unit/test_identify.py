@@ -9,6 +9,7 @@ import pytest
 from schemas import topics
 from schemas.codec import decode_parts, encode_event
 from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
 from streams.identify import (
     FUTURE_TOLERANCE,
@@ -24,7 +25,6 @@ from streams.identify import (
 )
 from streams.records import LoggedRecord, Out
 from tests.county import DAY, JAIL, POLICE, SITE, START, event, ids
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 
 def source(agency: str, event_type: str) -> Source:

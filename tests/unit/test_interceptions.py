@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import DeliveryMethod, Event, Tip
+from streams.backtest import SCHEMAS
 from streams.facts import Fact, Provenance
 from streams.pictures.decoding import decoder
 from streams.pictures.deliveries import Delivery
@@ -25,7 +26,6 @@ from streams.pictures.interceptions import (
 from streams.pictures.tip_match import Awaited, match
 from tests.county import DAY, MAIN, POLICE, START, event, event_id
 from tests.identified import fact_of
-from tests.in_memory_bus import SCHEMAS
 
 SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
 TIP = TipAt(MAIN, POLICE, event_id("tip"))

@@ -11,13 +11,14 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import TICK_KEY, partition_of
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
 from streams.storm import MANY
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus, processed
+from tests.in_memory_bus import InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
 ALERTS, FACILITIES = topics.alerts_raised("demo"), topics.facility_facts("demo")

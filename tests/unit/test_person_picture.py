@@ -20,6 +20,7 @@ from schemas.events import (
     Validation,
     type_name,
 )
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import (
     SAME_AS,
     TICK_KEY,
@@ -36,7 +37,6 @@ from streams.pictures.person import JOINED, NOTHING, REPLACED, Change, PersonPic
 from streams.pictures.stays import Stay
 from streams.records import LoggedRecord
 from tests.county import DAY, JAIL, MAIN, START, agency_of, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 STAY = (MAIN, "B-ada")
 

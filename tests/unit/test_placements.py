@@ -9,6 +9,7 @@ from schemas import topics
 from schemas.events import AffiliationStatus, Event
 from schemas.site import Site
 from streams.alerts import Cause, CauseKind
+from streams.backtest import SCHEMAS
 from streams.custody import Placed, custody_key, read_placed
 from streams.facts import Fact, Joining, Rarity, event_key, partition_of, sort_of
 from streams.pictures.person import Affiliation, PersonPicture
@@ -16,7 +17,7 @@ from streams.pictures.stays import Stay
 from streams.placements import GONE, Grounds, Placements
 from streams.records import LoggedRecord, Out
 from tests.county import JAIL, MAIN, agency_of, demo_site, event, event_id
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 ANNEX = "county-jail-annex"
 CAUSE = Cause(CauseKind.FACT, "person", 0, 7, "e7")

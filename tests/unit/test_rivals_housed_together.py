@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streams.backtest import SCHEMAS
 from streams.correlations.rivals_housed_together import CORRELATION, situations
 from streams.correlations.situation import Confidence, Evidence, Severity, Situation, Subject
 from streams.facts import read_fact
@@ -11,7 +12,6 @@ from streams.pictures.facility import FacilityPicture, UnitKey
 from streams.records import LoggedRecord
 from tests.county import DAY, MAIN, START
 from tests.facility_facts import HOUSED, SAID, placed, violence
-from tests.in_memory_bus import SCHEMAS
 
 UNIT = UnitKey(MAIN, "4-A")
 FEUD = violence(retaliation_expected=True)

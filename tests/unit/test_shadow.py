@@ -13,6 +13,7 @@ from schemas.agreements import Kind
 from schemas.codec import encode
 from schemas.events import EVENT_TYPES, Event
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.correlations import classification_review, rivals_housed_together
 from streams.correlations.situation import Severity, Situation, Subject
 from streams.pictures.facility import FacilityPicture
@@ -33,7 +34,7 @@ from streams.shadow import (
 )
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus, processed
+from tests.in_memory_bus import InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
 ALERTS = topics.alerts_raised("demo")

@@ -14,6 +14,7 @@ from schemas.events import Event, Infraction
 from schemas.site import Site
 from streams import alerts
 from streams.alerts import WITHDRAWN_DIGEST, Cause
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.facts import TICK_KEY, FactKey, KeyKind, event_key, parse_key, partition_of, person_id
 from streams.identify import to_person
@@ -21,7 +22,7 @@ from streams.records import LoggedRecord, Out, header
 from streams.stage import FacilityStage, PersonStage
 from tests.county import DAY, JAIL, MAIN, POLICE, START, agency_of, demo_site, event, event_id
 from tests.facility_facts import gone, placed, violence
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 SITE = demo_site(partitions=3)
 PERSONS, FACILITIES, ALERTS = (of("demo") for of in (topics.person_facts, topics.facility_facts, topics.alerts_raised))

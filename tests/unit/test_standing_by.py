@@ -20,6 +20,7 @@ from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from streams import standby
 from streams.agents import Partitions, Running
+from streams.backtest import SCHEMAS
 from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, input_of, recover
 from streams.outside import Outside
 from streams.partition import FOLDING, Partition
@@ -27,7 +28,7 @@ from streams.records import LoggedRecord
 from streams.stage import FACILITY, PERSON
 from streams.standby import GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
 from tests.county import DAY, START, agency_of, demo_site, event
-from tests.in_memory_bus import SCHEMAS, InMemoryBus
+from tests.in_memory_bus import InMemoryBus
 
 SITE: Final = demo_site(partitions=1, clock="history")
 Logs = Mapping[tuple[str, int], Sequence[LoggedRecord]]

@@ -11,10 +11,10 @@ from schemas.agreements import Agreement
 from schemas.codec import digest, encode
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.disclose import Disclose, DiscloseStage, Reason, Withhold, decide
 from streams.records import LoggedRecord, Out
 from tests.county import DAY, SITE, START
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 NOW = START + 3 * DAY
 LATER = NOW + DAY

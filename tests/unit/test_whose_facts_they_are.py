@@ -12,8 +12,9 @@ from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, PersonRef
 from schemas.site import Site
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from tests.county import DAY, JAIL, START, agency_of, demo_site, event, ids
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS, InMemoryBus, digests
+from tests.in_memory_bus import InMemoryBus, digests
 
 LAST = START + 9 * DAY
 

@@ -14,8 +14,8 @@ from schemas import codec
 from schemas.avro_files import whole_schema
 from schemas.codec import DecodeError, Undecodable, WriterSchema, writer_schema
 from schemas.events import Event, Infraction, type_name
+from streams.backtest import SCHEMA_IDS, SCHEMAS
 from tests.county import event
-from tests.in_memory_bus import SCHEMA_IDS, SCHEMAS
 
 FINE = event("DisciplinaryRecorded", "ada", name="fine")
 ID = SCHEMA_IDS["DisciplinaryRecorded"]
