@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from producers.simulator.county import DAY
 from producers.simulator.noise import Noise
@@ -18,27 +18,22 @@ class UnfitError(Exception):
     """The simulator told something that the bus would set aside: the simulator is wrong, or the site is."""
 
 
-def judged(
-    site: Site, seed: int, days: float, noise: Noise, progress: Callable[[int], None] = lambda _: None
-) -> dict[str, Score]:
+def judged(site: Site, seed: int, days: float, noise: Noise) -> dict[str, Score]:
     """How good the alerts are on a county of that seed, in so many days, by correlation. Raises UnfitError."""
     simulation = Simulation(site, seed, noise)
     end = START + int(days * DAY)
-    alerts = [*alerts_of(simulation.told(end), site, end, progress)]
+    alerts = [*alerts_of(simulation.told(end), site, end)]
     return score(simulation.truth.situations, simulation.truth.decoys, raised(alerts), end)
 
 
-def alerts_of(
-    told: Iterable[Told], site: Site, end: int, progress: Callable[[int], None] = lambda _: None
-) -> Iterable[Alert]:
-    """The records of `alerts.raised` that it leads to, as it arrives and time goes on. `progress` is told the time."""
+def alerts_of(told: Iterable[Told], site: Site, end: int) -> Iterable[Alert]:
+    """The records of `alerts.raised` that it leads to, as it arrives and time goes on."""
     site = on_one_partition(site)
     test, now = AsItWent(site), 0
     for one in told:
         if one.arrives > now:
             now = one.arrives
             yield from test.advance(now)
-            progress(now)
         facts = facts_of(one.event, site.agency_by_id[one.agency], site)
         if isinstance(facts, DeadLetter):
             raise UnfitError(f"{one.agency}: {type(one.event).__name__}: {facts.reason}: {facts.detail}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -24,6 +25,8 @@ from schemas.settings import Settings
 from schemas.site import Agency, Site
 from streams.identify import Source, refuse
 
+SHOWN: Final = 20
+"""Problems shown to a person; the rest is counted."""
 CHUNK: Final = 500
 """Events accepted with one write to disk."""
 LOOK_S: Final = 0.2
@@ -68,6 +71,16 @@ def _unfit(event: Event, agency: Agency, site: Site, now: int) -> str | None:
 
 def _source(event: Event, agency: Agency, site: Site) -> Source:
     return Source(topics.inbound(site.name, agency.id, type_name(event)), agency, type_name(event))
+
+
+def show_problems(bad: Sequence[Parsed]) -> None:
+    """Tell a person what is wrong, and that it stopped everything."""
+    problems = [problem for one in bad for problem in one.problems]
+    for problem in problems[:SHOWN]:
+        typer.echo(f"sallyport: {problem}", err=True)
+    if len(problems) > SHOWN:
+        typer.echo(f"sallyport: and {len(problems) - SHOWN} more", err=True)
+    typer.echo("sallyport: nothing was published", err=True)
 
 
 def publish_events(

@@ -9,7 +9,7 @@ from typing import Final
 from deploy.private_files import private_directory, write_private
 from schemas.agreements import SiteError
 from schemas.settings import Settings
-from schemas.site import Site, read_site
+from schemas.site import Agency, Site, read_site
 
 SITES_DIR: Final = Path(__file__).with_name("sites")
 
@@ -35,6 +35,14 @@ def load_site(settings: Settings) -> Site:
             "for one of your own set SALLYPORT_SITE_FILE to its directory"
         )
     return read_site(shipped[settings.site])
+
+
+def agency_called(site: Site, name: str) -> Agency:
+    """An agency of a site. Raises SiteError, naming those that there are."""
+    agency = site.agency_by_id.get(name)
+    if agency is None:
+        raise SiteError(f"no agency {name!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
+    return agency
 
 
 def settings_for(settings: Settings, site: str | None) -> Settings:

@@ -34,6 +34,7 @@ from schemas.settings import Settings
 from schemas.site import Site
 from schemas.topics import Cleanup, TopicSpec
 from streams.fold import logged
+from streams.records import header
 
 REQUEST_SECONDS: Final = 15
 NO_COORDINATOR_YET: Final = frozenset(
@@ -282,15 +283,14 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
     done: set[tuple[str, int]] = set()
     latest: dict[object, object] = {}
     for message in _whole(settings.kafka(site.user(BUS)), places):
-        topic = str(message.topic())
+        topic, record = str(message.topic()), logged(message)
         if topic == reports:
-            latest[message.key()] = message.value()
+            latest[record.key] = record.value
         elif topic in settles:
-            record = logged(message)
             if (one := settled(record.key, record.headers, record.timestamp)) is not None:
                 done.add((settles[topic], one[0]))
         else:
-            refused[agency_of[topic], message.offset() or 0] = _header(message, "reason") or "UNKNOWN"
+            refused[agency_of[topic], record.offset] = header(record.headers, "reason") or "UNKNOWN"
     counted = Counter((letter[0], reason) for letter, reason in refused.items() if letter not in done)
     return (
         tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(counted.items())),
@@ -308,11 +308,6 @@ def all_live(settings: Settings, site: Site, since: int) -> bool:
         return False
     live = {(one.stage, one.partition) for one in stages if one.state == "LIVE" and one.at >= since}
     return all((stage, number) in live for stage in REPORTING for number in range(site.partitions))
-
-
-def _header(message: Message, name: str) -> str | None:
-    headers: Any = message.headers() or []
-    return next((value.decode("utf-8", "replace") for key, value in headers if key == name and value), None)
 
 
 def _stages(reported: list[bytes], settings: Settings) -> tuple[StageStands, ...]:

@@ -57,6 +57,7 @@ class Out(NamedTuple):
 def header(headers: Headers, name: str) -> str | None:
     """The first header of that name, as text."""
     for key, value in headers:
-        if key == name:
+        # Others' clients may write a header without a value.
+        if key == name and value is not None:
             return value.decode(errors="replace")
     return None

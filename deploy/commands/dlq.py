@@ -17,8 +17,8 @@ from rich.table import Table
 from deploy.commands.errors import fail, settings_given
 from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of
 from deploy.private_files import private_text
-from deploy.publishing import NotTextError, fitting, publish_events, text_of
-from deploy.sites import load_site
+from deploy.publishing import NotTextError, fitting, publish_events, show_problems, text_of
+from deploy.sites import agency_called, load_site
 from producers.event_json import parse
 from producers.publisher import PublishError
 from producers.spool import SpoolFullError
@@ -31,8 +31,6 @@ dlq_app = typer.Typer(
 )
 CONFLICT: Final = "CONFLICT"
 """Why what has another event's id was set aside: under that id it can't be mended."""
-SHOWN: Final = 20
-"""Problems shown to a person; the rest is counted."""
 
 As = Annotated[str, typer.Option("--as", help="The agency whose events they were.")]
 OfSite = Annotated[
@@ -127,13 +125,9 @@ def publish(
     with _opened(as_agency, site) as (settings, described, agency, box):
         letters = [one for one in box.read() if one.settled is None and one.reason != CONFLICT]
         parsed = [*fitting(parse(text_of(file), agency), agency, described)]
-        problems = [problem for one in parsed for problem in one.problems]
-        for problem in problems[:SHOWN]:
-            typer.echo(f"sallyport: {problem}", err=True)
-        if len(problems) > SHOWN:
-            typer.echo(f"sallyport: and {len(problems) - SHOWN} more", err=True)
-        if problems:
-            fail("nothing was published", 1)
+        if bad := [one for one in parsed if one.problems]:
+            show_problems(bad)
+            raise typer.Exit(1)
         events = [one.event for one in parsed if one.event is not None]
         outcome = publish_events(events, settings, described, agency, wait, quiet=False)
         if outcome.waiting or outcome.interrupted:
@@ -171,9 +165,7 @@ def _opened(as_agency: str, site: str | None) -> Iterator[tuple[Settings, Site, 
     try:
         settings = settings_given(site)
         described = load_site(settings)
-        agency = described.agency_by_id.get(as_agency)
-        if agency is None:
-            fail(f"no agency {as_agency!r} on site {described.name}; there are {', '.join(described.agency_by_id)}")
+        agency = agency_called(described, as_agency)
         with dead_letters(settings, described, agency) as box:
             yield settings, described, agency, box
     except NotTextError as error:

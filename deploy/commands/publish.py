@@ -8,22 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from deploy.commands.errors import fail, settings_given
-from deploy.publishing import NotTextError, Outcome, fitting, publish_events, text_of
-from deploy.sites import load_site
+from deploy.publishing import NotTextError, Outcome, fitting, publish_events, show_problems, text_of
+from deploy.sites import agency_called, load_site
 from producers.event_json import Parsed, parse
 from producers.publisher import PublishError
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
 from schemas.events import EVENT_TYPES, Event, type_name
 from schemas.settings import SecretUnreadableError
-
-SHOWN: Final = 20
-"""Problems shown to a person; the rest is counted."""
 
 
 def publish(
@@ -52,16 +49,14 @@ def publish(
     settings = settings_given(site)
     try:
         described = load_site(settings)
-        agency = described.agency_by_id.get(as_agency)
-        if agency is None:
-            fail(f"no agency {as_agency!r} on site {described.name}; there are {', '.join(described.agency_by_id)}")
+        agency = agency_called(described, as_agency)
         if event_type is not None and event_type not in EVENT_TYPES:
             fail(f"--type: no event type {event_type!r}; there are {', '.join(sorted(EVENT_TYPES))}")
         parsed = list(fitting(parse(text_of(file), agency, event_type), agency, described))
         bad = [one for one in parsed if one.problems]
         good = [one.event for one in parsed if one.event is not None]
         if bad and not keep_going:
-            _show_problems(bad, as_json)
+            _tell_problems(bad, as_json)
             raise typer.Exit(1)
         rejected = _reject(file, bad) if bad and not dry_run else None
         outcome = (
@@ -106,16 +101,12 @@ def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: boo
         typer.echo(f"{len(events)} {done}{of}")
 
 
-def _show_problems(bad: list[Parsed], as_json: bool) -> None:
-    problems = [problem for one in bad for problem in one.problems]
+def _tell_problems(bad: list[Parsed], as_json: bool) -> None:
     if as_json:
+        problems = [problem for one in bad for problem in one.problems]
         out = [{"line": p.line, "field": p.field, "why": p.why} for p in problems]
         typer.echo(json.dumps({"published": {}, "problems": out}))
-    for problem in problems[:SHOWN]:
-        typer.echo(f"sallyport: {problem}", err=True)
-    if len(problems) > SHOWN:
-        typer.echo(f"sallyport: and {len(problems) - SHOWN} more", err=True)
-    typer.echo("sallyport: nothing was published", err=True)
+    show_problems(bad)
 
 
 def _reject(file: Path, bad: list[Parsed]) -> Path:

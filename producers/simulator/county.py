@@ -113,6 +113,10 @@ class County:
         self.tips: dict[str, Tip] = {}
         """By event id."""
 
+    def stays_of(self, person: Person) -> list[Stay]:
+        """Where somebody is in custody."""
+        return [one for of in self.stays.values() for one in of.values() if one.person is person]
+
     def in_unit(self, facility: str, unit: str) -> list[Stay]:
         """Who is housed there."""
         return [stay for stay in self.stays[facility].values() if stay.unit == unit]

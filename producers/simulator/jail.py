@@ -54,6 +54,7 @@ class Jail:
         self.world = world
         self.facility = facility
         self.units = [unit.id for unit in facility.units if unit.id != INTAKE]
+        self._state = world.site.agency_by_id[facility.agency].ori[:2]
         self._capacity = {unit.id: unit.capacity for unit in facility.units}
 
     @property
@@ -82,27 +83,23 @@ class Jail:
 
     def _ids_at_booking(self, person: Person) -> list[dict[str, str]]:
         world, own = self.world, self._own_number(person)
-        state = self.world.site.agency_by_id[self.facility.agency].ori[:2]
         if (person, self.facility.agency) in world.county.printed:
-            return [own, state_number(person, state)]
+            return [own, state_number(person, self._state)]
         if world.errors.random() < world.noise.unsure:
             # Said by the person, and another's: prints come with the classification.
             other = next((stay.person for stay in self.stays.values() if stay.person is not person), person)
-            return [own, state_number(other, state, "STATED")]
+            return [own, state_number(other, self._state, "STATED")]
         self._print(person)
-        return [own, state_number(person, state)]
+        return [own, state_number(person, self._state)]
 
     def _print(self, person: Person) -> None:
         """Compare fingerprints: from then on it is known who it is."""
         world = self.world
         world.county.printed.add((person, self.facility.agency))
-        for stay in self._stays_of(person):
-            world.truth.look_at_unit(stay.facility.id, stay.unit, world.now)
+        world.truth.look_at_units_of(person, world.now)
+        for stay in world.county.stays_of(person):
             coming = [*world.county.expected_by(person, stay.facility.id)]
             world.truth.look_at_deliveries(stay.facility.id, coming, world.now)
-
-    def _stays_of(self, person: Person) -> list[Stay]:
-        return [one for of in self.world.county.stays.values() for one in of.values() if one.person is person]
 
     def house(self, stay: Stay, unit: str) -> None:
         """Assign a housing unit."""
@@ -131,8 +128,7 @@ class Jail:
         ids = None
         if (stay.person, self.facility.agency) not in world.county.printed:
             self._print(stay.person)
-            state = world.site.agency_by_id[self.facility.agency].ori[:2]
-            ids = [self._own_number(stay.person), state_number(stay.person, state)]
+            ids = [self._own_number(stay.person), state_number(stay.person, self._state)]
         initial = not stay.level
         stay.level, stay.classified = level, world.now
         instrument = world.if_known("point scale")
@@ -173,8 +169,7 @@ class Jail:
         self._tell("AffiliationValidated", stay, group=group, status=status, criteria=criteria)
         world.county.validations[person, self.facility.id][group.casefold()] = Validation(status, world.now)
         world.county.standings[person][group.casefold(), self.facility.agency] = status
-        for one in self._stays_of(person):
-            world.truth.look_at_unit(one.facility.id, one.unit, world.now)
+        world.truth.look_at_units_of(person, world.now)
         world.truth.look_at_stay(stay, world.now)
 
     def release(self, stay: Stay, reason: str) -> None:

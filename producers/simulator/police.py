@@ -42,9 +42,7 @@ class Police:
             criteria=criteria,
         )
         world.county.standings[person][group.casefold(), self.agency] = status
-        for of in world.county.stays.values():
-            for stay in [one for one in of.values() if one.person is person]:
-                world.truth.look_at_unit(stay.facility.id, stay.unit, world.now)
+        world.truth.look_at_units_of(person, world.now)
 
     def violence(self, groups: tuple[str, str], *, retaliation: bool, time: int | None = None) -> None:
         """Report violence between two groups, of now or of an earlier time."""

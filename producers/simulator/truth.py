@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from producers.simulator.county import DAY, County, Delivery, Stay, Tip
 from producers.simulator.noise import LATEST
+from producers.simulator.people import Person
 
 Key = tuple[str, ...]
 """What tells a situation from others: the correlation, then what the alert's key has beside the bus's own ids of
@@ -92,6 +93,11 @@ class Truth:
         lately = {booking for booking, time in self._left[facility, unit].items() if now - time <= LATEST}
         found = _rivals(self._county, facility, unit, now)
         self._account((RIVALS, facility, unit), {key: bookings | lately for key, bookings in found.items()}, now)
+
+    def look_at_units_of(self, person: Person, now: int) -> None:
+        """Somebody is seen otherwise."""
+        for stay in self._county.stays_of(person):
+            self.look_at_unit(stay.facility.id, stay.unit, now)
 
     def leaves(self, stay: Stay, now: int) -> None:
         """Somebody leaves a unit: where that is told late, they are thought to be there for a while yet."""
