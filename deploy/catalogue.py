@@ -19,7 +19,8 @@ from schemas.events import CARE_EVENTS, EVENT_TYPES
 from schemas.topics import kebab
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation
-from streams.pictures.facility import UnitKey
+from streams.pictures.facility import FEED_HEARD, UnitKey
+from streams.pictures.feeds import FeedKey
 from streams.pictures.interceptions import DeliveryKey, TipAt
 from streams.pictures.person import STAY
 
@@ -41,8 +42,11 @@ SCOPES: Final[Mapping[type, str]] = {
     UnitKey: "a housing unit",
     DeliveryKey: "a delivery to a person in custody",
     TipAt: "a tip at a facility",
+    FeedKey: "the feeds of an agency",
 }
 """What a correlation is about, in words."""
+NO_EVENTS: Final = {STAY: "a change of stay", FEED_HEARD: "a note that something came"}
+"""What triggers correlations and is no event, in words."""
 MICROSECONDS: Final = "Microseconds since 1970-01-01T00:00:00Z. "
 """How the words of a time begin."""
 Json = dict[str, Any]
@@ -207,8 +211,7 @@ def correlations_page() -> str:
     for one in correlations:
         summary, *paragraphs = _docstring(one.situations)
         triggers = ", ".join(
-            "a change of stay" if name == STAY else f"[{name}](events.md#{name.lower()})"
-            for name in sorted(one.triggers)
+            NO_EVENTS.get(name, f"[{name}](events.md#{name.lower()})") for name in sorted(one.triggers)
         )
         lines += [
             f"## {one.name}",

@@ -18,6 +18,7 @@ from schemas.site import Site
 from streams.alerts import CauseKind
 from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
+from streams.heard import HEARD, read_heard
 from streams.records import header
 from streams.replay import Named, Place, shipped
 from streams.stage import PERSON
@@ -31,6 +32,7 @@ class What(StrEnum):
     WITHDRAWAL = "WITHDRAWAL"
     PLACEMENT = "PLACEMENT"
     TOMBSTONE = "TOMBSTONE"
+    NOTE = "NOTE"
     TICK = "TICK"
     OTHER = "OTHER"
 
@@ -343,6 +345,9 @@ def trace(found: Found) -> Trace:
     if key.startswith(CUSTODY):
         return Trace(What.PLACEMENT, place, "", "PersonInCustody", "", person_of(key), "", everywhere=False)
     try:
+        if key.startswith(HEARD):
+            note = read_heard(found.record)
+            return Trace(What.NOTE, place, note.agency, note.event_type, note.id, "", note.topic, everywhere=False)
         parsed = parse_key(key)
     except ValueError:
         return Trace(What.OTHER, place, "", "", "", "", "", everywhere=False)

@@ -168,6 +168,8 @@ def _what(trace: Trace | None, names: Mapping[str, str]) -> str:
             return f"the withdrawal of an event by {trace.agency}"
         case What.TOMBSTONE:
             return "a tombstone: a fact was purged or forwarded"
+        case What.NOTE:
+            return f"a note that {trace.event_type} of {trace.agency} came"
         case What.SAME_AS:
             return f"{trace.event_type} of {trace.agency}, by which two persons are the same"
         case _:
@@ -181,6 +183,7 @@ def _trace(of: Trace) -> str:
         What.WITHDRAWAL: "withdrawal",
         What.TOMBSTONE: "tombstone",
         What.PLACEMENT: "record in custody",
+        What.NOTE: "note that it came",
     }
     return f"{words.get(of.what, 'record')} {at(of.place)}"
 
@@ -211,9 +214,11 @@ def _grounds(
         read = (one.place.topic, one.place.partition) == (origin.place.topic, origin.place.partition)
         later = " (written after the cause)" if read and one.place.offset > origin.place.offset else ""
         yield from paper.write(f"{_trace(one)}{later}", 5)
-    if not any(one.what is What.FACT for one in of.facts):
-        yield from paper.write("its fact is not on the log any more", 5)
-    yield from _inbound(of.inbound, paper, 5)
+    # Of what came in a slot of time it was noted that it did, not which events they were.
+    if not any(one.what is What.NOTE for one in of.facts):
+        if not any(one.what is What.FACT for one in of.facts):
+            yield from paper.write("its fact is not on the log any more", 5)
+        yield from _inbound(of.inbound, paper, 5)
     for line in _told([ground for _, ground in numbered]):
         yield from paper.write(line, 5)
 

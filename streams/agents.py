@@ -25,6 +25,7 @@ from streams.clock import CLOCK, TICK_EVERY_S, Clock
 from streams.disclose import DISCLOSE
 from streams.fencing import PartitionWriter
 from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, Recovered, last_tick, plain_consumer, recover
+from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identify
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
@@ -84,6 +85,8 @@ class Running:
     """What this worker knew of the number when it was given it, as it stood by."""
     waits: bool = False
     """For its turn to be recovered."""
+    noted: Noted = field(default_factory=Noted)
+    """Which agencies were heard of."""
 
     @property
     def known(self) -> int:
@@ -306,7 +309,7 @@ class Partitions:
 
     def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
         if stage == IDENTIFY:
-            return self._identify(batch, record)
+            return [out for out in self._identify(batch, record) if running.noted.is_news(out)]
         if stage == CLOCK:
             return self._clock.copy(record, self._schemas)
         return running.fold(stage, record)
@@ -316,7 +319,7 @@ class Partitions:
         found = identify(record, source, self.site, self._schemas, self._outside.wall_clock())
         if isinstance(found, DeadLetter):
             topic = topics.dead_letters(self.site.name, source.agency.id)
-            return [set_aside(topic, batch, record, found.reason, found.detail)]
+            return [set_aside(topic, batch, record, found.reason, found.detail), *found.records]
         return found.records
 
     def _poison(self, stage: str, batch: Batch, record: Record, error: Exception) -> Out:

@@ -56,7 +56,7 @@ def facts_of(event: Event, agency: Agency, site: Site) -> tuple[Out, ...] | Dead
     kind = type_name(event)
     raw, body_at = encode_parts(event, SCHEMA_IDS[kind])
     source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
-    found = identified(event, body_at, raw, source, site, event.head.time)
+    found = identified(event, body_at, raw, source, site, event.head.time, event.head.time)
     return found if isinstance(found, DeadLetter) else found.records
 
 

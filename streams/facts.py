@@ -11,6 +11,8 @@ The key of a record on a facts topic says what it is:
   partition, since that person's facts may be on any;
 - `~tick`: time.
 
+On the facility facts there are also `~custody/...` (`streams/custody.py`) and `~heard/...` (`streams/heard.py`).
+
 A variant is a digest of the event's bytes: compaction must not choose between two contents of one event id.
 
 What the pictures need without decoding is in the headers: `sort` holds what many facts share (type, topic, how the

@@ -11,8 +11,8 @@ or read off a document joins nobody: it stays apart, as a number of that agency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -53,6 +53,7 @@ from streams.facts import (
     sort_of,
     variant_of,
 )
+from streams.heard import heard
 from streams.names import is_full
 from streams.records import Headers, Out, Record
 
@@ -98,6 +99,8 @@ class DeadLetter:
 
     reason: str
     detail: str
+    records: tuple[Out, ...] = ()
+    """What it puts on the facts topics all the same: that it was heard of."""
 
 
 def identify(
@@ -112,19 +115,38 @@ def identify(
         event, body_at = decode_parts(raw, schemas, source.event_type)
     except DecodeError as error:
         return DeadLetter(error.reason.value, error.where)
-    return identified(event, body_at, raw, source, site, wall_now)
+    return identified(event, body_at, raw, source, site, wall_now, record.timestamp * 1000)
 
 
-def identified(event: Event, body_at: int, raw: bytes, source: Source, site: Site, wall_now: int) -> Facts | DeadLetter:
+def identified(
+    event: Event, body_at: int, raw: bytes, source: Source, site: Site, wall_now: int, came: int
+) -> Facts | DeadLetter:
     """What an event puts on the facts topics, or why it is set aside.
 
-    `raw` is the event as framed Avro, in which its body begins at `body_at`.
+    `raw` is the event as framed Avro, in which its body begins at `body_at`; `came` when it came on its topic,
+    microseconds.
     """
     persons = _persons(event, source)
     refused = _refuse(event, persons, source, site, wall_now)
-    if refused is not None:
-        return refused
-    return Facts(tuple(_facts(event, persons, body_at, raw, source, site)))
+    if refused is None:
+        return Facts((*_facts(event, persons, body_at, raw, source, site), *_note(event, source, site, came)))
+    if refused.reason == Refusal.EXPIRED:
+        # Its agency was heard of, whether it came before its purge date or after.
+        return replace(refused, records=tuple(_note(event, source, site, came)))
+    return refused
+
+
+def _note(event: Event, source: Source, site: Site, came: int) -> Iterable[Out]:
+    if not _is_anybodys_business(event):
+        return ()
+    note = heard(source.agency.id, source.event_type, source.topic, event.head.time, came, site)
+    return () if note is None else (note,)
+
+
+def _is_anybodys_business(event: Event) -> bool:
+    """Not so whom somebody's attorney, clergy or doctor sees: that is nothing the bus knows; nor what may be such a
+    contact."""
+    return not isinstance(event, (Visit, Mail, Deposit)) or event.contact is ContactClass.ORDINARY
 
 
 Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
@@ -269,8 +291,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
-    if isinstance(event, (Visit, Mail, Deposit)) and event.contact is not ContactClass.ORDINARY:
-        # Whom somebody's attorney, clergy or doctor sees is nothing that the bus knows; nor what may be such a contact.
+    if not _is_anybodys_business(event):
         return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by

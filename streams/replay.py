@@ -31,6 +31,7 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation, Situation
 from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
+from streams.heard import HEARD, parse_heard
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
@@ -295,6 +296,8 @@ class _Replaying:
         if _is_custody(key):
             # Whoever was there by then counted, whether or not the alert names them.
             return before or person_of(key) in self.names.persons
+        if key.startswith(HEARD):
+            return before
         try:
             kind = parse_key(key).kind
         except ValueError:
@@ -551,12 +554,17 @@ def _is_withdrawal(key: bytes) -> bool:
 
 def _is_read(key: bytes, persons: frozenset[str]) -> bool:
     """Whether the fact of a key is one that a picture of these persons has."""
+    if key.startswith(HEARD):
+        return True
     parsed = parse_key(key)
     return parsed.kind is KeyKind.EVERYONE or (parsed.kind is KeyKind.PERSON and parsed.person in persons)
 
 
 def _event_of(key: bytes) -> Named | None:
     try:
+        if key.startswith(HEARD):
+            note = parse_heard(key)
+            return note.agency, note.id
         parsed = parse_key(key)
     except ValueError:
         return None

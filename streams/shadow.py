@@ -26,7 +26,7 @@ from streams.alerts import ALWAYS, Cause, CauseKind, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.disclose import Disclose, decide
-from streams.pictures.facility import FacilityPicture
+from streams.pictures.facility import FEED_HEARD, FacilityPicture
 from streams.pictures.person import STAY, PersonPicture
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
@@ -36,7 +36,7 @@ Alert = Mapping[str, Any]
 AnyCorrelation = Correlation[Any, Any]
 TRIGGERS: Final[Mapping[str, frozenset[str]]] = {
     PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS | {STAY} | ALWAYS,
-    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported"}) | TIP_EVENTS | ALWAYS,
+    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported", FEED_HEARD}) | TIP_EVENTS | ALWAYS,
 }
 """What can trigger a correlation, by the stage that evaluates it."""
 

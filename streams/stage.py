@@ -11,7 +11,7 @@ is the same as what `process` would evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas import topics
@@ -26,6 +26,7 @@ from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
+from streams.pictures.feeds import FeedKey
 from streams.pictures.person import PersonPicture
 from streams.placements import PLACING, Placements
 from streams.records import Out, Record
@@ -224,7 +225,7 @@ def _settled(conflict: Conflict, partition: int, site: Site) -> list[Out]:
 
 
 class FacilityStage:
-    """Facility facts to alerts about housing units, deliveries and tips."""
+    """Facility facts to alerts about housing units, deliveries and tips, and about agencies that fall silent."""
 
     def __init__(
         self,
@@ -267,16 +268,28 @@ class FacilityStage:
         """Derive up to so many of the focuses that were touched since they were derived last: whether any are left."""
         self._find_stale()
         some = self._ahead.some(most)
-        self.book.derive(self.picture, some, self.picture.now)
+        self._derive(some)
         self.book.weigh(some)
         return bool(self._ahead.stale)
 
     def reconcile(self, position: int) -> list[Out]:
         """Raise and withdraw what the records lack."""
         self._find_stale()
-        self.book.derive(self.picture, self._ahead.stale, self.picture.now)
+        self._derive(self._ahead.stale)
         self._ahead.settled()
         return self._tombstones() + self.book.settle(self.picture.now, position)
+
+    def _derive(self, focuses: Collection[Focus]) -> None:
+        self.book.derive(self.picture, focuses, self.picture.now)
+        self._look_again(focuses)
+
+    def _look_again(self, focuses: Iterable[Focus]) -> None:
+        """Look at feeds again when they may have fallen silent: nothing comes then that would say so."""
+        for focus in focuses:
+            if isinstance(focus, FeedKey):
+                time = self.picture.feeds.look_again(focus, self.picture.now)
+                if time is not None:
+                    self.book.schedule(time, focus, self.picture.now)
 
     def _find_stale(self) -> None:
         if not self._ahead.begun:
@@ -290,10 +303,13 @@ class FacilityStage:
         outs = self._tombstones()
         if change.ticked:
             cause = Cause(CauseKind.TICK, FACILITY, self._partition, record.offset)
-            return outs + self.book.evaluate(self.picture, self.book.due(now), None, cause, now)
+            due = self.book.due(now)
+            self._look_again(due)
+            return outs + self.book.evaluate(self.picture, due, None, cause, now)
         if change.conflict is not None:
             outs += _settled(change.conflict, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
+        self._look_again(change.feeds)
         return outs + self.book.evaluate(self.picture, change.focuses, (change.event_type,), cause, now)
 
     def _tombstones(self) -> list[Out]:

@@ -20,6 +20,7 @@ from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.clock import Clock
 from streams.facts import TICK_KEY, partition_of
 from streams.fold import input_of
+from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
 from streams.records import Headers, LoggedRecord, Out
@@ -54,6 +55,7 @@ class InMemoryBus:
     running: dict[int, Running] = field(default_factory=dict)
     standing_by: dict[int, StandingBy] = field(default_factory=dict)
     clock: Clock = field(init=False)
+    _noted: Noted = field(default_factory=Noted)
     stages: Callable[[Site, int, Mapping[int, WriterSchema]], Partition] = Partition.of
     """Makes the stages of a partition number: other ones after a restart, where the rules changed."""
 
@@ -78,8 +80,7 @@ class InMemoryBus:
         found = identify(LoggedRecord(0, None, value), source, self.site, SCHEMAS, arrived)
         if isinstance(found, DeadLetter):
             self.dead_letters.append(found)
-        else:
-            self.write(found.records)
+        self.write(out for out in found.records if self._noted.is_news(out))
 
     def tick(self, time: int) -> None:
         """Let it be so late on every partition, by the site's clock."""
@@ -185,12 +186,12 @@ class InMemoryBus:
     # -- what came of it -----------------------------------------------------------------------------------------
 
     def history(self, topic: str) -> list[dict[str, Any]]:
-        """All records of a topic, decoded, ticks left out."""
+        """All records of a topic, decoded; ticks, and notes of what came, left out."""
         return [
             decode(record.value, SCHEMAS)[1]
             for partition in range(self.site.partitions)
             for record in self.logs[topic, partition]
-            if record.value is not None and record.key != TICK_KEY
+            if record.value and record.key != TICK_KEY
         ]
 
     def open_alerts(self) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Final
 from streams.correlations import (
     classification_review,
     contraband_delivery_expected,
+    feed_silent,
     rivals_housed_together,
     tip_too_broad,
 )
@@ -18,5 +19,6 @@ FACILITY_CORRELATIONS: Final[tuple[FacilityCorrelation, ...]] = (
     rivals_housed_together.CORRELATION,
     contraband_delivery_expected.CORRELATION,
     tip_too_broad.CORRELATION,
+    feed_silent.CORRELATION,
 )
 """Evaluated in the facility stage."""

@@ -1,7 +1,8 @@
-"""The facility's picture: who is in custody where, with which standing, what is to come to them; feuds and tips.
+"""The facility's picture: who is in custody where, with which standing, what is to come to them; feuds and tips; and
+which agencies are heard of.
 
 Folded from `bus.facility.facts`: the compact records that the person stage writes whenever what matters here changed,
-and the events that go to every partition.
+the events that go to every partition, and the notes of what came.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from streams.facts import (
     parse_key,
     read_fact,
 )
+from streams.heard import HEARD, parse_heard, read_heard
 from streams.identify import group_key
 from streams.pictures.deliveries import Delivery
 from streams.pictures.expiry import Expiry
+from streams.pictures.feeds import FeedKey, Feeds
 from streams.pictures.interceptions import NOTHING as UNTOUCHED
 from streams.pictures.interceptions import Addressee, DeliveryKey, Interceptions, TipAt, Touched
 from streams.pictures.street import Street
@@ -41,8 +44,10 @@ class UnitKey(NamedTuple):
     unit: str
 
 
-Focus: TypeAlias = UnitKey | DeliveryKey | TipAt
+Focus: TypeAlias = UnitKey | DeliveryKey | TipAt | FeedKey
 """What something may follow of."""
+FEED_HEARD: Final = "FeedHeard"
+"""What a note of what came is called as a trigger: it is no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,13 @@ class FacilityChange(NamedTuple):
     """Deliveries and tips of which something may."""
     conflict: Conflict | None = None
     """One key came with two contents, where this picture alone has it."""
+    feeds: tuple[FeedKey, ...] = ()
+    """Agencies that were heard of."""
 
     @property
     def focuses(self) -> list[Focus]:
         """Of what something may follow anew, in an order that does not depend on how it came about."""
-        return [*sorted(self.units), *sorted(self.touched.deliveries), *sorted(self.touched.tips)]
+        return [*sorted(self.units), *sorted(self.touched.deliveries), *sorted(self.touched.tips), *self.feeds]
 
 
 NOTHING: Final = FacilityChange()
@@ -115,6 +122,7 @@ class FacilityPicture:
         """Microseconds: the last tick."""
         self.street = Street(schemas)
         self.interceptions = Interceptions(schemas)
+        self.feeds = Feeds()
         self._withdrawn: set[EventKey] = set()
         self._expiry = Expiry()
         self._known: dict[bytes, Known] = {}
@@ -130,6 +138,8 @@ class FacilityPicture:
             return self._tick(record)
         if raw_key.startswith(CUSTODY):
             return self._place(record)
+        if raw_key.startswith(HEARD):
+            return self._hear(record)
         key = parse_key(raw_key)
         named = key.event_key
         if key.kind is KeyKind.WITHDRAWN:
@@ -155,6 +165,13 @@ class FacilityPicture:
             return self._changed(frozenset(), fact.event_type, fact.event_id, touched, conflict)
         groups, _ = self.street.add(fact)  # that of two contents one falls is said where persons' facts are folded
         return NOTHING if groups is None else self._changed(groups, fact.event_type, fact.event_id)
+
+    def _hear(self, record: Record) -> FacilityChange:
+        if record.value is None:
+            self.feeds.forget(parse_heard(record.key or b""))
+            return NOTHING
+        of = self.feeds.fold(read_heard(record))
+        return NOTHING if of is None else FacilityChange(event_type=FEED_HEARD, feeds=(of,))
 
     def _tick(self, record: Record) -> FacilityChange:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -218,14 +235,16 @@ class FacilityPicture:
                 self._units_of_group[group].discard(unit)
 
     def spent(self) -> list[bytes]:
-        """Keys of records that are to go from the log: what is withdrawn, or past its purge date. Each is told once."""
-        return self._expiry.take(self.now)
+        """Keys of records that are to go from the log: what is withdrawn, past its purge date, or heard too long ago to
+        say anything. Each is told once."""
+        return [*self._expiry.take(self.now), *self.feeds.spent()]
 
     def focuses(self) -> Iterable[Focus]:
         """Everything that something may follow of: every housing unit that someone was ever known to be in, every
-        delivery that a tip means, and these tips."""
+        delivery that a tip means, and these tips; every agency that was heard of."""
         yield from self._units
         yield from self.interceptions.focuses()
+        yield from self.feeds.agencies()
 
     def members(self, unit: UnitKey) -> Mapping[str, Mapping[str, InCustody]]:
         """Who in a housing unit has a standing with a group: by group (its key) and person. Few of those who are there,

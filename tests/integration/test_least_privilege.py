@@ -77,7 +77,7 @@ READS = {
         r"now\.city-pd\.dead-letters-settled\.v1",
     ],
     "now.county-jail-watch": [
-        r"now\.alerts\.county-jail-watch\.(housing|contraband)\.v1",
+        r"now\.alerts\.county-jail-watch\.(housing|contraband|coordination)\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.county-jail-watch\.v1",
     ],

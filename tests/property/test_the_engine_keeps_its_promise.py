@@ -170,10 +170,13 @@ A_CROWD = [
 A_CROWD.append(
     event("ContrabandTipped", day=41, name="tip-2", facility=MAIN, courier_name=COURIERS[0], expected_from=30)
 )
+# Or something comes every day, and then no more; and in one of them it comes again.
+A_FEED = [event("DepositReceived", "ada", day=day, name=f"jail-paid-{day}") for day in range(20, 42)]
+A_BREAK = [event("DepositReceived", "ada", day=day, name=f"jail-paid-{day}") for day in (*range(18, 40), 44.5)]
 histories = st.builds(
-    lambda left_out, crowd, more: [e for n, e in enumerate(A_JAIL + crowd) if n not in left_out] + more,
+    lambda left_out, more_of_it, more: [e for n, e in enumerate(A_JAIL + more_of_it) if n not in left_out] + more,
     st.sets(st.integers(0, 30), max_size=4),
-    st.sampled_from([[], [], [], A_CROWD]),
+    st.sampled_from([[], [], [], [], A_CROWD, A_FEED, A_BREAK]),
     st.lists(an_event(), max_size=12),
 )
 LAST_TICK = START + 45 * DAY

@@ -10,7 +10,6 @@ from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.custody import custody_key
 from streams.facts import TICK_KEY, FactKey, KeyKind
 from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing, UnitKey
-from streams.pictures.region import RegionPicture
 from streams.records import LoggedRecord
 from tests.county import MAIN, POLICE, START, event, event_id
 from tests.facility_facts import HOUSED, SAID, gone, placed, violence
@@ -193,32 +192,21 @@ def test_what_has_reached_its_purge_date_is_to_go_once() -> None:
 
 @pytest.mark.parametrize(("later", "ticks"), [(-1, False), (0, False), (1, True)])
 def test_time_goes_on_and_never_back(later: int, ticks: bool) -> None:
-    made, region = picture(ticked(START)), RegionPicture(SCHEMAS)
-    assert region.now == FacilityPicture(SCHEMAS).now == 0
-    assert region.fold(ticked(START))
+    made = picture(ticked(START))
+    assert FacilityPicture(SCHEMAS).now == 0
     assert made.fold(ticked(START + later)) == (FacilityChange(ticked=True) if ticks else NOTHING)
-    assert region.fold(ticked(START + later)) is ticks
-    assert made.now == region.now == START + max(later, 0)
+    assert made.now == START + max(later, 0)
 
 
 def test_before_any_tick_it_is_as_early_as_can_be() -> None:
     assert picture().fold(ticked(0)) == NOTHING
     assert picture().fold(ticked(1)) == FacilityChange(ticked=True)
-    assert [RegionPicture(SCHEMAS).fold(ticked(at)) for at in (0, 1)] == [False, True]
-
-
-def test_a_regions_picture_takes_no_notice_of_anything_but_time() -> None:
-    region = RegionPicture(SCHEMAS)
-    assert not region.fold(LoggedRecord(0, b"~other", ticked(START).value))
-    assert region.now == 0
 
 
 @pytest.mark.parametrize("broken", [LoggedRecord(0, TICK_KEY, raw) for raw in (None, b"", b"soon", NO_TICK)])
 def test_what_is_no_tick_is_no_time(broken: LoggedRecord) -> None:
     with pytest.raises(DecodeError):
         FacilityPicture(SCHEMAS).fold(broken)
-    with pytest.raises(DecodeError):
-        RegionPicture(SCHEMAS).fold(broken)
 
 
 @pytest.mark.parametrize("key", [None, b"", b"~nobody/knows"])

@@ -11,6 +11,7 @@ from schemas.codec import decode_parts, encode_event
 from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
+from streams.heard import HEARD
 from streams.identify import (
     FUTURE_TOLERANCE,
     DeadLetter,
@@ -38,9 +39,10 @@ def taken(what: Event, agency: str, now: int | None = None, raw: bytes | None = 
 
 
 def facts(what: Event, agency: str = JAIL) -> tuple[Out, ...]:
+    """What identify makes of an event, but for the note that it came."""
     found = taken(what, agency)
     assert isinstance(found, Facts), found
-    return found.records
+    return tuple(out for out in found.records if not out.key.startswith(HEARD))
 
 
 def test_an_events_bytes_go_untouched_to_its_persons_partition() -> None:

@@ -57,6 +57,7 @@ ALL = {
     "desk.actions.county-jail-affairs.v1": DESK,
     "alerts.city-pd-intel.investigation.v1": ("AlertDisclosed", *LATEST),
     "alerts.city-pd-intel.coordination.v1": ("AlertDisclosed", *LATEST),
+    "alerts.county-jail-watch.coordination.v1": ("AlertDisclosed", *LATEST),
     "desk.actions.city-pd-intel.v1": DESK,
 }
 

@@ -1,0 +1,284 @@
+"""Feeds: what an agency usually sends, type by type, and since when it does not. A fold over what was heard.
+
+How often a feed is heard is learned by hour and weekday (UTC) from the four weeks before: how many of an hour's slots
+it is usually heard in. So the quiet of a night counts little where nights are quiet. A quiet is as long as the number
+of slots in which it should have been heard meanwhile; a feed is silent once a quiet is twice as long as nearly all of
+its own were before. Feeds that come as they like have long quiets now and then, and are given more.
+
+All of it follows from the set of what was heard, and from the time: in whatever order it is folded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from streams.heard import SLOT, SLOTS_AN_HOUR, Heard
+
+SLOTS_A_DAY: Final = 24 * SLOTS_AN_HOUR
+LEARNED_DAYS: Final = 28
+"""Days before the one on which a feed was heard last, from which it is learned how often it is heard: four of each
+weekday."""
+KNOWN_DAYS: Final = 14
+"""Days for which a feed is known before anything is said of it: two of each weekday."""
+LEAST_QUIETS: Final = 10
+"""Quiets that have to be known of it."""
+NEARLY_ALL: Final = 0.98
+"""Share of a feed's quiets that are no longer than its usual longest: one in fifty may have been an outage."""
+TIMES: Final = 2.0
+"""How many times as long as its usual longest a quiet is that counts as silence."""
+LEAST_SLOTS: Final = 3
+"""Slots that a silence lasts at least: half an hour."""
+ON_THE_WAY: Final = 1
+"""Slots that an event may be on its way to the picture."""
+WAITS: Final = LEAST_SLOTS + 1 + ON_THE_WAY
+"""Slots after one in which it was heard before which it can't be silent."""
+GIVEN_UP: Final = LEARNED_DAYS * SLOTS_A_DAY
+"""Slots after which a silence is none any more: so the agency has it, now."""
+LONGEST_NOTICE: Final = SLOTS_A_DAY
+"""Slots for which it is said, at most, that a silence is over."""
+KEPT: Final = GIVEN_UP + (LEARNED_DAYS + 4) * SLOTS_A_DAY
+"""Slots before the last one heard that are kept: more than is ever asked for, so that it does not matter when the
+others go."""
+_HOURS_A_WEEK: Final = 7 * 24
+_A_LITTLE: Final = 1e-6
+"""What sums of shares may be off by."""
+
+
+class FeedKey(NamedTuple):
+    """The feeds of an agency."""
+
+    agency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A feed that was, or is, silent."""
+
+    event_type: str
+    topic: str
+    since: int
+    """Slot in which it was heard last."""
+    until: int | None
+    """Slot in which it was heard again; None while it is silent."""
+    late: tuple[int, ...] = ()
+    """Hours of the silence, counted from 1970, of which something came after it."""
+
+    @property
+    def hours(self) -> int:
+        """Hours that the silence touches."""
+        return 0 if self.until is None else self.until // SLOTS_AN_HOUR - self.since // SLOTS_AN_HOUR + 1
+
+
+class Cadence:
+    """How often a feed is heard, by hour and weekday. `slots`: those of the weeks before `end`, in their order."""
+
+    def __init__(self, slots: Sequence[int], end: int) -> None:
+        first = slots[0] // SLOTS_AN_HOUR
+        last = end // SLOTS_AN_HOUR
+        weeks, rest = divmod(last - first, _HOURS_A_WEEK)
+        times = Counter(slot // SLOTS_AN_HOUR % _HOURS_A_WEEK for slot in slots)
+        among_rest = {hour % _HOURS_A_WEEK for hour in range(first, first + rest)}
+        self._share = [
+            times[hour] / (SLOTS_AN_HOUR * max(1, weeks + (hour in among_rest))) for hour in range(_HOURS_A_WEEK)
+        ]
+        self._before = [0.0]
+        for share in self._share:
+            self._before.append(self._before[-1] + share * SLOTS_AN_HOUR)
+        quiets = sorted(self.between(*pair) for pair in pairwise(slots))
+        self.limit = TIMES * max(1.0, quiets[int(NEARLY_ALL * (len(quiets) - 1))])
+        """A quiet so long is silence, in slots in which it should have been heard."""
+
+    def between(self, heard: int, slot: int) -> float:
+        """In how many slots it should have been heard after one slot, up to another."""
+        return self._up_to(slot) - self._up_to(heard)
+
+    def _up_to(self, slot: int) -> float:
+        hour, within = divmod(slot + 1, SLOTS_AN_HOUR)
+        weeks, hour = divmod(hour, _HOURS_A_WEEK)
+        return weeks * self._before[-1] + self._before[hour] + within * self._share[hour]
+
+    def is_silence(self, heard: int, slot: int) -> bool:
+        """Whether it is silent when it was heard last in one slot, and in none up to another."""
+        return slot - heard >= LEAST_SLOTS and self.between(heard, slot) >= self.limit - _A_LITTLE
+
+    def silent_from(self, heard: int) -> int | None:
+        """The first slot in which it is silent, when it is not heard any more; None where that takes too long."""
+        # What is asked grows with the slot.
+        slots = range(heard + LEAST_SLOTS, heard + GIVEN_UP)
+        found = bisect_left(slots, True, key=lambda slot: self.is_silence(heard, slot))
+        return slots[found] if found < len(slots) else None
+
+
+@dataclass(slots=True)
+class _Feed:
+    """What was heard of one feed."""
+
+    topic: str = ""
+    slots: list[int] = field(default_factory=list)
+    """In which it was heard, in their order."""
+    late: dict[int, set[int]] = field(default_factory=dict)
+    """By slot: hours of which something came late in it."""
+    learned: dict[int, Cadence | None] = field(default_factory=dict)
+    """By the day, counted from 1970, before which it was learned."""
+    found: tuple[int, Silence | None] | None = None
+    """What was found last, and in which slot: until something is heard it is asked for again and again."""
+
+    def add(self, note: Heard) -> bool:
+        """Fold a note: whether anything is new."""
+        hours = self.late.setdefault(note.slot, set()) if note.hour is not None else None
+        self.found = None
+        known = self._has(note.slot) and (hours is None or note.hour in hours)
+        if hours is not None and note.hour is not None:
+            hours.add(note.hour)
+        if not self._has(note.slot):
+            insort(self.slots, note.slot)
+            # What was learned of the days after is out of date; of its own day only days before were learned from.
+            self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= note.slot}
+        # One of several with the same name, whichever came first.
+        self.topic = max(self.topic, note.topic)
+        return not known
+
+    def _has(self, slot: int) -> bool:
+        at = bisect_left(self.slots, slot)
+        return at < len(self.slots) and self.slots[at] == slot
+
+    def drop(self, before: int) -> Iterator[tuple[int, int | None]]:
+        """Forget what was heard before a slot: the slots, and the hours of what came late in them."""
+        gone, self.slots = self.slots[: (cut := bisect_left(self.slots, before))], self.slots[cut:]
+        for slot in gone:
+            yield slot, None
+            yield from ((slot, hour) for hour in sorted(self.late.pop(slot, ())))
+
+    def cadence(self, slot: int) -> Cadence | None:
+        """How often it was heard in the weeks before the day of a slot; None where too little is known."""
+        day = slot // SLOTS_A_DAY
+        if day not in self.learned:
+            if len(self.learned) > 1:
+                self.learned = {max(self.learned): self.learned[max(self.learned)]}
+            self.learned[day] = self._learn(day)
+        return self.learned[day]
+
+    def _learn(self, day: int) -> Cadence | None:
+        end = day * SLOTS_A_DAY
+        known = self.slots[bisect_left(self.slots, end - LEARNED_DAYS * SLOTS_A_DAY) : bisect_left(self.slots, end)]
+        if len(known) <= LEAST_QUIETS or known[0] > end - KNOWN_DAYS * SLOTS_A_DAY:
+            return None
+        return Cadence(known, end)
+
+    def heard_by(self, slot: int) -> int | None:
+        """The last slot in which it was heard, up to one; None for none."""
+        at = bisect_right(self.slots, slot)
+        return self.slots[at - 1] if at else None
+
+    def quiets(self, slot: int) -> Iterator[tuple[int, int]]:
+        """The quiets of which it may still be said that they are over: the slots before and after, the last first."""
+        for at in range(bisect_right(self.slots, slot) - 1, 0, -1):
+            before, after = self.slots[at - 1], self.slots[at]
+            if slot - after >= LONGEST_NOTICE:
+                return
+            if slot - after < after - before and after - before >= WAITS:
+                yield before, after
+
+
+class Feeds:
+    """What was heard of the agencies whose notes are in one partition."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, dict[str, _Feed]] = {}
+        """By agency and event type."""
+        self._spent: set[bytes] = set()
+
+    def fold(self, note: Heard) -> FeedKey | None:
+        """Fold a note: the agency of which something may follow anew; None where nothing may."""
+        feed = self._feeds.setdefault(note.agency, {}).setdefault(note.event_type, _Feed())
+        newest = feed.slots[-1] if feed.slots else note.slot
+        if note.slot < newest - KEPT:
+            self._spent.add(note.key)
+            return None
+        if not feed.add(note):
+            return None
+        if note.slot // SLOTS_A_DAY > newest // SLOTS_A_DAY:
+            for slot, hour in feed.drop(note.slot - KEPT):
+                self._spent.add(Heard(note.agency, note.event_type, slot, hour).key)
+        return FeedKey(note.agency)
+
+    def forget(self, note: Heard) -> None:
+        """A note has gone from the log: what is this old counts for nothing."""
+        self._spent.discard(note.key)
+
+    def spent(self) -> Sequence[bytes]:
+        """Keys of notes that are to go from the log. Each is told once."""
+        if not self._spent:
+            return ()
+        spent, self._spent = sorted(self._spent), set()
+        return spent
+
+    def agencies(self) -> Iterable[FeedKey]:
+        """The agencies of which anything was heard."""
+        return map(FeedKey, self._feeds)
+
+    def silences(self, of: FeedKey, now: int) -> list[Silence]:
+        """What of an agency is silent at `now` (microseconds), or was until a short while ago; by event type."""
+        slot = now // SLOT
+        return [
+            silence
+            for event_type, feed in sorted(self._feeds.get(of.agency, {}).items())
+            if (silence := _silence(event_type, feed, slot)) is not None
+        ]
+
+    def look_again(self, of: FeedKey, now: int) -> int | None:
+        """When something else may hold of an agency's feeds, though nothing is heard of it; microseconds."""
+        slot = now // SLOT
+        times = (time for feed in self._feeds.get(of.agency, {}).values() for time in _times(feed, slot))
+        return min((time * SLOT for time in times if time > slot), default=None)
+
+
+def _silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
+    if feed.found is None or feed.found[0] != slot:
+        feed.found = slot, _find_silence(event_type, feed, slot)
+    return feed.found[1]
+
+
+def _find_silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
+    heard = feed.heard_by(slot)
+    if heard is None:
+        return None
+    if WAITS <= slot - heard < GIVEN_UP:
+        cadence = feed.cadence(heard)
+        if cadence is not None and cadence.is_silence(heard, slot - 1 - ON_THE_WAY):
+            return Silence(event_type, feed.topic, heard, None)
+    for before, after in feed.quiets(slot):
+        known = feed.cadence(before)
+        if known is not None and after - before < GIVEN_UP and known.is_silence(before, after - 1 - ON_THE_WAY):
+            return Silence(event_type, feed.topic, before, after, tuple(_late(feed, before, after, slot)))
+    return None
+
+
+def _late(feed: _Feed, before: int, after: int, slot: int) -> Iterable[int]:
+    """Hours of a silence of which something came when it was over."""
+    hours = range(before // SLOTS_AN_HOUR, after // SLOTS_AN_HOUR + 1)
+    came = (hour for at, late in feed.late.items() if after <= at <= slot for hour in late)
+    return sorted({hour for hour in came if hour in hours})
+
+
+def _times(feed: _Feed, slot: int) -> Iterator[int]:
+    """Slots at whose beginning something else may hold of a feed."""
+    # Time may be behind what was heard.
+    yield from feed.slots[bisect_right(feed.slots, slot) :][:1]
+    heard = feed.heard_by(slot)
+    if heard is None:
+        return
+    # Most feeds are heard again before that: what is usual for them need not be known.
+    yield heard + WAITS
+    if slot - heard >= WAITS:
+        cadence = feed.cadence(heard)
+        silent = cadence.silent_from(heard) if cadence is not None else None
+        if silent is not None:
+            yield silent + 1 + ON_THE_WAY
+            yield heard + GIVEN_UP
+    yield from (after + min(after - before, LONGEST_NOTICE) for before, after in feed.quiets(slot))

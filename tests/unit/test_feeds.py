@@ -1,0 +1,238 @@
+"""What an agency usually sends, and since when it does not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.heard import SLOT, SLOTS_AN_HOUR, Heard
+from streams.pictures.feeds import (
+    GIVEN_UP,
+    KEPT,
+    KNOWN_DAYS,
+    LEAST_SLOTS,
+    LONGEST_NOTICE,
+    SLOTS_A_DAY,
+    FeedKey,
+    Feeds,
+    Silence,
+)
+
+JAIL: Final = FeedKey("county-jail")
+DAY: Final = SLOTS_A_DAY
+HOUR: Final = SLOTS_AN_HOUR
+# A Monday's midnight.
+BEGIN: Final = 20_000 * DAY + 4 * DAY
+
+
+def note(slot: int, hour: int | None = None, event_type: str = "HousingAssigned") -> Heard:
+    return Heard(JAIL.agency, event_type, slot, hour, f"demo.county-jail.{event_type}.v1")
+
+
+def told(notes: Iterable[Heard]) -> Feeds:
+    feeds = Feeds()
+    for one in notes:
+        feeds.fold(one)
+    return feeds
+
+
+def heard(slots: Iterable[int]) -> Feeds:
+    return told(note(slot) for slot in slots)
+
+
+def silences(feeds: Feeds, slot: int) -> list[Silence]:
+    return feeds.silences(JAIL, slot * SLOT)
+
+
+def silent_since(feeds: Feeds, slot: int) -> list[int]:
+    return [one.since for one in silences(feeds, slot) if one.until is None]
+
+
+def first_silent(feeds: Feeds, slots: Sequence[int]) -> int | None:
+    return next((slot for slot in slots if silent_since(feeds, slot)), None)
+
+
+def daily(days: int, at: int = 9 * HOUR) -> list[int]:
+    return [BEGIN + day * DAY + at for day in range(days)]
+
+
+def by_day_only(days: int) -> list[int]:
+    """In every slot from 8 to 20 o'clock."""
+    return [BEGIN + day * DAY + slot for day in range(days) for slot in range(8 * HOUR, 20 * HOUR)]
+
+
+def working_days(days: int) -> list[int]:
+    return [slot for slot in daily(days) if (slot // DAY - BEGIN // DAY) % 7 < 5]
+
+
+@pytest.mark.parametrize(
+    ("slots", "at_least", "at_most"),
+    [
+        pytest.param(daily(20), 1.9 * DAY, 2.1 * DAY, id="once a day: on the second day"),
+        pytest.param(by_day_only(20), 12 * HOUR, 12.7 * HOUR, id="all day and never at night: soon after it should be"),
+        # The last is a Friday's: it should come on Monday, and on Tuesday.
+        pytest.param(working_days(26), 3.9 * DAY, 4.1 * DAY, id="on working days: the weekend does not count"),
+        pytest.param(list(range(BEGIN, BEGIN + 20 * DAY)), 0, HOUR, id="in every slot: within the hour"),
+    ],
+)
+def test_a_feed_is_silent_once_it_is_quiet_for_twice_as_long_as_usual(
+    slots: list[int], at_least: float, at_most: float
+) -> None:
+    feeds = heard(slots)
+    found = first_silent(feeds, range(slots[-1], slots[-1] + 7 * DAY))
+    assert found is not None
+    assert at_least <= found - slots[-1] <= at_most
+    assert silent_since(feeds, found) == [slots[-1]]
+
+
+def test_a_feed_that_comes_as_it_likes_is_given_more() -> None:
+    choose = random.Random(1)
+    slots, slot = [], BEGIN
+    while slot < BEGIN + 28 * DAY:
+        slot += 1 + int(choose.expovariate(1 / (4 * HOUR)))
+        slots.append(slot)
+    feeds = heard(slots)
+    longest = sorted(after - before for before, after in pairwise(slots))[-4]
+    found = first_silent(feeds, range(slots[-1], slots[-1] + 14 * DAY))
+    assert found is not None
+    assert found - slots[-1] > longest
+    # And while it came there was hardly anything to be said.
+    alarms = [slot for slot in range(BEGIN + 20 * DAY, slots[-1]) if silent_since(feeds, slot)]
+    assert len(alarms) < 2 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("slots", "days"),
+    [
+        pytest.param(daily(KNOWN_DAYS), 10, id="not known for two weeks"),
+        pytest.param(daily(30)[::3], 20, id="heard in too few slots"),
+        pytest.param([], 10, id="never heard of"),
+    ],
+)
+def test_of_what_is_hardly_known_nothing_is_said(slots: list[int], days: int) -> None:
+    feeds = heard(slots)
+    last = slots[-1] if slots else BEGIN
+    assert first_silent(feeds, range(last, last + days * DAY, HOUR)) is None
+
+
+def test_half_an_hour_is_no_silence_however_often_a_feed_is_heard() -> None:
+    slots = list(range(BEGIN, BEGIN + 20 * DAY))
+    found = first_silent(heard(slots), range(slots[-1], slots[-1] + DAY))
+    assert found is not None
+    assert found - slots[-1] == LEAST_SLOTS + 2, "half an hour, and one slot that it may be on its way"
+
+
+def test_what_is_silent_for_four_weeks_is_given_up() -> None:
+    feeds, last = heard(daily(20)), daily(20)[-1]
+    assert silent_since(feeds, last + GIVEN_UP - 1) == [last]
+    assert silences(feeds, last + GIVEN_UP) == []
+    assert feeds.look_again(JAIL, (last + 3 * DAY) * SLOT) == (last + GIVEN_UP) * SLOT
+
+
+def test_when_it_is_heard_again_that_is_said_for_as_long_as_it_was_silent_and_at_most_a_day() -> None:
+    slots = by_day_only(20)
+    last = slots[-1]
+    short, long = last + 14 * HOUR, last + 6 * DAY
+    for again, said in ((short, short - last), (long, LONGEST_NOTICE)):
+        feeds = heard([*slots, again])
+        over = Silence("HousingAssigned", note(0).topic, last, again)
+        assert silences(feeds, again) == [over]
+        assert silences(feeds, again + said) != [over]
+    feeds = heard([*slots, *range(short, short + 2 * DAY)])
+    assert silences(feeds, short + 14 * HOUR - 1) == [Silence("HousingAssigned", note(0).topic, last, short)]
+    assert silences(feeds, short + 14 * HOUR) == []
+
+
+def test_a_silence_says_of_which_hours_something_came_after_it() -> None:
+    slots, last = daily(20), daily(20)[-1]
+    again = last + 3 * DAY
+    hour = last // HOUR
+    late = [
+        note(again, hour + 5),
+        note(again + 1, hour + 30),
+        note(again + 1, hour + 5),
+        note(again, hour - 4),  # before the silence
+        note(last - 1, hour - 3),  # came before it
+        note(again + 9, hour + 40),  # is still to come
+    ]
+    feeds = told([*(note(slot) for slot in [*slots, again]), *late])
+    (found,) = silences(feeds, again + 3)
+    assert found.late == (hour + 5, hour + 30)
+    assert found.hours == 73
+
+
+def test_types_are_told_apart_and_agencies_are() -> None:
+    others = [note(slot, event_type="VisitScheduled") for slot in daily(23)]
+    police = [Heard("city-pd", "StreetViolenceReported", slot, None) for slot in daily(20)]
+    feeds = told([*(note(slot) for slot in daily(20)), *others, *police])
+    now = daily(23)[-1]
+    assert [one.event_type for one in silences(feeds, now)] == ["HousingAssigned"]
+    assert [one.event_type for one in feeds.silences(FeedKey("city-pd"), now * SLOT)] == ["StreetViolenceReported"]
+    assert set(feeds.agencies()) == {JAIL, FeedKey("city-pd")}
+
+
+def test_what_is_known_already_changes_nothing() -> None:
+    feeds = Feeds()
+    assert feeds.fold(note(BEGIN)) == JAIL
+    assert feeds.fold(note(BEGIN)) is None
+    assert feeds.fold(note(BEGIN, BEGIN // HOUR - 2)) == JAIL
+    assert feeds.fold(note(BEGIN, BEGIN // HOUR - 2)) is None
+
+
+def test_what_was_heard_too_long_ago_goes_from_the_log_once() -> None:
+    feeds = told([note(BEGIN), note(BEGIN, 5), note(BEGIN + DAY)])
+    assert feeds.spent() == ()
+    feeds.fold(note(BEGIN + KEPT + 1))
+    assert feeds.spent() == sorted([note(BEGIN).key, note(BEGIN, 5).key])
+    assert feeds.spent() == ()
+    feeds.fold(note(BEGIN))
+    assert feeds.spent() == [note(BEGIN).key], "it came again"
+    feeds.fold(note(BEGIN))
+    feeds.forget(note(BEGIN))
+    assert feeds.spent() == ()
+
+
+notes = st.lists(
+    st.builds(
+        lambda day, slot, hour, kind: note(BEGIN + day * DAY + slot, hour, kind),
+        st.integers(0, 30),
+        st.integers(0, 12) | st.integers(100, 103),
+        st.none() | st.integers(BEGIN // HOUR, BEGIN // HOUR + 24 * 30),
+        st.sampled_from(["HousingAssigned", "VisitScheduled"]),
+    ),
+    max_size=60,
+)
+
+
+@given(notes, st.lists(st.integers(0, 34 * DAY), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_in_whatever_order_it_is_told_and_whenever_it_is_asked_the_same_is_found(
+    more: list[Heard], looks: list[int], choose: random.Random
+) -> None:
+    known = [*(note(slot) for slot in daily(20) if choose.random() < 0.9), *more]
+    shuffled = [*known, *choose.choices(known, k=5)]
+    choose.shuffle(shuffled)
+    other = Feeds()
+    for one in shuffled:
+        other.fold(one)
+        silences(other, BEGIN + choose.choice(looks))
+    for look in looks:
+        assert silences(other, BEGIN + look) == silences(told(known), BEGIN + look)
+        now = (BEGIN + look) * SLOT
+        assert other.look_again(JAIL, now) == told(known).look_again(JAIL, now)
+
+
+@given(notes, st.integers(0, 34 * DAY))
+def test_nothing_changes_before_it_is_to_be_looked_at_again(more: list[Heard], look: int) -> None:
+    feeds = told([*(note(slot) for slot in daily(20)), *more])
+    now = BEGIN + look
+    before = silences(feeds, now)
+    again = feeds.look_again(JAIL, now * SLOT)
+    until = again // SLOT if again is not None else now + GIVEN_UP
+    for slot in range(now, until, max(1, (until - now) // 50)):
+        assert silences(feeds, slot) == before, "it changed by itself"
