@@ -53,7 +53,9 @@ UNITS: Final = tuple(f"P-{number}" for number in range(2 * FEUDS))
 RATES: Final = (100, 500, 1_000, 10_000)
 STEPS_AT: Final = 1_000
 """The rate whose probes' way is told by the step."""
-PROBES_A_SECOND: Final = 50
+PROBES_A_SECOND: Final = 10
+"""A probe changes an alert, and who is told of it: it costs several times what an event of the mix does, of which one
+in ten thousand leads to one. Fifty a second took a third of the worker's time."""
 MOST_PROBES: Final = 0.2
 """Of the events, where they are few."""
 REPORTS: Final = 0.2
@@ -167,7 +169,7 @@ def at_rate(
         "accepted_rate": (events + len(sent)) / (WARM_S + seconds + behind),
         "achieved_rate": (events + len(sent)) / took,
         **figures(counted),
-        "by_way": {way: figures([p for p in counted if p.way is way]) for way in Way},
+        "by_way": {way: figures(some) for way in Way if (some := [p for p in counted if p.way is way])},
         "cores": cores,
     }, counted
 
@@ -178,8 +180,8 @@ def at_rates(rates: Sequence[int], seconds: float, compile_s: float, say: Callab
         settings = settings_on_free_ports(Path(home))
         with EmbeddedBus(settings) as bus:
             site = site_of_probes(settings, Path(home))
-            cells, marks = Path(home) / "cells", Path(home) / "marks"
-            worker = site.start_worker(["-P", str(WATCHED), str(cells), str(marks)])
+            marks = Path(home) / "marks"
+            worker = site.start_worker(["-P", str(WATCHED), "-", str(marks)])
             load = OpenLoop(site.settings)
             probes = Probes(site.settings, site.site, UNITS)
             broker = {process.name.lower(): process.process.pid for process in bus._processes}

@@ -3,9 +3,9 @@
     python tests/bench/watched_worker.py CELLS MARKS
 
 CELLS is a file of doubles that the bench maps too: records of each part of the deciding thread, and its processor
-seconds as far as a sample tells them, kept up to date. MARKS is a file to which it writes, when it ends, when each
-batch was handed over, taken, decided and committed; "-" for none. With BENCH_PROFILE a profile of the deciding thread
-is written there.
+seconds as far as a sample tells them, kept up to date. It takes a tenth of the thread's time; "-" for none. MARKS is a
+file to which it writes, when it ends, when each batch was handed over, taken, decided and committed, where there are no
+CELLS; "-" for none. With BENCH_PROFILE a profile of the deciding thread is written there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
@@ -90,7 +91,6 @@ class Watch:
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
-        self.marks: list[Mark] = []
         self._inside: str | None = None
         """The part that is being timed."""
         self._seen = 0
@@ -123,16 +123,10 @@ class Watch:
             self.cells.add(self._inside, -took)
 
 
-def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[DiscloseStage]]:
-    """The worker's own classes, with a watch before their doors."""
+def marked(marks: list[Mark]) -> type[PartitionLoop]:
+    """The worker's own loop, which notes when each batch goes on."""
 
-    class WatchedPartitions(Partitions):
-        def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
-            decide = super()._decide
-            outs: Sequence[Out] = watch.timed(stage, lambda: decide(running, stage, batch, record))
-            return outs
-
-    class WatchedLoop(PartitionLoop):
+    class MarkedLoop(PartitionLoop):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             self._handed_over: dict[int, int] = {}
@@ -149,13 +143,26 @@ def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[D
                 batch = delivery.batch
                 at = self._handed_over.pop(id(delivery))
                 where = batch.topic, batch.partition, batch.records[0].offset, batch.last_offset
-                watch.marks.append(Mark(*where, at, taken, *self._written))
+                marks.append(Mark(*where, at, taken, *self._written))
 
         async def write(self, outs: Sequence[Out]) -> None:
             decided = time.time_ns()
             await super().write(outs)
             self._written = decided, time.time_ns()
 
+    return MarkedLoop
+
+
+def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[DiscloseStage]]:
+    """The worker's own classes, with a watch before their doors."""
+
+    class WatchedPartitions(Partitions):
+        def _decide(self, running: Running, stage: str, batch: Batch, record: Record) -> Sequence[Out]:
+            decide = super()._decide
+            outs: Sequence[Out] = watch.timed(stage, lambda: decide(running, stage, batch, record))
+            return outs
+
+    class WatchedLoop(PartitionLoop):
         def _encoded(self, out: Out) -> Out:
             encoded = super()._encoded
             encoding: Out = watch.timed(ENCODE, lambda: encoded(out))
@@ -171,23 +178,27 @@ def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[D
 
 
 def main(cells: str, marks: str) -> None:
-    watch = Watch(Cells(Path(cells)))
-    partitions, loop, disclose = watched(watch)
+    noted: list[Mark] = []
     profile = cProfile.Profile()
-    with (
-        patch("streams.app.Partitions", partitions),
-        patch.object(agents, "PartitionLoop", loop),
-        patch("streams.partition.DiscloseStage", disclose),
-        # A history's worker gives way to what happens now; here nothing else happens.
-        patch("deploy.commands.worker.GIVE_WAY", 0),
-    ):
+    # A history's worker gives way to what happens now; here nothing else happens.
+    patches: list[AbstractContextManager[Any]] = [patch("deploy.commands.worker.GIVE_WAY", 0)]
+    if cells != "-":
+        partitions, loop, disclose = watched(Watch(Cells(Path(cells))))
+        patches.append(patch("streams.app.Partitions", partitions))
+        patches.append(patch.object(agents, "PartitionLoop", loop))
+        patches.append(patch("streams.partition.DiscloseStage", disclose))
+    elif marks != "-":
+        patches.append(patch.object(agents, "PartitionLoop", marked(noted)))
+    with ExitStack() as stack:
+        for one in patches:
+            stack.enter_context(one)
         try:
             profile.runcall(worker) if PROFILE in os.environ else worker()
         finally:
             if PROFILE in os.environ:
                 profile.dump_stats(os.environ[PROFILE])
             if marks != "-":
-                Path(marks).write_text("\n".join(json.dumps(mark) for mark in watch.marks))
+                Path(marks).write_text("\n".join(json.dumps(mark) for mark in noted))
 
 
 if __name__ == "__main__":
