@@ -5,20 +5,16 @@ Pure but for reading the file. Every problem names file and line and says what t
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from producers.adapters.csv_file import LONGEST, Problem, Reading, names_of, rows_of, text_of
 from schemas.events import CustodyLevel
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -40,8 +36,6 @@ NYC_COLUMNS: Final[Mapping[str, str]] = {
 Whatever else a file holds (race, gender, age) is never read into anything."""
 REQUIRED: Final = ("id", "admitted")
 """Columns that a list must have; a jail that keeps no other says so by an empty name."""
-LONGEST: Final = 100
-"""Characters of one value. What is longer is no number, code or charge."""
 EARLIEST_ADMISSION: Final = datetime(1900, 1, 2)  # noqa: DTZ001  # local time, as the lists have it
 FIRST_DAY: Final = date(1900, 1, 2)
 LAST_DAY: Final = date(2099, 12, 30)
@@ -50,8 +44,6 @@ MOST_ROWS: Final = 100_000
 """Rows of one day's list: several times what any jail holds."""
 ROWS_REMEMBERED: Final = 32_768
 """Rows as read that are not read again: nearly all of a list were on the one before."""
-PROBLEMS_SHOWN: Final = 10
-"""Problems told of one file: ten lines show the pattern."""
 
 LEVELS: Final = {
     "": None,
@@ -60,19 +52,6 @@ LEVELS: Final = {
     "MAX": CustodyLevel.MAXIMUM,
 }
 FLAGS: Final = {"Y": True, "N": False, "": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a file."""
-
-    file: str
-    line: int | None
-    why: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}" if self.line is not None else self.file
-        return f"{where}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +115,10 @@ class Damaged:
 
 
 @dataclass
-class _Reading:
-    file: str
+class _Reading(Reading):
     day: date
-    problems: list[Problem] = field(default_factory=list)
     too_new: datetime | None = None
     """The latest admission after the day of the file."""
-
-    def wrong(self, line: int | None, why: str) -> None:
-        if len(self.problems) < PROBLEMS_SHOWN:
-            self.problems.append(Problem(self.file, line, why))
 
     @property
     def damaged(self) -> Damaged:
@@ -175,72 +148,10 @@ def read_snapshot(
     if day is None:
         why = "its name has no day, such as 2026-03-01.csv: name it after the day it lists"
         return Damaged(str(path), None, (Problem(str(path), None, why),))
-    reading = _Reading(str(path), day)
-    text = _text(path, most_bytes, reading)
-    snapshot = None if text is None else _snapshot_in(text, reading, columns)
+    reading = _Reading(str(path), "list of one day", day)
+    text = text_of(path, most_bytes, reading)
+    snapshot = None if text is None else _snapshot(reading, _found(text, columns, reading))
     return reading.damaged if reading.problems or snapshot is None else snapshot
-
-
-def _text(path: Path, most_bytes: int, reading: _Reading) -> str | None:
-    try:
-        with _opened(path) as raw:
-            data = raw.read(most_bytes + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        reading.wrong(None, "can't be unpacked to its end: it is cut off or damaged; fetch it again")
-        return None
-    except OSError as error:
-        reading.wrong(None, f"can't be read ({error.strerror}): give a file that is there and that you may read")
-        return None
-    if len(data) > most_bytes:
-        size = f"{most_bytes / 1024 / 1024:g} MiB"
-        reading.wrong(None, f"is larger than {size} unpacked: it is no list of one day, or give --max-megabytes")
-        return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        reading.wrong(data.count(b"\n", 0, error.start) + 1, "is not UTF-8: export it as UTF-8")
-        return None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        reading.wrong(line, "holds zero bytes: it is damaged, or UTF-16; export it as UTF-8")
-        return None
-    if text and not text.endswith(("\n", "\r")):
-        reading.wrong(text.count("\n") + 1, "the last line does not end: the file is cut off; fetch it again")
-        return None
-    return text
-
-
-def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    """By what the file holds: names are changed on the way."""
-    with path.open("rb") as raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if is_gzip or path.suffix == ".gz" else path.open("rb")
-
-
-def _snapshot_in(text: str, reading: _Reading, columns: Mapping[str, str]) -> Snapshot | None:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(lines, [])]
-        where = _where(header, reading, columns)
-        return None if where is None else _snapshot(reading, _found(lines, len(header), where, reading))
-    except csv.Error:
-        reading.wrong(lines.line_num, "is no CSV: a quote is not closed, or the line is cut off")
-        return None
-
-
-def _where(header: list[str], reading: _Reading, columns: Mapping[str, str]) -> dict[str, int] | None:
-    """Our names to the numbers of the columns."""
-    if not any(header):
-        reading.wrong(None, "is empty: the export failed; fetch it again")
-        return None
-    wanted = {ours: theirs for ours, theirs in columns.items() if theirs}
-    missing = sorted(set(wanted.values()) - set(header))
-    twice = sorted(theirs for theirs in set(wanted.values()) if header.count(theirs) > 1)
-    if missing:
-        reading.wrong(1, f"lacks the columns {', '.join(missing)}: export them, or name yours with --columns")
-    if twice:
-        reading.wrong(1, f"has the columns {', '.join(twice)} twice: name each column once")
-    return None if missing or twice else {ours: header.index(theirs) for ours, theirs in wanted.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,28 +170,17 @@ class _Found:
     read: _Read
 
 
-def _found(lines: Iterator[list[str]], width: int, where: Mapping[str, int], reading: _Reading) -> Iterator[_Found]:
-    line = 2
-    names, pick = tuple(where), itemgetter(*where.values())
-    for number, cells in enumerate(lines):
-        if number >= MOST_ROWS:
-            reading.wrong(None, f"has more than {MOST_ROWS:,} rows: it is no list of one day")
-            return
-        # A quoted value may hold line ends: the row is where it began.
-        began, line = line, lines.line_num + 1  # type: ignore[attr-defined]
-        if not any(cells):
-            continue
-        if len(cells) != width:
-            reading.wrong(began, f"has {len(cells)} columns, not {width}: the line is cut off or has a stray comma")
-            continue
-        read = _read(names, pick(cells))
+def _found(text: str, columns: Mapping[str, str], reading: _Reading) -> Iterator[_Found]:
+    names = names_of(columns)
+    for line, values in rows_of(text, columns, MOST_ROWS, reading):
+        read = _read(names, values)
         if isinstance(read, str):
-            reading.wrong(began, read)
+            reading.wrong(line, read)
         elif read.row.admitted.date() > reading.day:
-            reading.wrong(began, f"admitted after {reading.day}: a list of a later day; days are swapped or misnamed")
+            reading.wrong(line, f"admitted after {reading.day}: a list of a later day; days are swapped or misnamed")
             reading.too_new = max(reading.too_new or read.row.admitted, read.row.admitted)
         else:
-            yield _Found(began, read)
+            yield _Found(line, read)
 
 
 @lru_cache(ROWS_REMEMBERED)

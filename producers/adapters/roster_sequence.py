@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from producers.adapters.roster_file import Damaged, Problem, Snapshot
+from producers.adapters.csv_file import Problem
+from producers.adapters.roster_file import Damaged, Snapshot
 
 MANY: Final = 50
 """People on a list from which on losing most of them within a day is no chance."""
