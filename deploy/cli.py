@@ -20,6 +20,7 @@ from deploy.commands.restore import restore
 from deploy.commands.shadow import shadow
 from deploy.commands.simulate import simulate
 from deploy.commands.topics import topics
+from deploy.commands.trace import trace
 from deploy.commands.up import up
 from deploy.commands.watch import watch
 from deploy.commands.worker import worker
@@ -47,6 +48,7 @@ for command in (
     topics,
     doctor,
     metrics,
+    trace,
     shadow,
     backtest,
     simulate,
