@@ -18,7 +18,7 @@ from schemas.site import Site
 from streams.alerts import CauseKind
 from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
-from streams.heard import HEARD, read_heard
+from streams.heard import NOTES, read_note
 from streams.records import header
 from streams.replay import Named, Place, shipped
 from streams.stage import PERSON
@@ -345,8 +345,8 @@ def trace(found: Found) -> Trace:
     if key.startswith(CUSTODY):
         return Trace(What.PLACEMENT, place, "", "PersonInCustody", "", person_of(key), "", everywhere=False)
     try:
-        if key.startswith(HEARD):
-            note = read_heard(found.record)
+        if key.startswith(NOTES):
+            note = read_note(found.record)
             return Trace(What.NOTE, place, note.agency, note.event_type, note.id, "", note.topic, everywhere=False)
         parsed = parse_key(key)
     except ValueError:

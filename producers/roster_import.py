@@ -21,8 +21,9 @@ from typing import Any, Final, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from filelock import FileLock, Timeout
 
-from producers.adapters.roster import Jail, Known, Summary, day_events
-from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Problem, Row, read_snapshot
+from producers.adapters.csv_file import Problem
+from producers.adapters.roster import Jail, Known, Summary, day_events, list_taken
+from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Row, read_snapshot
 from producers.adapters.roster_sequence import Imported, Listed, judge_sequence
 from schemas import topics
 from schemas.codec import digest, encode
@@ -157,8 +158,10 @@ def days(
             raise FileChangedError(
                 f"{listed.file} was changed while it was imported: the days before it stand; import again"
             )
-        events = day_events(known, snapshot, jail, summary.tally)
-        summary.count(snapshot, events, repeats=known is not None and digests.get(known.day) == listed.digest)
+        repeats = known is not None and digests.get(known.day) == listed.digest
+        taken = list_taken(known, snapshot, jail, repeats=repeats)
+        events = [*day_events(known, snapshot, jail, summary.tally), *taken]
+        summary.count(snapshot, events, repeats=repeats)
         known = Known.after(known, snapshot)
         digests[snapshot.day] = listed.digest
         yield Day(State(known, snapshot.file, dict(digests)), tuple(events), jail.as_of(snapshot.day))

@@ -47,6 +47,8 @@ Text = Annotated[str, Field(min_length=1, max_length=400)]
 """A value that may not be empty."""
 Code = Annotated[str, Field(max_length=400)]
 """A value that may be empty."""
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""How many; as much as Avro's int holds."""
 BirthDate = Annotated[str, Field(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 """A day, as YYYY-MM-DD."""
 Reliability = Annotated[str, Field(pattern=r"^[A-F]$")]
@@ -427,6 +429,15 @@ class Seizure(InStay):
     substance: Code
 
 
+class Listing(Body):
+    """The body of ListTaken."""
+
+    facility: Text
+    entries: Count
+    changed: Count
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16,128}$")]
+
+
 class CareObservation(InStay):
     """The body of CareObserved."""
 
@@ -523,6 +534,10 @@ class ContrabandSeized(Seizure, CustodyEvent):
     """Contraband was found on, or on its way to, a person in custody."""
 
 
+class ListTaken(Listing, Event):
+    """A list of everybody in a facility's custody was taken."""
+
+
 class CareObserved(CareObservation, CustodyEvent):
     """A person in custody came under, or left, medical observation; for care recipients only."""
 
@@ -552,6 +567,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         DepositReceived,
         MovementScheduled,
         ContrabandSeized,
+        ListTaken,
         CareObserved,
         EventWithdrawn,
     )

@@ -1,11 +1,14 @@
-"""Heard: that something of an agency came in a slot of time, as the facility facts have it. No content, and nobody.
+"""Heard: what is noted of an agency on the facility facts, beside its events: that something came, and whether its list
+says anything new. About nobody, and without any content.
 
-The key is `~heard/<agency>/<event-type>/<slot>`; of what came long after it had happened it is one more:
-`~heard/<agency>/<event-type>/<slot>/<hour>`, with the hour in which it had. Slots are ten minutes, so that a feed makes
-six records an hour and no more, however much comes: the same key again says nothing new.
+`~heard/<agency>/<event-type>/<slot>`: something came in these ten minutes. So a feed makes six records an hour and no
+more, however much comes: the same key again says nothing new. Of what came long after it had happened there is one
+more, with the hour in which it had: `~heard/<agency>/<event-type>/<slot>/<hour>`.
+
+`~listed/<agency>/<facility>/<slot>/<changed>/<content>`: a list was taken of which so many entries had changed.
 
 When something came is the time that its record has on the inbound topic. On a history site that is when it was
-imported, and says nothing: there an event comes when it happens.
+imported, and says nothing: there an event comes when it happens. A list is taken when it says so.
 
 Never noted: tips (their rhythm would tell that there are any), health events, contacts of another class than ordinary,
 and withdrawals.
@@ -14,15 +17,17 @@ and withdrawals.
 from __future__ import annotations
 
 import uuid
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from schemas import topics
-from schemas.events import CARE_EVENTS, TIP_EVENTS
+from schemas.events import CARE_EVENTS, TIP_EVENTS, ListTaken
 from schemas.site import Site
 from streams.facts import partition_of
 from streams.records import Out, Record, header
 
 HEARD: Final = b"~heard/"
+LISTED: Final = b"~listed/"
+NOTES: Final = (HEARD, LISTED)
 """How the keys begin."""
 SLOT: Final = 600_000_000
 """Microseconds of a slot."""
@@ -36,10 +41,12 @@ UNHEARD: Final = CARE_EVENTS | TIP_EVENTS | {"EventWithdrawn"}
 _NAMESPACE: Final = uuid.UUID("a1e27000-5a11-5e07-8a11-000000000002")
 """Of the ids of notes (UUIDv5)."""
 _TOPIC: Final = "topic"
+_CONTENT: Final = 16
+"""Hexadecimal digits of a list's digest that are kept."""
 
 
 class Heard(NamedTuple):
-    """One note: something of a feed came."""
+    """Something of a feed came."""
 
     agency: str
     event_type: str
@@ -62,9 +69,41 @@ class Heard(NamedTuple):
         return note_id(self.agency, self.event_type, self.slot)
 
 
-def note_id(agency: str, event_type: str, slot: int) -> str:
-    """UUIDv5 of what a feed's notes of one slot say."""
-    return str(uuid.uuid5(_NAMESPACE, f"{agency}/{event_type}/{slot}"))
+class Listed(NamedTuple):
+    """A list of everybody in a facility was taken."""
+
+    agency: str
+    facility: str
+    slot: int
+    """Of which it is true, counted from 1970."""
+    changed: int
+    """Entries that were other than on the list before."""
+    content: str
+    """The same for lists that say the same."""
+    topic: str = ""
+
+    @property
+    def key(self) -> bytes:
+        """The key of its record."""
+        return f"~listed/{self.agency}/{self.facility}/{self.slot}/{self.changed}/{self.content}".encode()
+
+    @property
+    def event_type(self) -> str:
+        """What it was noted of."""
+        return ListTaken.__name__
+
+    @property
+    def id(self) -> str:
+        """What evidence names it by, as it does an event."""
+        return note_id(self.agency, self.facility, self.slot)
+
+
+Note: TypeAlias = Heard | Listed
+
+
+def note_id(agency: str, of: str, slot: int) -> str:
+    """UUIDv5 of what an agency's notes of one slot say of a type of event, or of a facility's list."""
+    return str(uuid.uuid5(_NAMESPACE, f"{agency}/{of}/{slot}"))
 
 
 def heard(agency: str, event_type: str, topic: str, time: int, came: int, site: Site) -> Out | None:
@@ -78,23 +117,34 @@ def heard(agency: str, event_type: str, topic: str, time: int, came: int, site: 
         came = time
     slot, happened = came // SLOT, time // SLOT
     hour = happened // SLOTS_AN_HOUR if slot - happened >= LATE else None
-    key = Heard(agency, event_type, slot, hour).key
-    where = partition_of(agency, site.partitions)
-    return Out(topics.facility_facts(site.name), where, key, None, b"", ((_TOPIC, topic.encode()),))
+    return _out(Heard(agency, event_type, slot, hour, topic), site)
 
 
-def read_heard(record: Record) -> Heard:
-    """A note from its record. Raises ValueError where the key is not as `heard` writes it."""
-    return parse_heard(record.key or b"")._replace(topic=header(record.headers, _TOPIC) or "")
+def listed(event: ListTaken, agency: str, topic: str, site: Site) -> Out:
+    """The note of a list."""
+    slot = event.head.time // SLOT
+    return _out(Listed(agency, event.facility, slot, event.changed, event.content[:_CONTENT], topic), site)
 
 
-def parse_heard(key: bytes) -> Heard:
-    """A note from its key alone. Raises ValueError where that is not as `heard` writes it."""
+def _out(note: Note, site: Site) -> Out:
+    where = topics.facility_facts(site.name), partition_of(note.agency, site.partitions)
+    return Out(*where, note.key, None, b"", ((_TOPIC, note.topic.encode()),))
+
+
+def read_note(record: Record) -> Note:
+    """A note from its record. Raises ValueError where the key is not as it is written here."""
+    return parse_note(record.key or b"")._replace(topic=header(record.headers, _TOPIC) or "")
+
+
+def parse_note(key: bytes) -> Note:
+    """A note from its key alone. Raises ValueError where that is not as it is written here."""
     match key.decode().split("/"):
         case ["~heard", agency, event_type, slot]:
             return Heard(agency, event_type, int(slot), None)
         case ["~heard", agency, event_type, slot, hour]:
             return Heard(agency, event_type, int(slot), int(hour))
+        case ["~listed", agency, facility, slot, changed, content]:
+            return Listed(agency, facility, int(slot), int(changed), content)
     raise ValueError("a key that no stage writes")
 
 
@@ -112,7 +162,7 @@ class Noted:
 
     def is_news(self, out: Out) -> bool:
         """Whether a record is to be written."""
-        if not out.key.startswith(HEARD):
+        if not out.key.startswith(NOTES):
             return True
         if out.key in self._keys:
             return False

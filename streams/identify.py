@@ -11,7 +11,7 @@ or read off a document joins nobody: it stays apart, as a number of that agency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -29,6 +29,7 @@ from schemas.events import (
     EventWithdrawn,
     HousingAssigned,
     IdKind,
+    ListTaken,
     Mail,
     PersonId,
     PersonRef,
@@ -53,7 +54,7 @@ from streams.facts import (
     sort_of,
     variant_of,
 )
-from streams.heard import heard
+from streams.heard import heard, listed
 from streams.names import is_full
 from streams.records import Headers, Out, Record
 
@@ -129,18 +130,21 @@ def identified(
     persons = _persons(event, source)
     refused = _refuse(event, persons, source, site, wall_now)
     if refused is None:
-        return Facts((*_facts(event, persons, body_at, raw, source, site), *_note(event, source, site, came)))
+        return Facts((*_facts(event, persons, body_at, raw, source, site), *_notes(event, source, site, came)))
     if refused.reason == Refusal.EXPIRED:
         # Its agency was heard of, whether it came before its purge date or after.
-        return replace(refused, records=tuple(_note(event, source, site, came)))
+        return replace(refused, records=tuple(_notes(event, source, site, came)))
     return refused
 
 
-def _note(event: Event, source: Source, site: Site, came: int) -> Iterable[Out]:
+def _notes(event: Event, source: Source, site: Site, came: int) -> Iterator[Out]:
     if not _is_anybodys_business(event):
-        return ()
+        return
     note = heard(source.agency.id, source.event_type, source.topic, event.head.time, came, site)
-    return () if note is None else (note,)
+    if note is not None:
+        yield note
+    if isinstance(event, ListTaken):
+        yield listed(event, source.agency.id, source.topic, site)
 
 
 def _is_anybodys_business(event: Event) -> bool:
@@ -185,7 +189,7 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
         numbers = [number for _, known_by in persons for number in known_by]
         if len(numbers) > len(set(numbers)):
             return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
-    if isinstance(event, (EventWithdrawn, StreetViolenceReported, TipOutcome)):
+    if isinstance(event, (EventWithdrawn, StreetViolenceReported, TipOutcome, ListTaken)):
         return None
     if not persons and isinstance(event, ContrabandTipped):
         return None
@@ -197,7 +201,7 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
 
 
 def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | None:
-    if isinstance(event, CustodyEvent):
+    if isinstance(event, (CustodyEvent, ListTaken)):
         return _refuse_custody(event, source, site)
     if isinstance(event, StreetViolenceReported) and not event.head.persons and not _at_odds(event):
         return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
@@ -222,7 +226,7 @@ def _at_odds(event: StreetViolenceReported) -> bool:
     return len({group_key(group) for group in event.groups}) > 1
 
 
-def _refuse_custody(event: CustodyEvent, source: Source, site: Site) -> DeadLetter | None:
+def _refuse_custody(event: CustodyEvent | ListTaken, source: Source, site: Site) -> DeadLetter | None:
     facility = site.facility_by_id.get(event.facility)
     if facility is None:
         return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
@@ -291,7 +295,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
-    if not _is_anybodys_business(event):
+    if isinstance(event, ListTaken) or not _is_anybodys_business(event):
         return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by

@@ -31,7 +31,7 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation, Situation
 from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
-from streams.heard import HEARD, parse_heard
+from streams.heard import NOTES, parse_note
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
@@ -296,7 +296,7 @@ class _Replaying:
         if _is_custody(key):
             # Whoever was there by then counted, whether or not the alert names them.
             return before or person_of(key) in self.names.persons
-        if key.startswith(HEARD):
+        if key.startswith(NOTES):
             return before
         try:
             kind = parse_key(key).kind
@@ -554,7 +554,7 @@ def _is_withdrawal(key: bytes) -> bool:
 
 def _is_read(key: bytes, persons: frozenset[str]) -> bool:
     """Whether the fact of a key is one that a picture of these persons has."""
-    if key.startswith(HEARD):
+    if key.startswith(NOTES):
         return True
     parsed = parse_key(key)
     return parsed.kind is KeyKind.EVERYONE or (parsed.kind is KeyKind.PERSON and parsed.person in persons)
@@ -562,8 +562,8 @@ def _is_read(key: bytes, persons: frozenset[str]) -> bool:
 
 def _event_of(key: bytes) -> Named | None:
     try:
-        if key.startswith(HEARD):
-            note = parse_heard(key)
+        if key.startswith(NOTES):
+            note = parse_note(key)
             return note.agency, note.id
         parsed = parse_key(key)
     except ValueError:

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 from schemas.agreements import Kind
 from schemas.codec import DecodeError, WriterSchema, decode, encode
-from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS
+from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS, ListTaken
 from schemas.site import Site
 from streams.alerts import ALWAYS, Cause, CauseKind, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
@@ -34,9 +34,10 @@ from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
 Alert = Mapping[str, Any]
 """An AlertRaised, as it is recorded or would be."""
 AnyCorrelation = Correlation[Any, Any]
+LIST_TAKEN: Final = ListTaken.__name__
 TRIGGERS: Final[Mapping[str, frozenset[str]]] = {
-    PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS | {STAY} | ALWAYS,
-    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported", FEED_HEARD}) | TIP_EVENTS | ALWAYS,
+    PERSON: frozenset(EVENT_TYPES) - CARE_EVENTS - {LIST_TAKEN} | {STAY} | ALWAYS,
+    FACILITY: frozenset({"PersonInCustody", "StreetViolenceReported", FEED_HEARD, LIST_TAKEN}) | TIP_EVENTS | ALWAYS,
 }
 """What can trigger a correlation, by the stage that evaluates it."""
 

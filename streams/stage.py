@@ -26,7 +26,6 @@ from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
-from streams.pictures.feeds import FeedKey
 from streams.pictures.person import PersonPicture
 from streams.placements import PLACING, Placements
 from streams.records import Out, Record
@@ -286,10 +285,9 @@ class FacilityStage:
     def _look_again(self, focuses: Iterable[Focus]) -> None:
         """Look at feeds again when they may have fallen silent: nothing comes then that would say so."""
         for focus in focuses:
-            if isinstance(focus, FeedKey):
-                time = self.picture.feeds.look_again(focus, self.picture.now)
-                if time is not None:
-                    self.book.schedule(time, focus, self.picture.now)
+            time = self.picture.look_again(focus)
+            if time is not None:
+                self.book.schedule(time, focus, self.picture.now)
 
     def _find_stale(self) -> None:
         if not self._ahead.begun:
@@ -309,7 +307,7 @@ class FacilityStage:
         if change.conflict is not None:
             outs += _settled(change.conflict, self._partition, self._site)
         cause = Cause(CauseKind.FACT, FACILITY, self._partition, record.offset, change.event_id)
-        self._look_again(change.feeds)
+        self._look_again(change.heard_of)
         return outs + self.book.evaluate(self.picture, change.focuses, (change.event_type,), cause, now)
 
     def _tombstones(self) -> list[Out]:

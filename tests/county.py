@@ -49,6 +49,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "DepositReceived": {"transaction_number": "D-1", "contact": "ORDINARY"},
     "MovementScheduled": {"movement_number": "C-1", "purpose": "COURT"},
     "ContrabandSeized": {"method": "UNKNOWN", "substance": ""},
+    "ListTaken": {"facility": MAIN, "entries": 50, "changed": 4, "content": "0123456789abcdef"},
 }  # fmt: skip
 CUSTODY = {name for name, model in EVENT_TYPES.items() if issubclass(model, CustodyEvent)}
 TOLD_BY_POLICE = {"AffiliationReported", "StreetViolenceReported", "ContrabandTipped", "TipOutcome"}

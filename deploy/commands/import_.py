@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from confluent_kafka import KafkaException
@@ -23,10 +24,13 @@ from deploy.commands.errors import fail, settings_given
 from deploy.commands.worker import GIVE_WAY
 from deploy.provision import provision
 from deploy.sites import load_site
+from producers.adapters import shootings as shooting_list
+from producers.adapters.csv_file import Problem
 from producers.adapters.roster import Jail, Summary
-from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, REQUIRED, Problem
+from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, REQUIRED
 from producers.publisher import Publisher, PublishError
 from producers.roster_import import (
+    NOTICE_S,
     Allowances,
     Day,
     FileChangedError,
@@ -42,6 +46,7 @@ from producers.roster_import import (
 )
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
+from schemas.events import Event
 from schemas.registry_client import NotRegisteredError, RegistryAway
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
@@ -49,11 +54,6 @@ from schemas.site import Site
 import_app = typer.Typer(help="Import the history of a source system into a history site.", no_args_is_help=True)
 SHOWN = 30
 """Problems shown to a person; the rest is counted."""
-
-
-@import_app.callback()
-def _parts() -> None:
-    """Keeps Typer from folding the single part into the command."""
 
 
 @import_app.command("roster")
@@ -136,6 +136,95 @@ def roster(
         typer.echo(json.dumps({**summary.as_json(), "files_set_aside": sorted({p.file for p in judged.set_aside})}))
     else:
         _show(summary, dry_run)
+
+
+@import_app.command("shootings")
+def shootings(
+    files: Annotated[list[Path], typer.Argument(help="A list of shootings, a row a victim: CSV, gzipped or not.")],
+    groups: Annotated[
+        Path | None,
+        typer.Option(help='Which groups were at odds, in TOML, by incident: 247416062 = ["Eastside", "Harbor"].'),
+    ] = None,
+    site: Annotated[str, typer.Option(help="The history site.")] = "nyc-history",
+    agency: Annotated[str, typer.Option(help="The police agency.")] = "city-pd",
+    time_zone: Annotated[str, typer.Option(help="Where the times of the list are local.")] = "America/New_York",
+    max_megabytes: Annotated[
+        int, typer.Option(min=1, help="Size of a file, unpacked, above which it is damaged.")
+    ] = shooting_list.MOST_BYTES // 2**20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read; needs no bus.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON.")] = False,
+) -> None:
+    """Import a police department's public list of shootings: a row is a victim, an event is an incident.
+
+    Only incidents whose groups are known become events: of the others nothing would follow. Best before the rosters of
+    the same days; afterwards they are late events, which count all the same. Importing twice changes nothing.
+    Exit codes: 0 done, 1 refused: nothing was published, 2 can't import.
+
+    Example: sallyport import shootings 2022-q3.csv --groups groups.toml --dry-run
+    """
+    console = Console(stderr=True)
+    try:
+        settings = settings_given(site)
+        described = load_site(settings)
+        police = _police(described, agency, time_zone)
+        listed = shooting_list.read_shootings(files, max_megabytes * 2**20)
+        if isinstance(listed, tuple):
+            _refuse(listed, as_json)
+        else:
+            known = {} if groups is None else shooting_list.read_groups(groups)
+            importing = shooting_list.to_import(listed, known, police)
+            if not dry_run and importing.events:
+                _publish(importing.events, settings, described, agency, console)
+            _show_shootings(importing, dry_run, as_json)
+    except (SiteError, ProvisionError, PublishError, SpoolFullError, SecretUnreadableError) as error:
+        fail(str(error))
+    except (RegistryAway, NotRegisteredError, ValueError, OSError) as error:
+        fail(str(error))
+    except KafkaException as error:
+        fail(f"the broker at {settings.bootstrap_servers} does not go on ({error.args[0].str()}): import again")
+
+
+def _police(site: Site, agency: str, time_zone: str) -> shooting_list.Police:
+    if site.clock != "history":
+        raise SiteError(f"{site.name} is a live site: history is imported only into a site of its own")
+    if agency not in site.agency_by_id:
+        raise SiteError(f"no agency {agency!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{time_zone!r} is no IANA time zone, such as America/New_York") from error
+    return shooting_list.Police(site.agency_by_id[agency], zone)
+
+
+def _publish(events: Sequence[Event], settings: Settings, site: Site, agency: str, console: Console) -> None:
+    with console.status(f"Provisioning {site.name} ..."):
+        provision(settings, site)
+    with Publisher(settings, site, agency) as publisher:
+        publisher.publish_many(events)
+        while left := publisher.flush(NOTICE_S):
+            told = f"waiting for the broker: {left} events are on disk until it takes them"
+            console.print(told, markup=False, soft_wrap=True)
+
+
+def _show_shootings(importing: shooting_list.Import, dry_run: bool, as_json: bool) -> None:
+    done = importing.summary
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
+    table = _table(dry_run)
+    table.add_row("victims", f"{done['victims']:,}")
+    table.add_row("incidents", f"{done['incidents']:,}")
+    for section, title in (("events", "event"), ("not_carried", "not carried")):
+        for what, count in done[section].items():
+            table.add_row(f"{title}: {what}", f"{count:,}")
+    Console().print(table)
+
+
+def _table(dry_run: bool) -> Table:
+    table = Table(title="Would be imported" if dry_run else "Imported", title_justify="left")
+    table.add_column("")
+    table.add_column("count", justify="right")
+    return table
 
 
 def _import(
@@ -233,9 +322,7 @@ def _refuse(problems: tuple[Problem, ...], as_json: bool) -> None:
 
 def _show(summary: Summary, dry_run: bool) -> None:
     done = summary.as_json()
-    table = Table(title="Would be imported" if dry_run else "Imported", title_justify="left")
-    table.add_column("")
-    table.add_column("count", justify="right")
+    table = _table(dry_run)
     table.add_row("days", f"{done['days']:,}")
     table.add_row("  of these the same as the day before", f"{done['repeated_days']:,}")
     if done["already_imported"]:

@@ -28,6 +28,7 @@ from schemas.events import (
     Head,
     IdKind,
     InfractionSeverity,
+    ListTaken,
     NoLongerListed,
     Observation,
     PersonId,
@@ -132,6 +133,23 @@ def day_events(before: Known | None, snapshot: Snapshot, jail: Jail, tally: Tall
     return events
 
 
+def list_taken(before: Known | None, snapshot: Snapshot, jail: Jail, *, repeats: bool) -> list[Event]:
+    """That a list was taken, and how much of it is new; nothing where the site has no such event of the jail.
+
+    `repeats`: it says what the one before said.
+    """
+    if "ListTaken" not in jail.agency.event_types:
+        return []
+    rows, known = snapshot.rows, before.rows if before is not None else {}
+    changed = sum(rows.get(person) != known.get(person) for person in rows.keys() | known.keys())
+    head = _head(jail, jail.as_of(snapshot.day), "list taken", snapshot.digest)
+    # What is known holds more than the last list said: only its digest tells that nothing changed.
+    changed = 0 if repeats else max(1, changed)
+    return [
+        ListTaken(head=head, facility=jail.facility.id, entries=len(rows), changed=changed, content=snapshot.digest)
+    ]
+
+
 def _listed(row: Row, jail: Jail, as_of: int) -> Iterator[Event]:
     """First sight of a stay."""
     yield _booked(row, jail, jail.micros(row.admitted))
@@ -209,17 +227,23 @@ def _care(row: Row, jail: Jail, as_of: int) -> Event:
 
 def _about(row: Row, jail: Jail, time: int, *what: str) -> dict[str, Any]:
     """Head, facility and stay of an event; its id is of what happened to which stay, and when."""
-    about = "/".join((jail.agency.id, jail.facility.id, row.booking_number, str(time), *what))
     number = PersonId(kind=IdKind.LOCAL, value=row.id, issuer=SOURCE_SYSTEM, verified=Verification.SYSTEM)
-    head = Head(
+    of = PersonRef(role=Role.SUBJECT, ids=(number,))
+    # The stay's number stands before the time in what the id is of, as it always did: ids must not change.
+    head = _head(jail, time, *what, of=of, stay=row.booking_number)
+    return {"head": head, "facility": jail.facility.id, "booking_number": row.booking_number}
+
+
+def _head(jail: Jail, time: int, *what: str, of: PersonRef | None = None, stay: str = "") -> Head:
+    about = "/".join((jail.agency.id, jail.facility.id, stay, str(time), *what))
+    return Head(
         event_id=str(uuid.uuid5(ROSTER_NAMESPACE, about)),
         time=time,
         ori=jail.agency.ori,
         source_system=SOURCE_SYSTEM,
-        persons=(PersonRef(role=Role.SUBJECT, ids=(number,)),),
+        persons=(of,) if of is not None else (),
         handling=Handling(),
     )
-    return {"head": head, "facility": jail.facility.id, "booking_number": row.booking_number}
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Final
 from streams.correlations import (
     classification_review,
     contraband_delivery_expected,
+    feed_frozen,
     feed_silent,
     rivals_housed_together,
     tip_too_broad,
@@ -20,5 +21,6 @@ FACILITY_CORRELATIONS: Final[tuple[FacilityCorrelation, ...]] = (
     contraband_delivery_expected.CORRELATION,
     tip_too_broad.CORRELATION,
     feed_silent.CORRELATION,
+    feed_frozen.CORRELATION,
 )
 """Evaluated in the facility stage."""

@@ -163,7 +163,7 @@ class Correlation(Generic[P, F]):
 PersonCorrelation = Correlation[PersonPicture, str]
 """Its focus is a person."""
 FacilityCorrelation = Correlation[FacilityPicture, Any]
-"""Its focus is a part of a facility (a housing unit, a delivery, a tip), or the feeds of an agency."""
+"""Its focus is a part of a facility (a housing unit, a delivery, a tip), or the feeds or a list of an agency."""
 
 
 def joined(names: Iterable[str]) -> str:

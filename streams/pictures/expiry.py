@@ -19,13 +19,35 @@ KEPT: Final = 1_000
 """Dates of facts that are gone which may stay in memory, beside as many as there are others."""
 
 
+class Outlived:
+    """Keys of records that say nothing any more, and are to go from the log: each is told once."""
+
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """These say nothing any more."""
+        self._keys.update(keys)
+
+    def forget(self, key: bytes) -> None:
+        """The record of this key has gone."""
+        self._keys.discard(key)
+
+    def take(self) -> list[bytes]:
+        """The keys that were not told yet."""
+        if not self._keys:
+            return []
+        keys, self._keys = sorted(self._keys), set()
+        return keys
+
+
 class Expiry:
     """The facts on one partition of a log that have a purge date, and those that are to go from it."""
 
     def __init__(self) -> None:
         self._dates: list[tuple[int, bytes]] = []
         self._dated: set[bytes] = set()
-        self._spent: set[bytes] = set()
+        self._spent = Outlived()
 
     def watch(self, fact: Fact) -> None:
         """Let it go when its purge date comes, if it has one."""
@@ -36,12 +58,12 @@ class Expiry:
 
     def withdraw(self, facts: Iterable[Fact]) -> None:
         """Let these go now."""
-        self._spent |= {fact.key.encoded() for fact in facts}
+        self._spent.add(fact.key.encoded() for fact in facts)
 
     def forget(self, key: bytes) -> None:
         """The record of this key has gone."""
         self._dated.discard(key)
-        self._spent.discard(key)
+        self._spent.forget(key)
         if len(self._dates) > 2 * len(self._dated) + KEPT:
             # Who stands by never takes: what its owner has seen to must not pile up.
             self._dates = list({dated for dated in self._dates if dated[1] in self._dated})
@@ -53,8 +75,5 @@ class Expiry:
             _, key = heapq.heappop(self._dates)
             if key in self._dated:
                 self._dated.discard(key)
-                self._spent.add(key)
-        if not self._spent:
-            return []
-        spent, self._spent = sorted(self._spent), set()
-        return spent
+                self._spent.add((key,))
+        return self._spent.take()

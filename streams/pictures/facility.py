@@ -26,13 +26,14 @@ from streams.facts import (
     parse_key,
     read_fact,
 )
-from streams.heard import HEARD, parse_heard, read_heard
+from streams.heard import NOTES, Heard, read_note
 from streams.identify import group_key
 from streams.pictures.deliveries import Delivery
-from streams.pictures.expiry import Expiry
+from streams.pictures.expiry import Expiry, Outlived
 from streams.pictures.feeds import FeedKey, Feeds
 from streams.pictures.interceptions import NOTHING as UNTOUCHED
 from streams.pictures.interceptions import Addressee, DeliveryKey, Interceptions, TipAt, Touched
+from streams.pictures.lists import ListKey, Lists
 from streams.pictures.street import Street
 from streams.records import Record
 
@@ -44,7 +45,7 @@ class UnitKey(NamedTuple):
     unit: str
 
 
-Focus: TypeAlias = UnitKey | DeliveryKey | TipAt | FeedKey
+Focus: TypeAlias = UnitKey | DeliveryKey | TipAt | FeedKey | ListKey
 """What something may follow of."""
 FEED_HEARD: Final = "FeedHeard"
 """What a note of what came is called as a trigger: it is no event."""
@@ -98,13 +99,13 @@ class FacilityChange(NamedTuple):
     """Deliveries and tips of which something may."""
     conflict: Conflict | None = None
     """One key came with two contents, where this picture alone has it."""
-    feeds: tuple[FeedKey, ...] = ()
-    """Agencies that were heard of."""
+    heard_of: tuple[FeedKey | ListKey, ...] = ()
+    """Of which agency's feeds, or which list, something was noted."""
 
     @property
     def focuses(self) -> list[Focus]:
         """Of what something may follow anew, in an order that does not depend on how it came about."""
-        return [*sorted(self.units), *sorted(self.touched.deliveries), *sorted(self.touched.tips), *self.feeds]
+        return [*sorted(self.units), *sorted(self.touched.deliveries), *sorted(self.touched.tips), *self.heard_of]
 
 
 NOTHING: Final = FacilityChange()
@@ -122,7 +123,9 @@ class FacilityPicture:
         """Microseconds: the last tick."""
         self.street = Street(schemas)
         self.interceptions = Interceptions(schemas)
-        self.feeds = Feeds()
+        self._outlived = Outlived()
+        self.feeds = Feeds(self._outlived)
+        self.lists = Lists(self._outlived)
         self._withdrawn: set[EventKey] = set()
         self._expiry = Expiry()
         self._known: dict[bytes, Known] = {}
@@ -138,7 +141,7 @@ class FacilityPicture:
             return self._tick(record)
         if raw_key.startswith(CUSTODY):
             return self._place(record)
-        if raw_key.startswith(HEARD):
+        if raw_key.startswith(NOTES):
             return self._hear(record)
         key = parse_key(raw_key)
         named = key.event_key
@@ -168,10 +171,14 @@ class FacilityPicture:
 
     def _hear(self, record: Record) -> FacilityChange:
         if record.value is None:
-            self.feeds.forget(parse_heard(record.key or b""))
+            self._outlived.forget(record.key or b"")
             return NOTHING
-        of = self.feeds.fold(read_heard(record))
-        return NOTHING if of is None else FacilityChange(event_type=FEED_HEARD, feeds=(of,))
+        note = read_note(record)
+        if isinstance(note, Heard):
+            feed = self.feeds.fold(note)
+            return NOTHING if feed is None else FacilityChange(event_type=FEED_HEARD, heard_of=(feed,))
+        of = self.lists.fold(note)
+        return NOTHING if of is None else FacilityChange(event_type=note.event_type, heard_of=(of,))
 
     def _tick(self, record: Record) -> FacilityChange:
         _, tick = decode(record.value or b"", self._schemas, "Tick")
@@ -237,14 +244,22 @@ class FacilityPicture:
     def spent(self) -> list[bytes]:
         """Keys of records that are to go from the log: what is withdrawn, past its purge date, or heard too long ago to
         say anything. Each is told once."""
-        return [*self._expiry.take(self.now), *self.feeds.spent()]
+        return [*self._expiry.take(self.now), *self._outlived.take()]
 
     def focuses(self) -> Iterable[Focus]:
         """Everything that something may follow of: every housing unit that someone was ever known to be in, every
-        delivery that a tip means, and these tips; every agency that was heard of."""
+        delivery that a tip means, and these tips; every agency that was heard of, and every list."""
         yield from self._units
         yield from self.interceptions.focuses()
         yield from self.feeds.agencies()
+        yield from self.lists.keys()
+
+    def look_again(self, of: Focus) -> int | None:
+        """When something else may hold of a feed or a list, though nothing comes that says so, microseconds; None for
+        never, and for what else may be asked of."""
+        if isinstance(of, FeedKey):
+            return self.feeds.look_again(of, self.now)
+        return self.lists.look_again(of, self.now) if isinstance(of, ListKey) else None
 
     def members(self, unit: UnitKey) -> Mapping[str, Mapping[str, InCustody]]:
         """Who in a housing unit has a standing with a group: by group (its key) and person. Few of those who are there,

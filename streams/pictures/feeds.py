@@ -3,7 +3,8 @@
 How often a feed is heard is learned by hour and weekday (UTC) from the four weeks before: how many of an hour's slots
 it is usually heard in. So the quiet of a night counts little where nights are quiet. A quiet is as long as the number
 of slots in which it should have been heard meanwhile; a feed is silent once a quiet is twice as long as nearly all of
-its own were before. Feeds that come as they like have long quiets now and then, and are given more.
+its own were before. Feeds that come as they like have long quiets now and then, and are given more. All that an agency
+sends is judged as one feed, too.
 
 All of it follows from the set of what was heard, and from the time: in whatever order it is folded.
 """
@@ -11,13 +12,14 @@ All of it follows from the set of what was heard, and from the time: in whatever
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from streams.heard import SLOT, SLOTS_AN_HOUR, Heard
+from streams.pictures.expiry import Outlived
 
 SLOTS_A_DAY: Final = 24 * SLOTS_AN_HOUR
 LEARNED_DAYS: Final = 28
@@ -27,10 +29,15 @@ KNOWN_DAYS: Final = 14
 """Days for which a feed is known before anything is said of it: two of each weekday."""
 LEAST_QUIETS: Final = 10
 """Quiets that have to be known of it."""
-NEARLY_ALL: Final = 0.98
-"""Share of a feed's quiets that are no longer than its usual longest: one in fifty may have been an outage."""
+NEARLY_ALL: Final = 0.99
+"""Share of a feed's quiets that are no longer than its usual longest: the others may have been outages."""
 TIMES: Final = 2.0
 """How many times as long as its usual longest a quiet is that counts as silence."""
+OUTAGES: Final = 2
+"""How many of a regular feed's quiets may have been twice as long as they should have been."""
+AS_IT_LIKES: Final = 9.0
+"""How long a quiet is silence at least of a feed that is not regular, in slots in which it should have been heard: by
+chance one in e^9 is as long, of eight thousand."""
 LEAST_SLOTS: Final = 3
 """Slots that a silence lasts at least: half an hour."""
 ON_THE_WAY: Final = 1
@@ -44,6 +51,11 @@ LONGEST_NOTICE: Final = SLOTS_A_DAY
 KEPT: Final = GIVEN_UP + (LEARNED_DAYS + 4) * SLOTS_A_DAY
 """Slots before the last one heard that are kept: more than is ever asked for, so that it does not matter when the
 others go."""
+OF_ALL_DAYS: Final = 2.0
+"""For how many weeks of its own what is usual at that hour on all days counts, where an hour of one weekday is judged:
+of four Tuesdays alone nothing could be said."""
+OF_ALL: Final = ""
+"""All that comes from an agency, as one feed: that all of it has stopped shows long before it shows in each type."""
 _HOURS_A_WEEK: Final = 7 * 24
 _A_LITTLE: Final = 1e-6
 """What sums of shares may be off by."""
@@ -83,14 +95,17 @@ class Cadence:
         weeks, rest = divmod(last - first, _HOURS_A_WEEK)
         times = Counter(slot // SLOTS_AN_HOUR % _HOURS_A_WEEK for slot in slots)
         among_rest = {hour % _HOURS_A_WEEK for hour in range(first, first + rest)}
-        self._share = [
-            times[hour] / (SLOTS_AN_HOUR * max(1, weeks + (hour in among_rest))) for hour in range(_HOURS_A_WEEK)
-        ]
+        of = [SLOTS_AN_HOUR * (weeks + (hour in among_rest)) for hour in range(_HOURS_A_WEEK)]
+        day = [sum(times[hour] for hour in range(at, _HOURS_A_WEEK, 24)) / sum(of[at::24]) for at in range(24)]
+        more = OF_ALL_DAYS * SLOTS_AN_HOUR
+        self._share = [(times[hour] + more * day[hour % 24]) / (of[hour] + more) for hour in range(_HOURS_A_WEEK)]
         self._before = [0.0]
         for share in self._share:
             self._before.append(self._before[-1] + share * SLOTS_AN_HOUR)
         quiets = sorted(self.between(*pair) for pair in pairwise(slots))
-        self.limit = TIMES * max(1.0, quiets[int(NEARLY_ALL * (len(quiets) - 1))])
+        is_regular = quiets[-1 - OUTAGES] < TIMES
+        usual = TIMES * max(1.0, quiets[int(NEARLY_ALL * (len(quiets) - 1))])
+        self.limit = usual if is_regular else max(usual, AS_IT_LIKES)
         """A quiet so long is silence, in slots in which it should have been heard."""
 
     def between(self, heard: int, slot: int) -> float:
@@ -186,37 +201,29 @@ class _Feed:
 
 
 class Feeds:
-    """What was heard of the agencies whose notes are in one partition."""
+    """What was heard of the agencies whose notes are in one partition. What is to go from the log is in `outlived`."""
 
-    def __init__(self) -> None:
+    def __init__(self, outlived: Outlived) -> None:
         self._feeds: dict[str, dict[str, _Feed]] = {}
         """By agency and event type."""
-        self._spent: set[bytes] = set()
+        self._outlived = outlived
 
     def fold(self, note: Heard) -> FeedKey | None:
         """Fold a note: the agency of which something may follow anew; None where nothing may."""
-        feed = self._feeds.setdefault(note.agency, {}).setdefault(note.event_type, _Feed())
+        feeds = self._feeds.setdefault(note.agency, {OF_ALL: _Feed()})
+        feed = feeds.setdefault(note.event_type, _Feed())
         newest = feed.slots[-1] if feed.slots else note.slot
         if note.slot < newest - KEPT:
-            self._spent.add(note.key)
+            self._outlived.add((note.key,))
             return None
         if not feed.add(note):
             return None
+        feeds[OF_ALL].add(note._replace(hour=None, topic=""))
         if note.slot // SLOTS_A_DAY > newest // SLOTS_A_DAY:
-            for slot, hour in feed.drop(note.slot - KEPT):
-                self._spent.add(Heard(note.agency, note.event_type, slot, hour).key)
+            deque(feeds[OF_ALL].drop(note.slot - KEPT), maxlen=0)
+            gone = feed.drop(note.slot - KEPT)
+            self._outlived.add(Heard(note.agency, note.event_type, slot, hour).key for slot, hour in gone)
         return FeedKey(note.agency)
-
-    def forget(self, note: Heard) -> None:
-        """A note has gone from the log: what is this old counts for nothing."""
-        self._spent.discard(note.key)
-
-    def spent(self) -> Sequence[bytes]:
-        """Keys of notes that are to go from the log. Each is told once."""
-        if not self._spent:
-            return ()
-        spent, self._spent = sorted(self._spent), set()
-        return spent
 
     def agencies(self) -> Iterable[FeedKey]:
         """The agencies of which anything was heard."""
@@ -224,11 +231,13 @@ class Feeds:
 
     def silences(self, of: FeedKey, now: int) -> list[Silence]:
         """What of an agency is silent at `now` (microseconds), or was until a short while ago; by event type."""
-        slot = now // SLOT
+        slot, feeds = now // SLOT, self._feeds.get(of.agency, {})
+        of_all = _silence(OF_ALL, feeds[OF_ALL], slot) if feeds else None
         return [
             silence
-            for event_type, feed in sorted(self._feeds.get(of.agency, {}).items())
-            if (silence := _silence(event_type, feed, slot)) is not None
+            for event_type, feed in sorted(feeds.items())
+            if event_type != OF_ALL
+            and (silence := _silence(event_type, feed, slot) or _in_it(event_type, feed, of_all, slot)) is not None
         ]
 
     def look_again(self, of: FeedKey, now: int) -> int | None:
@@ -257,6 +266,19 @@ def _find_silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
         if known is not None and after - before < GIVEN_UP and known.is_silence(before, after - 1 - ON_THE_WAY):
             return Silence(event_type, feed.topic, before, after, tuple(_late(feed, before, after, slot)))
     return None
+
+
+def _in_it(event_type: str, feed: _Feed, of_all: Silence | None, slot: int) -> Silence | None:
+    """A feed's part in a silence of all that its agency sends, though it alone might be as quiet by chance."""
+    last = feed.heard_by(of_all.since) if of_all is not None else None
+    if of_all is None or last is None or of_all.since - last >= LEARNED_DAYS * SLOTS_A_DAY:
+        return None
+    if of_all.until is None:
+        return Silence(event_type, feed.topic, last, None)
+    again = feed.slots[bisect_left(feed.slots, of_all.until) : bisect_right(feed.slots, slot)][:1]
+    if not again:
+        return None
+    return Silence(event_type, feed.topic, last, again[0], tuple(_late(feed, last, again[0], slot)))
 
 
 def _late(feed: _Feed, before: int, after: int, slot: int) -> Iterable[int]:

@@ -41,6 +41,7 @@ EVENTS: dict[str, Event] = {
     "DepositReceived": event("DepositReceived", "ada"),
     "MovementScheduled": event("MovementScheduled", "ada", returns=1),
     "ContrabandSeized": event("ContrabandSeized", "ada", reference="V-1"),
+    "ListTaken": event("ListTaken"),
     "CareObserved": event("CareObserved", "ada", active=False),
     "EventWithdrawn": event("EventWithdrawn", agency=POLICE, target_event_id=str(uuid.uuid4())),
 }

@@ -30,6 +30,7 @@ from streams.fold import (
     read_back,
     recover,
 )
+from streams.heard import NOTES
 from streams.identify import DeadLetter, identify
 from streams.partition import Partition
 from streams.records import LoggedRecord, Out
@@ -51,7 +52,7 @@ class Ground:
         self.ids = schema_ids(client, self.site, {subject.topic for subject in subjects(self.site)})
 
     def facts(self, events: Iterable[Event]) -> list[Out]:
-        """What identify writes of these events."""
+        """What identify writes of these events, but for the notes that they came."""
         by_type = {(s.agency.id, s.event_type): s for s in sources(self.site).values()}
         outs: list[Out] = []
         for what in events:
@@ -60,7 +61,7 @@ class Ground:
             self.schemas.ensure([value])
             found = identify(LoggedRecord(0, None, value), source, self.site, self.schemas, START + 400 * DAY)
             assert not isinstance(found, DeadLetter), found
-            outs += found.records
+            outs += [out for out in found.records if not out.key.startswith(NOTES)]
         return outs
 
     def write(self, outs: Sequence[Out], *, aborted: bool = False) -> None:

@@ -55,6 +55,7 @@ def an_event(draw: st.DrawFn) -> Event:
                 "ContrabandSeized",
                 "ContrabandTipped",
                 "TipOutcome",
+                "ListTaken",
             ]
         )
     )
@@ -71,6 +72,8 @@ def an_event(draw: st.DrawFn) -> Event:
     if kind == "TipOutcome":
         target = f"{draw(st.sampled_from(['tip', 'staff-tip']))}-{draw(st.integers(0, 12))}"
         return event(kind, day=day, name=f"outcome-{number}", purge_day=purge, target_event_id=event_id(target))
+    if kind == "ListTaken":
+        return a_list(day, draw(st.integers(0, 45)), draw(st.sampled_from([0, 4])))
     if kind == "EventWithdrawn":
         whose = draw(st.sampled_from(["jail", "street", "police", "tip", "staff-tip", "outcome"]))
         target = f"{whose}-{draw(st.integers(0, 12))}"
@@ -111,6 +114,11 @@ def an_event(draw: st.DrawFn) -> Event:
     extra = extras.get(kind, {})
     owner = "police" if kind == "AffiliationReported" else "jail"
     return event(kind, person, day=day, name=f"{owner}-{number}", purge_day=purge, **draw(strong(person)), **extra)
+
+
+def a_list(day: float, content: int, changed: int = 4) -> Event:
+    name = f"jail-list-{day}-{content}-{changed}"
+    return event("ListTaken", day=day, name=name, content=f"{content:016x}", changed=changed)
 
 
 @st.composite
@@ -173,10 +181,13 @@ A_CROWD.append(
 # Or something comes every day, and then no more; and in one of them it comes again.
 A_FEED = [event("DepositReceived", "ada", day=day, name=f"jail-paid-{day}") for day in range(20, 42)]
 A_BREAK = [event("DepositReceived", "ada", day=day, name=f"jail-paid-{day}") for day in (*range(18, 40), 44.5)]
+# Or a list is taken every day, and in the end says the same; and in one of them something else again.
+A_LIST = [a_list(day, min(day, 43)) for day in range(34, 46)]
+A_LIST_AGAIN = [*(a_list(day, min(day, 42)) for day in range(34, 45)), a_list(44.8, 7)]
 histories = st.builds(
     lambda left_out, more_of_it, more: [e for n, e in enumerate(A_JAIL + more_of_it) if n not in left_out] + more,
     st.sets(st.integers(0, 30), max_size=4),
-    st.sampled_from([[], [], [], [], A_CROWD, A_FEED, A_BREAK]),
+    st.sampled_from([[], [], [], [], A_CROWD, A_FEED, A_BREAK, A_LIST, A_LIST_AGAIN]),
     st.lists(an_event(), max_size=12),
 )
 LAST_TICK = START + 45 * DAY

@@ -1,4 +1,5 @@
-"""What classification reviews the bus would have given a real jail, and what that jail did by itself: `make study`.
+"""What classification reviews the bus would have given a real jail, and what that jail did by itself; and on which
+days its lists stood still: `make study`.
 
 A jail's published lists go through the bus's own code, day by day. Each stay's first review is a case. It is held
 against stays that had none up to that day and are like it: same custody level, as long in custody, with or without an
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 from deploy.reference import with_block
 from deploy.sites import SITES_DIR
 from producers.roster_import import Day
-from schemas.events import CustodyClassified, CustodyEvent, CustodyLevel, Event, type_name
+from schemas.events import CustodyClassified, CustodyEvent, CustodyLevel, Event, ListTaken, type_name
 from schemas.site import read_site
 from streams.backtest import Alert, AsItWent, facts_of, on_one_partition
 from streams.identify import DeadLetter
@@ -132,24 +133,62 @@ def _tell(life: Life, event: Event, day: int) -> None:
             life.levels.append((day, event.level))
 
 
-def reviews(days: Sequence[Day]) -> list[Review]:
-    """The first review of each stay, by the bus's own code."""
+def told_by_the_bus(days: Sequence[Day]) -> list[list[Alert]]:
+    """What is raised, changed and withdrawn on each day, by the bus's own code."""
     site = on_one_partition(read_site(SITES_DIR / "nyc-history"))
     agency, test = site.agencies[0], AsItWent(site)
-    found: dict[str, Review] = {}
-    for number, day in enumerate(days):
+    told: list[list[Alert]] = []
+    for day in days:
         alerts: list[Alert] = []
         for event in day.events:
             facts = facts_of(event, agency, site)
             assert not isinstance(facts, DeadLetter), facts
             alerts += test.tell(facts)
-        alerts += test.advance(day.tick)
+        told.append(alerts + test.advance(day.tick))
+    return told
+
+
+def reviews(told: Iterable[Sequence[Alert]]) -> list[Review]:
+    """The first review of each stay."""
+    found: dict[str, Review] = {}
+    for number, alerts in enumerate(told):
         # Of several records of one day the last: a list may bring two reasons at once.
         today = {alert["key"][2]: alert for alert in alerts if alert["rule"] == "classification_review"}
         for booking, alert in today.items():
             if alert["state"] == "OPEN":
                 found.setdefault(booking, Review(booking, number, _reasons(alert)))
     return [*found.values()]
+
+
+def days_of_standing_still(told: Iterable[Sequence[Alert]]) -> set[int]:
+    """The days at whose end an alert says that the list stands still."""
+    found: set[int] = set()
+    stands = False
+    for number, alerts in enumerate(told):
+        for alert in alerts:
+            if alert["rule"] == "feed_frozen":
+                stands = alert["severity"] == "HIGH"
+        if stands:
+            found.add(number)
+    return found
+
+
+def days_that_repeat(days: Iterable[Day]) -> set[int]:
+    """The days whose list says what the one before said."""
+    lists = [event for day in days for event in day.events if isinstance(event, ListTaken)]
+    return {number for number, event in enumerate(lists) if event.changed == 0}
+
+
+def standing_still(said: set[int], repeat: set[int], days: int) -> str:
+    """Both in words."""
+    early = min(said, default=days)
+    before = sum(day < early for day in repeat)
+    words = (
+        f"{len(repeat)} of the {days} lists say what the one before said. The bus would have told of "
+        f"{len(said & repeat)} of them, on the day itself, and of {len(said - repeat)} others; {before} came before it "
+        "knew how much usually changes."
+    )
+    return textwrap.fill(words, 124)
 
 
 def _reasons(alert: Alert) -> tuple[str, ...]:
@@ -287,11 +326,14 @@ def main() -> int:
         print("the real data is not here: see ../shared/data/README.md", file=sys.stderr)
         return 2
     days = all_days(REAL)
-    found = reviews(days)
+    alerts = told_by_the_bus(days)
+    found = reviews(alerts)
     held = cases(found, lives(days), [day.tick for day in days], random.Random(SEED))
     told = block(held, len(days), len(found))
-    PAGE.write_text(with_block(PAGE.read_text(encoding="utf-8"), "the study", told), encoding="utf-8")
-    print(told)
+    still = standing_still(days_of_standing_still(alerts), days_that_repeat(days), len(days))
+    page = with_block(PAGE.read_text(encoding="utf-8"), "the study", told)
+    PAGE.write_text(with_block(page, "lists that stand still", still), encoding="utf-8")
+    print(f"{told}\n\n{still}")
     return 0
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.sites import SITES_DIR
-from producers.adapters.roster import Jail, Known, Summary, Tally, day_events
+from producers.adapters.roster import Jail, Known, Summary, Tally, day_events, list_taken
 from producers.adapters.roster_file import Row, Snapshot
 from producers.roster_import import FileChangedError, StateFile, days, judge
-from schemas.events import CARE_EVENTS, CustodyLevel, Event, type_name
+from schemas.events import CARE_EVENTS, CustodyLevel, Event, ListTaken, type_name
 from schemas.site import read_site
 
 SAMPLE = tuple(sorted((Path(__file__).parents[1] / "data" / "roster").glob("2026-*.csv*")))
@@ -37,7 +38,11 @@ def sample_events() -> list[tuple[int, Event]]:
 
 
 def of_person(number: str) -> list[tuple[int, Event]]:
-    return [(day, event) for day, event in sample_events() if event.head.persons[0].ids[0].value == number]
+    return [(day, event) for day, event in sample_events() if number in numbers_in(event)]
+
+
+def numbers_in(event: Event) -> list[str]:
+    return [number.value for person in event.head.persons for number in person.ids]
 
 
 BOOKED = ("BookingReported",)
@@ -157,6 +162,22 @@ def test_the_summary_counts_rows_events_and_what_was_set_aside() -> None:
         "the same row again": 1,
         "the same stay again, with another charge or status": 2,
     }
+
+
+def test_each_list_that_was_taken_is_told_with_how_much_of_it_is_new() -> None:
+    taken = [event for _, event in sample_events() if isinstance(event, ListTaken)]
+    assert [event.head.time for event in taken] == [JAIL.as_of(date(2026, 3, day)) for day in range(1, 9)]
+    assert taken[0].changed == taken[0].entries, "all of the first is"
+    repeats = [later.content == earlier.content for earlier, later in pairwise(taken)]
+    assert repeats.count(True) == 1
+    assert [event.changed == 0 for event in taken[1:]] == repeats
+    assert not any(event.head.persons for event in taken), "it is about nobody"
+
+
+def test_a_jail_whose_site_has_no_such_event_does_not_tell_of_its_lists() -> None:
+    agency = JAIL.agency.model_copy(update={"publishes": ("BookingReported",)})
+    snapshot = Snapshot(date(2026, 3, 1), "a.csv", {}, 0, 0, (), "0" * 64)
+    assert list_taken(None, snapshot, replace(JAIL, agency=agency), repeats=False) == []
 
 
 # -- rows that flap, one list after the other --------------------------------------------------------------------------

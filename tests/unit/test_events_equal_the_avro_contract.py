@@ -31,6 +31,8 @@ NOT_PERSONAL = {
     *("method", "setting", "contact", "starts", "ends", "returns", "purpose", "substance", "reference"),
     *("visit_number", "item_number", "transaction_number", "movement_number", "number"),
     *("delivery_at", "delivery_over", "due", "caution", "line", "staff"),
+    # How long a list is, how much of it is new, and a digest of all of it.
+    *("entries", "changed", "content"),
     # Who says so, and how it was found out.
     *("ori", "source_system", "agency", "agreements", "issuer", "kind", "verified", "linked_by", "purge_by"),
     # Ids of events and alerts: random, or digests of what can't be guessed.
@@ -156,6 +158,7 @@ BY_NAME = {
     "receiving_agency": st.from_regex(r"\A[A-Z]{2}[A-Z0-9]{7}\Z"),
     "reliability": st.sampled_from("ABCDEF"),
     "credibility": st.integers(1, 6),
+    "content": st.from_regex(r"\A[0-9a-f]{16,128}\Z"),
     "courier_born": st.dates(date(1900, 1, 1), date(2099, 12, 31)).map(str),
     "visitor_born": st.dates(date(1900, 1, 1), date(2099, 12, 31)).map(str),
 }
@@ -179,6 +182,8 @@ def values(schema: Any, name: str = "") -> st.SearchStrategy[Any]:
             return TEXT
         case "long":
             return st.integers(EARLIEST_TIME, LATEST_TIME)
+        case "int":
+            return st.integers(0, 2**31 - 1)
         case "boolean":
             return st.booleans()
         case _:

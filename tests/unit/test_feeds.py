@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.heard import SLOT, SLOTS_AN_HOUR, Heard
+from streams.pictures.expiry import Outlived
 from streams.pictures.feeds import (
     GIVEN_UP,
     KEPT,
@@ -35,8 +36,8 @@ def note(slot: int, hour: int | None = None, event_type: str = "HousingAssigned"
     return Heard(JAIL.agency, event_type, slot, hour, f"demo.county-jail.{event_type}.v1")
 
 
-def told(notes: Iterable[Heard]) -> Feeds:
-    feeds = Feeds()
+def told(notes: Iterable[Heard], outlived: Outlived | None = None) -> Feeds:
+    feeds = Feeds(outlived or Outlived())
     for one in notes:
         feeds.fold(one)
     return feeds
@@ -178,7 +179,7 @@ def test_types_are_told_apart_and_agencies_are() -> None:
 
 
 def test_what_is_known_already_changes_nothing() -> None:
-    feeds = Feeds()
+    feeds = Feeds(Outlived())
     assert feeds.fold(note(BEGIN)) == JAIL
     assert feeds.fold(note(BEGIN)) is None
     assert feeds.fold(note(BEGIN, BEGIN // HOUR - 2)) == JAIL
@@ -186,16 +187,17 @@ def test_what_is_known_already_changes_nothing() -> None:
 
 
 def test_what_was_heard_too_long_ago_goes_from_the_log_once() -> None:
-    feeds = told([note(BEGIN), note(BEGIN, 5), note(BEGIN + DAY)])
-    assert feeds.spent() == ()
+    outlived = Outlived()
+    feeds = told([note(BEGIN), note(BEGIN, 5), note(BEGIN + DAY)], outlived)
+    assert outlived.take() == []
     feeds.fold(note(BEGIN + KEPT + 1))
-    assert feeds.spent() == sorted([note(BEGIN).key, note(BEGIN, 5).key])
-    assert feeds.spent() == ()
+    assert outlived.take() == sorted([note(BEGIN).key, note(BEGIN, 5).key])
+    assert outlived.take() == []
     feeds.fold(note(BEGIN))
-    assert feeds.spent() == [note(BEGIN).key], "it came again"
+    assert outlived.take() == [note(BEGIN).key], "it came again"
     feeds.fold(note(BEGIN))
-    feeds.forget(note(BEGIN))
-    assert feeds.spent() == ()
+    outlived.forget(note(BEGIN).key)
+    assert outlived.take() == []
 
 
 notes = st.lists(
@@ -217,7 +219,7 @@ def test_in_whatever_order_it_is_told_and_whenever_it_is_asked_the_same_is_found
     known = [*(note(slot) for slot in daily(20) if choose.random() < 0.9), *more]
     shuffled = [*known, *choose.choices(known, k=5)]
     choose.shuffle(shuffled)
-    other = Feeds()
+    other = Feeds(Outlived())
     for one in shuffled:
         other.fold(one)
         silences(other, BEGIN + choose.choice(looks))

@@ -11,7 +11,7 @@ from schemas.codec import decode_parts, encode_event
 from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
-from streams.heard import HEARD
+from streams.heard import NOTES
 from streams.identify import (
     FUTURE_TOLERANCE,
     DeadLetter,
@@ -42,7 +42,7 @@ def facts(what: Event, agency: str = JAIL) -> tuple[Out, ...]:
     """What identify makes of an event, but for the note that it came."""
     found = taken(what, agency)
     assert isinstance(found, Facts), found
-    return tuple(out for out in found.records if not out.key.startswith(HEARD))
+    return tuple(out for out in found.records if not out.key.startswith(NOTES))
 
 
 def test_an_events_bytes_go_untouched_to_its_persons_partition() -> None:

@@ -11,7 +11,7 @@ from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import partition_of
-from streams.heard import HEARD, HOUR, SLOT, Heard, Noted, heard, note_id, parse_heard, read_heard
+from streams.heard import HOUR, NOTES, SLOT, Heard, Listed, Noted, heard, note_id, parse_note, read_note
 from streams.identify import DeadLetter, Source, identify
 from streams.records import LoggedRecord, Out
 from tests.county import JAIL, POLICE, SITE, START, agency_of, demo_site, event
@@ -28,7 +28,7 @@ def noted(what: Event, came: int = 0, now: int | None = None, clock: str = "live
     stamp = (what.head.time + came) // 1000 if came else 0
     record = LoggedRecord(0, None, encode_event(what, SCHEMA_IDS[kind]), (), stamp)
     found = identify(record, source, site, SCHEMAS, what.head.time if now is None else now)
-    return [out for out in found.records if out.key.startswith(HEARD)]
+    return [out for out in found.records if out.key.startswith(NOTES)]
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,20 @@ def noted(what: Event, came: int = 0, now: int | None = None, clock: str = "live
 )
 def test_an_event_that_comes_more_than_a_slot_after_its_own_is_late(came: int, slots: int, late: bool) -> None:
     (out,) = noted(HOUSED, came)
-    assert parse_heard(out.key) == Heard(
-        JAIL, "HousingAssigned", START // SLOT + slots, START // HOUR if late else None
-    )
+    assert parse_note(out.key) == Heard(JAIL, "HousingAssigned", START // SLOT + slots, START // HOUR if late else None)
 
 
 def test_a_note_holds_nothing_of_the_event_and_is_where_its_agencys_others_are() -> None:
     (out,) = noted(HOUSED)
     assert (out.topic, out.partition) == (topics.facility_facts("demo"), partition_of(JAIL, SITE.partitions))
     assert (out.value, out.headers) == (b"", (("topic", b"demo.county-jail.housing-assigned.v1"),))
-    assert read_heard(LoggedRecord(0, out.key, b"", out.headers)).topic == "demo.county-jail.housing-assigned.v1"
+    assert read_note(LoggedRecord(0, out.key, b"", out.headers)).topic == "demo.county-jail.housing-assigned.v1"
     assert out.key == f"~heard/county-jail/HousingAssigned/{START // SLOT}".encode()
 
 
 def test_what_is_imported_came_when_it_happened() -> None:
     (out,) = noted(HOUSED, came=400 * 24 * HOUR, now=START + 400 * 24 * HOUR, clock="history")
-    assert parse_heard(out.key) == Heard(JAIL, "HousingAssigned", START // SLOT, None)
+    assert parse_note(out.key) == Heard(JAIL, "HousingAssigned", START // SLOT, None)
 
 
 def visit(contact: str) -> Event:
@@ -102,10 +100,41 @@ def test_of_what_is_set_aside_only_what_came_too_late_is_noted(changes: dict[str
     assert len(found.records) == notes
 
 
-@pytest.mark.parametrize("key", [b"~heard/a/B", b"~heard/a/B/x", b"~heard/a/B/1/2/3", b"~tick", b"~heard/a/B/1/x"])
+def test_of_a_list_it_is_noted_besides_how_much_had_changed() -> None:
+    what = event("ListTaken", changed=7, content="ab" * 32)
+    came, taken = noted(what, came=9 * HOUR)
+    assert parse_note(came.key) == Heard(JAIL, "ListTaken", START // SLOT + 54, START // HOUR)
+    assert parse_note(taken.key) == Listed(JAIL, "county-jail-main", START // SLOT, 7, "ab" * 8)
+    assert taken.partition == came.partition == partition_of(JAIL, SITE.partitions)
+    assert parse_note(taken.key).id == note_id(JAIL, "county-jail-main", START // SLOT)
+
+
+@pytest.mark.parametrize("facility", ["nowhere", "annex"])
+def test_a_list_of_a_facility_that_is_not_its_agencys_is_set_aside(facility: str) -> None:
+    what = event("ListTaken", facility=facility)
+    annex = SITE.facilities[0].model_copy(update={"id": "annex", "agency": POLICE})
+    site = SITE.model_copy(update={"facilities": (*SITE.facilities, annex)})
+    source = Source(topics.inbound("demo", JAIL, "ListTaken"), SITE.agency_by_id[JAIL], "ListTaken")
+    found = identify(LoggedRecord(0, None, encode_event(what, SCHEMA_IDS["ListTaken"])), source, site, SCHEMAS, START)
+    assert isinstance(found, DeadLetter)
+    assert found.reason in ("UNKNOWN_FACILITY", "FOREIGN_FACILITY")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"~listed/a/b/1/2",
+        b"~listed/a/b/x/2/c",
+        b"~heard/a/B",
+        b"~heard/a/B/x",
+        b"~heard/a/B/1/2/3",
+        b"~tick",
+        b"~heard/a/B/1/x",
+    ],
+)
 def test_a_key_that_no_stage_writes_is_no_note(key: bytes) -> None:
     with pytest.raises(ValueError, match=r"stage|literal"):
-        parse_heard(key)
+        parse_note(key)
 
 
 def test_a_note_is_written_once_by_whoever_remembers_it_and_other_records_always() -> None:

@@ -40,8 +40,8 @@ SITE = demo_site(partitions=1)
 ALERTS = topics.alerts_raised("demo")
 REVIEW: AnyCorrelation = classification_review.CORRELATION
 RIVALS: AnyCorrelation = rivals_housed_together.CORRELATION
-UNIT_TRIGGERS = "ContrabandTipped, FeedHeard, PersonInCustody, StreetViolenceReported, TipOutcome"
-PERSON_TRIGGERS = ", ".join(sorted({*EVENT_TYPES, "Stay"} - {"CareObserved", "EventWithdrawn"}))
+UNIT_TRIGGERS = "ContrabandTipped, FeedHeard, ListTaken, PersonInCustody, StreetViolenceReported, TipOutcome"
+PERSON_TRIGGERS = ", ".join(sorted({*EVENT_TYPES, "Stay"} - {"CareObserved", "EventWithdrawn", "ListTaken"}))
 
 
 def untyped(*_: Any) -> set[Situation]:

@@ -15,9 +15,11 @@ from tests.study.classification_reviews import (
     Review,
     Stratum,
     cases,
+    days_of_standing_still,
     difference,
     share_of_cases,
     share_of_controls,
+    standing_still,
     stratum,
     wilson,
 )
@@ -128,3 +130,19 @@ def test_the_interval_of_a_difference_holds_it_and_narrows_with_more() -> None:
     assert low <= more <= high
     _, lower, higher = difference(few * 20, random.Random(1))
     assert higher - lower < (high - low) / 2
+
+
+def alert(severity: str, rule: str = "feed_frozen") -> dict[str, str]:
+    return {"rule": rule, "severity": severity}
+
+
+def test_a_list_stands_still_from_the_day_on_which_it_is_said_to_the_day_before_it_changes() -> None:
+    said = [[], [alert("HIGH")], [], [alert("HIGH"), alert("LOW")], [alert("HIGH", "other")], [alert("HIGH")]]
+    assert days_of_standing_still(said) == {1, 2, 5}
+
+
+def test_of_lists_that_repeat_themselves_it_is_counted_which_were_told() -> None:
+    words = standing_still({5, 6, 9}, {1, 5, 6, 20}, 30).replace("\n", " ")
+    assert "4 of the 30 lists" in words
+    assert "have told of 2 of them" in words
+    assert "and of 1 others; 1 came before it knew" in words

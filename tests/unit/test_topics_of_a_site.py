@@ -34,6 +34,7 @@ ALL = {
     "county-jail.deposit-received.v1": ("DepositReceived", *EVENTS),
     "county-jail.movement-scheduled.v1": ("MovementScheduled", *EVENTS),
     "county-jail.contraband-seized.v1": ("ContrabandSeized", *EVENTS),
+    "county-jail.list-taken.v1": ("ListTaken", *EVENTS),
     "city-pd.contraband-tipped.v1": ("ContrabandTipped", *EVENTS),
     "city-pd.tip-outcome.v1": ("TipOutcome", *EVENTS),
     "bus.dead-letters.county-jail.v1": SET_ASIDE,
