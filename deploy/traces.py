@@ -150,7 +150,7 @@ class Ways:
         written = [(name, passed) for name, passed in zip(names, facts, strict=True) if passed is not None]
         written.append((cause["stage"], raised))
         steps: list[Step] = []
-        # Clocks of machines differ: no step ends before it begins.
+        # The reader's clock is not the broker's, nor is one broker's another's: no step ends before it begins.
         at = way.came.at if way.came is not None else written[0][1].at
         began = at
         for name, passed in written:

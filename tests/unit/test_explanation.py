@@ -16,7 +16,7 @@ from schemas.events import Event
 from schemas.site import Site
 from streams.backtest import SCHEMAS
 from streams.replay import Place
-from tests.county import agency_of, demo_site, event, event_id
+from tests.county import DAY, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
 
 PEOPLE = ("bo", "cy")
@@ -183,3 +183,20 @@ def test_lines_fit_the_terminal_and_steer_it_nowhere(width: int) -> None:
     lines = list(in_words(explained(published([*steering, GRAVER, CY_IS_MOVED])), width))
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if "\x1b" in line or "\n" in line]
+
+
+def test_a_silent_agencys_alert_is_explained_by_the_notes_of_what_came() -> None:
+    daily = [event("CustodyClassified", "bo", day=day, name=f"class-{day}") for day in range(17)]
+    bus = published(daily)
+    bus.tick(daily[-1].head.time + 3 * DAY)
+    bus.run()
+    whole = explained(bus, "feed_silent")
+    (ground,) = whole.revisions[-1].grounds
+    (note,) = ground.facts
+    assert (note.what, note.event_id, note.event_type) == (What.NOTE, ground.event_id, "CustodyClassified")
+    told = text(whole)
+    assert "CustodyClassified: the last came" in told
+    assert "note that it came" in told
+    assert "because time passed: a tick" in told
+    assert "not on the log any more" not in told
+    assert "came on" not in told, "which events they were was not noted"
