@@ -24,6 +24,8 @@ LAST_TICK: Final = START + DAY
 TICKS: Final = 20
 LATE: Final = 400
 """About so many events may come before one that happened earlier."""
+LISTS: Final = 120
+"""Of everybody in custody that are taken: two a day."""
 SHORT: Final = 10_000
 """Fewer events than that are a short flow."""
 UNKNOWN_SCHEMA_ID: Final = 999_999
@@ -86,12 +88,23 @@ def _said(choose: random.Random, count: int) -> Iterator[Event | Bad]:
     feuding = 4.0 if count < SHORT else 1.0
     life = county_life(choose, max(60, count // 25), max(40, count // 250), moment, feuding, gate=0.2)
     before: list[Event] = []
+    each = max(1, count // LISTS)
     for number in range(count):
         here = number
+        if number % each == each - 1:
+            yield _list(number // each, _day(number / count))
+            continue
         what = _twist(choose, before, number, _day(number / count)) or next(life)
         if not isinstance(what, Bad):
             before.append(what)
         yield what
+
+
+def _list(number: int, day: float) -> Event:
+    """A list of everybody in custody; of ten in a row, the last three say the same."""
+    content = min(number % 10, 7) + number // 10 * 10
+    changed = 4 if content == number else 0
+    return event("ListTaken", day=day, name=f"list {number}", content=f"{content:016x}", changed=changed)
 
 
 def _twist(choose: random.Random, before: list[Event], number: int, day: float) -> Event | Bad | None:
