@@ -29,7 +29,7 @@ from schemas.site import read_site
 from tests.running_up import command, nothing_left_of, up
 from tests.working_site import WorkingSite, environment, until
 
-pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.bus, pytest.mark.timeout(900)]
 RECIPIENT = "county-watch"
 COUNTY = ("--site", "county")
 
