@@ -143,12 +143,13 @@ class Ways:
         way = self._ways.get(event_id) if event_id is not None else None
         if way is None or CauseKind(cause["kind"]) is not CauseKind.FACT or is_never_told(alert):
             return None
-        facts = (way.of_person, way.placed) if way.placed is not None else (way.of_all or way.of_person,)
-        names = ("identify", "person") if way.placed is not None else ("identify",)
         if cause["stage"] != FACILITY:
-            facts, names = (way.of_person or way.of_all,), ("identify",)
-        written = [(name, passed) for name, passed in zip(names, facts, strict=True) if passed is not None]
-        written.append((cause["stage"], raised))
+            before = [("identify", way.of_person or way.of_all)]
+        elif way.placed is None:
+            before = [("identify", way.of_all or way.of_person)]
+        else:
+            before = [("identify", way.of_person), ("person", way.placed)]
+        written = [*((name, passed) for name, passed in before if passed is not None), (cause["stage"], raised)]
         steps: list[Step] = []
         # The reader's clock is not the broker's, nor is one broker's another's: no step ends before it begins.
         at = way.came.at if way.came is not None else written[0][1].at

@@ -23,7 +23,7 @@ from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.commands.worker import GIVE_WAY
 from deploy.provision import provision
-from deploy.sites import load_site
+from deploy.sites import agency_called, load_site
 from producers.adapters import shootings as shooting_list
 from producers.adapters.csv_file import Problem
 from producers.adapters.roster import Jail, Summary
@@ -187,13 +187,12 @@ def shootings(
 def _police(site: Site, agency: str, time_zone: str) -> shooting_list.Police:
     if site.clock != "history":
         raise SiteError(f"{site.name} is a live site: history is imported only into a site of its own")
-    if agency not in site.agency_by_id:
-        raise SiteError(f"no agency {agency!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
+    police = agency_called(site, agency)
     try:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"{time_zone!r} is no IANA time zone, such as America/New_York") from error
-    return shooting_list.Police(site.agency_by_id[agency], zone)
+    return shooting_list.Police(police, zone)
 
 
 def _publish(events: Sequence[Event], settings: Settings, site: Site, agency: str, console: Console) -> None:
@@ -258,9 +257,7 @@ def _import(
 def _jail(site: Site, agency: str | None, facility: str | None) -> Jail:
     if site.clock != "history":
         raise SiteError(f"{site.name} is a live site: history is imported only into a site of its own")
-    which = agency or site.agencies[0].id
-    if which not in site.agency_by_id:
-        raise SiteError(f"no agency {which!r} on site {site.name}; there are {', '.join(site.agency_by_id)}")
+    which = agency_called(site, agency or site.agencies[0].id).id
     own = {f.id: f for f in site.facilities if f.agency == which}
     if not own or (facility is not None and facility not in own):
         raise SiteError(

@@ -12,7 +12,7 @@ All of it follows from the set of what was heard, and from the time: in whatever
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -145,12 +145,13 @@ class _Feed:
 
     def add(self, note: Heard) -> bool:
         """Fold a note: whether anything is new."""
-        hours = self.late.setdefault(note.slot, set()) if note.hour is not None else None
         self.found = None
-        known = self._has(note.slot) and (hours is None or note.hour in hours)
-        if hours is not None and note.hour is not None:
+        known = heard = self._has(note.slot)
+        if note.hour is not None:
+            hours = self.late.setdefault(note.slot, set())
+            known = heard and note.hour in hours
             hours.add(note.hour)
-        if not self._has(note.slot):
+        if not heard:
             insort(self.slots, note.slot)
             # What was learned of the days after is out of date; of its own day only days before were learned from.
             self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= note.slot}
@@ -162,12 +163,11 @@ class _Feed:
         at = bisect_left(self.slots, slot)
         return at < len(self.slots) and self.slots[at] == slot
 
-    def drop(self, before: int) -> Iterator[tuple[int, int | None]]:
+    def drop(self, before: int) -> list[tuple[int, int | None]]:
         """Forget what was heard before a slot: the slots, and the hours of what came late in them."""
-        gone, self.slots = self.slots[: (cut := bisect_left(self.slots, before))], self.slots[cut:]
-        for slot in gone:
-            yield slot, None
-            yield from ((slot, hour) for hour in sorted(self.late.pop(slot, ())))
+        cut = bisect_left(self.slots, before)
+        gone, self.slots = self.slots[:cut], self.slots[cut:]
+        return [(slot, hour) for slot in gone for hour in (None, *sorted(self.late.pop(slot, ())))]
 
     def cadence(self, slot: int) -> Cadence | None:
         """How often it was heard in the weeks before the day of a slot; None where too little is known."""
@@ -220,7 +220,7 @@ class Feeds:
             return None
         feeds[OF_ALL].add(note._replace(hour=None, topic=""))
         if note.slot // SLOTS_A_DAY > newest // SLOTS_A_DAY:
-            deque(feeds[OF_ALL].drop(note.slot - KEPT), maxlen=0)
+            feeds[OF_ALL].drop(note.slot - KEPT)
             gone = feed.drop(note.slot - KEPT)
             self._outlived.add(Heard(note.agency, note.event_type, slot, hour).key for slot, hour in gone)
         return FeedKey(note.agency)
