@@ -48,15 +48,16 @@ def on_one_partition(site: Site) -> Site:
     return site.model_copy(update={"partitions": 1, "clock": "history"})
 
 
-def facts_of(event: Event, agency: Agency, site: Site) -> tuple[Out, ...] | DeadLetter:
+def facts_of(event: Event, agency: Agency, site: Site, came: int | None = None) -> tuple[Out, ...] | DeadLetter:
     """What an event puts on the logs of a site on one partition, or why it would be set aside.
 
-    It comes when it happens: nothing is from the future.
+    It comes when it happens, where `came` does not say when, microseconds: nothing is from the future.
     """
     kind = type_name(event)
     raw, body_at = encode_parts(event, SCHEMA_IDS[kind])
     source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
-    found = identified(event, body_at, raw, source, site, event.head.time, event.head.time)
+    came = event.head.time if came is None else came
+    found = identified(event, body_at, raw, source, site, came, came)
     return found if isinstance(found, DeadLetter) else found.records
 
 

@@ -102,11 +102,19 @@ def _until_it_answers(url: str, seconds: float = 60) -> None:
             return
 
 
-@pytest.fixture(scope="session")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that all processes of this run share: what a from-scratch evaluation of the real lists gave."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "evaluated.json"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--real-lists",
+        type=int,
+        default=31,
+        help="Real lists that are imported through crashes, 92 at most.",
+    )
+
+
+@pytest.fixture
+def real_lists(pytestconfig: pytest.Config) -> int:
+    """How many of the real lists are imported through crashes: a month of them, where nobody asks for more."""
+    return int(pytestconfig.getoption("--real-lists"))
 
 
 @pytest.fixture

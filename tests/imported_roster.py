@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
 from deploy.sites import SITES_DIR
@@ -42,19 +41,9 @@ def all_days(files: tuple[Path, ...]) -> list[Day]:
     return compared(files)[0]
 
 
-def from_scratch(files: tuple[Path, ...], kept: Path) -> dict[str, str]:
-    """The open alerts by the pure stages: every event first, then time.
-
-    `kept` is a file that the processes of one test run share: it is evaluated once in each run.
-    """
-    with filelock.FileLock(kept.with_suffix(".lock")):
-        if not kept.exists():
-            kept.write_text(json.dumps(_evaluated(files)))
-    found: dict[str, str] = json.loads(kept.read_text())
-    return found
-
-
-def _evaluated(files: tuple[Path, ...]) -> dict[str, str]:
+@cache
+def from_scratch(files: tuple[Path, ...]) -> dict[str, str]:
+    """The open alerts by the pure stages: every event first, then time."""
     site = read_site(SITES_DIR / "nyc-history")
     bus = InMemoryBus(site.model_copy(update={"partitions": 1}))
     for day in all_days(files):

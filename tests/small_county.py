@@ -1,4 +1,4 @@
-"""The simulated county with jails a quarter as large: as much happens in it, and less around it."""
+"""The simulated county with smaller jails: as much happens in it, and less around it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from schemas.site import Facility, Site, read_site
 COUNTY = read_site(SITES_DIR / "county")
 
 
-def _smaller(facility: Facility) -> Facility:
-    units = tuple(unit.model_copy(update={"capacity": (unit.capacity or 0) // 4}) for unit in facility.units)
-    return facility.model_copy(update={"units": units})
+def _smaller(times: int) -> Site:
+    def one(facility: Facility) -> Facility:
+        units = tuple(unit.model_copy(update={"capacity": (unit.capacity or 0) // times}) for unit in facility.units)
+        return facility.model_copy(update={"units": units})
+
+    return COUNTY.model_copy(update={"facilities": tuple(map(one, COUNTY.facilities))})
 
 
-SMALL_COUNTY: Site = COUNTY.model_copy(update={"facilities": tuple(map(_smaller, COUNTY.facilities))})
+SMALL_COUNTY = _smaller(4)
+TINY_COUNTY = _smaller(12)
+"""For weeks of it."""

@@ -37,7 +37,7 @@ from schemas.site import Site
 
 SHOWN: Final = 12
 """Situations missed and alerts that are wrong, of which one sees what they were; the rest is counted."""
-DAYS: Final = 14.0
+DAYS: Final = 21.0
 """How long it is simulated where nobody says."""
 TRIED: Final = 2
 """Days of a county without noise from which it is reckoned how many events a day has."""

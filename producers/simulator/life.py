@@ -12,7 +12,7 @@ from typing import Final
 import simpy
 
 from producers.simulator.county import Delivery, Stay
-from producers.simulator.jail import INTAKE, Jail
+from producers.simulator.jail import INTAKE, Jail, is_jail
 from producers.simulator.people import Person
 from producers.simulator.police import Police, is_police
 from producers.simulator.truth import REVIEW, RIVALS
@@ -60,7 +60,7 @@ class Life:
     def __init__(self, world: World) -> None:
         self.world = world
         self.choose = world.choose
-        self.jails = [Jail(world, facility) for facility in world.site.facilities]
+        self.jails = [Jail(world, facility) for facility in world.site.facilities if is_jail(facility, world.site)]
         self.police = [Police(world, agency.id) for agency in world.site.agencies if is_police(agency)]
         self._outside: list[Person] = []
         """Who has been in custody before."""

@@ -12,13 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from producers.simulator.noise import HOUR, LATEST
-from producers.simulator.truth import BROAD, DELIVERY, REVIEW, RIVALS, Decoy, Key, Situation
+from producers.simulator.truth import BROAD, DELIVERY, FROZEN, REVIEW, RIVALS, SILENT, Decoy, Key, Situation
 
 GRACE: Final = 2 * LATEST + HOUR // 2
 """How long after it began or ended a situation may be unknown, microseconds: what told of it may have been told late,
 and what corrects that as well. One that did not last longer is not asked for."""
-CORRELATIONS: Final = (RIVALS, REVIEW, DELIVERY, BROAD)
-LEAST_NAMED: Final[Mapping[str, int]] = {RIVALS: 2, REVIEW: 1, DELIVERY: 1, BROAD: 0}
+SHOWS: Final[Mapping[str, int]] = {SILENT: 12 * HOUR}
+"""Where it takes longer, by its nature, until it shows: who sends a few times an hour has been silent for hours before
+one can say so. How long after it began."""
+LINGERS: Final[Mapping[str, int]] = {SILENT: 24 * HOUR, FROZEN: 24 * HOUR}
+"""How long it is said after its end that it was so, microseconds at most (docs/feeds.md)."""
+CORRELATIONS: Final = (RIVALS, REVIEW, DELIVERY, BROAD, SILENT, FROZEN)
+LEAST_NAMED: Final[Mapping[str, int]] = {RIVALS: 2, REVIEW: 1, DELIVERY: 1, BROAD: 0, SILENT: 0, FROZEN: 0}
 """How many persons an alert names at least."""
 PERSON_AT: Final[Mapping[str, int]] = {REVIEW: 0, DELIVERY: 1}
 """Where the bus's own id of a person is in an alert's key."""
@@ -108,7 +113,7 @@ def score(
     scores = {correlation: Score() for correlation in CORRELATIONS}
     for key, of in true.items():
         for situation in of:
-            if (situation.until or end) - situation.since > GRACE:
+            if (situation.until or end) - situation.since > SHOWS.get(situation.key[0], GRACE):
                 one = scores[key[0]]
                 one.situations += 1
                 if _finds(told.get(key, ()), situation, end):
@@ -130,7 +135,7 @@ def score(
 
 def _finds(alerts: Sequence[Raised], situation: Situation, end: int) -> bool:
     """Whether alerts were open for all of a situation, but for the time in which it may be unknown."""
-    covered = situation.since + GRACE
+    covered = situation.since + SHOWS.get(situation.key[0], GRACE)
     until = end if situation.until is None else situation.until
     for alert in alerts:
         if alert.since <= covered:
@@ -153,7 +158,7 @@ def _why_wrong(alert: Raised, of: Sequence[Situation], decoys: Sequence[Decoy], 
             bookings |= situation.bookings
     if not is_so:
         return "it was not so when it was raised"
-    if (end if alert.until is None else alert.until) > held + GRACE:
+    if (end if alert.until is None else alert.until) > held + GRACE + LINGERS.get(alert.correlation, 0):
         return "it was over, and the alert went on"
     if not alert.bookings <= bookings:
         return "it names somebody whom it does not concern"

@@ -8,6 +8,7 @@ from typing import Final
 from producers.simulator.jail import INTAKE, is_jail, own_number
 from producers.simulator.leftovers import Open, open_until
 from producers.simulator.life import Life
+from producers.simulator.lockup import CELLS, Lockup, is_lockup
 from producers.simulator.noise import Noise
 from producers.simulator.police import is_police
 from producers.simulator.scenes import put_on
@@ -24,14 +25,21 @@ class Simulation:
     """A county from `start` (microseconds) on: see `World` for what its arguments mean. Raises SiteError."""
 
     def __init__(self, site: Site, seed: int, noise: Noise, start: int = START, speed: float = 1.0) -> None:
-        if sum(is_jail(facility, site) for facility in site.facilities) < max(2, len(site.facilities)):
-            raise SiteError(f"{site.name}: a simulated county has two jails or more, all with units and an {INTAKE}")
+        lockups = [facility for facility in site.facilities if is_lockup(facility, site)]
+        jails = sum(is_jail(facility, site) for facility in site.facilities)
+        if jails < max(2, len(site.facilities) - len(lockups)):
+            raise SiteError(
+                f"{site.name}: a simulated county has two jails or more, all with units and an {INTAKE}; lockups {CELLS}"
+            )
         if not any(map(is_police, site.agencies)):
             raise SiteError(f"{site.name}: a simulated county has an agency that may tell all that police tell")
         self._world = World(site, seed, start, noise, speed)
         life = Life(self._world)
         life.begin()
         put_on(life)
+        self._lockups = [Lockup(self._world, facility) for facility in lockups]
+        for lockup in self._lockups:
+            lockup.begin()
 
     @property
     def truth(self) -> Truth:
@@ -52,6 +60,7 @@ class Simulation:
         """What an agency would have to end if nobody simulated any more."""
         county = self._world.county
         stays = [stay for of in county.stays.values() for stay in of.values()]
+        stays += [stay for lockup in self._lockups for stay in lockup.stays.values()]
         ending = (open_until(told.agency, told.event) for told in self._world.underway)
         return [
             *filter(None, ending),

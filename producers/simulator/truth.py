@@ -23,6 +23,8 @@ RIVALS: Final = "rivals_housed_together"
 REVIEW: Final = "classification_review"
 DELIVERY: Final = "contraband_delivery_expected"
 BROAD: Final = "tip_too_broad"
+SILENT: Final = "feed_silent"
+FROZEN: Final = "feed_frozen"
 MOST_MEANT: Final = 5
 """Persons at one facility whom a tip may mean."""
 TIP_DAYS: Final = 30
@@ -136,6 +138,10 @@ class Truth:
             self._settle(facility, now)
         if tip.ended:
             del self._meant[tip]
+
+    def look_at_feed(self, key: Key, now: int, *, is_so: bool) -> None:
+        """An agency fell silent or its list stands still, or that is over."""
+        self._account(key, {key: set()} if is_so else {}, now)
 
     def _settle(self, facility: str, now: int) -> None:
         found: dict[Key, set[str]] = {}

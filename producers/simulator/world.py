@@ -113,10 +113,15 @@ class World:
         kind: str,
         ids: Sequence[dict[str, str]] = (),
         time: int | None = None,
+        chance: random.Random | None = None,
+        not_before: int = 0,
         **fields: Any,
     ) -> str:
-        """Publish an event of now, or of an earlier time: its id."""
-        event_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+        """Publish an event of now, or of an earlier time: its id.
+
+        `chance`: of who has chances of its own; `not_before`: when it arrives at the earliest, microseconds.
+        """
+        event_id = str(uuid.UUID(int=(chance or self._ids).getrandbits(128), version=4))
         head = {
             "event_id": event_id,
             "time": self.now if time is None else time,
@@ -126,8 +131,8 @@ class World:
             "handling": {},
         }
         event = EVENT_TYPES[kind].model_validate({**fields, "head": head})
-        for delay in delays(self.noise, self.errors, self.speed):
-            arrives = self.now + delay
+        for delay in delays(self.noise, chance or self.errors, self.speed):
+            arrives = max(self.now + delay, not_before)
             heappush(self._underway, (arrives, next(self._order), Told(arrives, agency, event)))
         return event_id
 

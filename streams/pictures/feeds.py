@@ -11,6 +11,7 @@ All of it follows from the set of what was heard, and from the time: in whatever
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,11 +34,14 @@ NEARLY_ALL: Final = 0.99
 """Share of a feed's quiets that are no longer than its usual longest: the others may have been outages."""
 TIMES: Final = 2.0
 """How many times as long as its usual longest a quiet is that counts as silence."""
+LEAST_REGULAR: Final = 13
+"""Quiets that have to be known before a feed is thought to be regular: a day's list is, after two weeks."""
 OUTAGES: Final = 2
-"""How many of a regular feed's quiets may have been twice as long as they should have been."""
-AS_IT_LIKES: Final = 9.0
+"""How many of a regular feed's quiets may be less than half or more than twice as long as they should be. Of quiets by
+chance half are: that all but two of thirteen are not happens to one feed of two hundred, and of twenty to none."""
+AS_IT_LIKES: Final = 14.0
 """How long a quiet is silence at least of a feed that is not regular, in slots in which it should have been heard: by
-chance one in e^9 is as long, of eight thousand."""
+chance one in e^14 is as long, of a million. A county has some thousands a week."""
 LEAST_SLOTS: Final = 3
 """Slots that a silence lasts at least: half an hour."""
 ON_THE_WAY: Final = 1
@@ -103,9 +107,11 @@ class Cadence:
         for share in self._share:
             self._before.append(self._before[-1] + share * SLOTS_AN_HOUR)
         quiets = sorted(self.between(*pair) for pair in pairwise(slots))
-        is_regular = quiets[-1 - OUTAGES] < TIMES
-        usual = TIMES * max(1.0, quiets[int(NEARLY_ALL * (len(quiets) - 1))])
-        self.limit = usual if is_regular else max(usual, AS_IT_LIKES)
+        other = sum(not 1 / TIMES <= quiet + _A_LITTLE < TIMES for quiet in quiets)
+        is_regular = len(quiets) >= LEAST_REGULAR and other <= OUTAGES
+        nearly_all = quiets[: int(NEARLY_ALL * (len(quiets) - 1)) + 1]
+        usual = TIMES * max(1.0, nearly_all[-1])
+        self.limit = usual if is_regular else max(usual, _as_it_likes(nearly_all))
         """A quiet so long is silence, in slots in which it should have been heard."""
 
     def between(self, heard: int, slot: int) -> float:
@@ -127,6 +133,19 @@ class Cadence:
         slots = range(heard + LEAST_SLOTS, heard + GIVEN_UP)
         found = bisect_left(slots, True, key=lambda slot: self.is_silence(heard, slot))
         return slots[found] if found < len(slots) else None
+
+
+def _as_it_likes(quiets: Sequence[float]) -> float:
+    """How long a quiet has to be of a feed that comes as it likes, of which these are known.
+
+    Where quiets are as chance makes them, independent of each other, `AS_IT_LIKES`. More where it comes in bursts, with
+    long quiets between them: as many times as one waits longer for it, at any time, than from one slot in which it was
+    heard to the next. More where few are known: how often it is heard is then not known well (a quiet is as long with
+    the chance (n / (n + limit))^n, after n of them).
+    """
+    count, total = len(quiets), sum(quiets)
+    waited = count * sum(quiet * quiet for quiet in quiets) / (2 * total * total)
+    return count * math.expm1(AS_IT_LIKES * max(1.0, waited) / count)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ meanwhile, the system that they are taken from repeats itself.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, NamedTuple
@@ -73,6 +73,14 @@ class _Lists:
             begin -= 1
         return begin
 
+    def runs_before(self, begin: int, slot: int) -> Iterator[tuple[int, int]]:
+        """The runs of lists that say the same, before the one that begins there: from, and up to; the last first, as far
+        back as it may still be said at a slot that they are over."""
+        while begin and slot - self.taken[begin].slot < LONGEST_NOTICE:
+            first = self.run(begin)
+            yield first, begin
+            begin = first
+
     def frozen(self, begin: int, end: int) -> Frozen | None:
         """Whether the lists from one to another, which all say the same, do so too often."""
         usual = self._usual(begin)
@@ -129,11 +137,11 @@ class Lists:
         found = lists.frozen(begin, end)
         if found is not None:
             return found if slot - found.last < GIVEN_UP else None
-        before = lists.frozen(lists.run(begin), begin) if begin else None
-        again = lists.taken[begin]
-        if before is None or slot >= _notice_ends(before.since, again.slot):
-            return None
-        return before._replace(again=again.slot, changed=again.changed)
+        for first, end in lists.runs_before(begin, slot):
+            before, again = lists.frozen(first, end), lists.taken[end]
+            if before is not None and slot < _notice_ends(before.since, again.slot):
+                return before._replace(again=again.slot, changed=again.changed)
+        return None
 
     def look_again(self, of: ListKey, now: int) -> int | None:
         """When something else may hold of a list, though none is taken; microseconds."""
@@ -145,8 +153,10 @@ class Lists:
         if end:
             begin = lists.run(end)
             times.append(lists.taken[end - 1].slot + GIVEN_UP)
-            if begin:
-                times.append(_notice_ends(lists.taken[lists.run(begin)].slot, lists.taken[begin].slot))
+            times += [
+                _notice_ends(lists.taken[first].slot, lists.taken[end].slot)
+                for first, end in lists.runs_before(begin, slot)
+            ]
         return min((time * SLOT for time in times if time > slot), default=None)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -37,18 +36,27 @@ def kill_now_and_then(site: WorkingSite, times: int, done: threading.Event) -> t
 @needs_the_real_data
 @pytest.mark.real_data
 @pytest.mark.timeout(600)
-def test_the_whole_real_import_shuffled_on_eight_partitions_with_the_worker_killed_five_times(
-    a_site: Callable[..., WorkingSite], evaluated: Path
+def test_real_lists_shuffled_on_eight_partitions_with_the_worker_killed_five_times_and_imported_again(
+    a_site: Callable[..., WorkingSite], real_lists: int
 ) -> None:
-    site = a_site("whole-8", like="nyc-history", partitions=8, clock="history")
+    lists = REAL[:real_lists]
+    site = a_site("crashes-8", like="nyc-history", partitions=8, clock="history")
     site.start_worker()
     done = threading.Event()
     killing = kill_now_and_then(site, 5, done)
     try:
-        last_tick = imported(site, REAL, shuffle=1)
+        last_tick = imported(site, lists, shuffle=1)
     finally:
         done.set()
         killing.join()
     assert len(site.workers) == 6, "the worker was killed five times"
     site.until_settled(last_tick)
-    assert recorded(site) == from_scratch(REAL, evaluated)
+    expected = from_scratch(lists)
+    assert len(expected) > 10
+    assert recorded(site) == expected
+    history = len(site.records(topics.alerts_raised(site.site.name)))
+
+    imported(site, lists[:3])
+    site.until_settled(last_tick)
+    assert recorded(site) == expected
+    assert len(site.records(topics.alerts_raised(site.site.name))) == history, "importing twice changes nothing"

@@ -35,19 +35,22 @@ SUMMARY = {
 }
 
 
+SHOOTINGS = Path(__file__).parents[1] / "data" / "shootings"
+
+
 def run(
-    home: Path, files: Iterable[Path], *options: str, site: WorkingSite | None = None
+    home: Path, files: Iterable[Path], *options: str, site: WorkingSite | None = None, what: str = "roster"
 ) -> subprocess.CompletedProcess[str]:
     """Run the command; without a site nothing listens where it would look for a bus."""
-    command, where = command_and_environment(home, files, options, site)
+    command, where = command_and_environment(home, files, options, site, what)
     return subprocess.run(command, env=where, capture_output=True, text=True, check=False, timeout=120)
 
 
 def command_and_environment(
-    home: Path, files: Iterable[Path], options: Sequence[str], site: WorkingSite | None
+    home: Path, files: Iterable[Path], options: Sequence[str], site: WorkingSite | None, what: str = "roster"
 ) -> tuple[list[str], dict[str, str]]:
     where = [] if site is None else ["--site", str(site.directory)]
-    command = [sys.executable, "-m", "deploy", "import", "roster", *map(str, files), *where, *options]
+    command = [sys.executable, "-m", "deploy", "import", what, *map(str, files), *where, *options]
     if site is None:
         nowhere = {"bootstrap": "127.0.0.1:1", "registry": "https://127.0.0.1:1", "home": home}
         return command, environment(Settings().model_copy(update=nowhere))
@@ -150,3 +153,24 @@ def test_an_importer_killed_in_the_middle_of_a_day_leaves_no_tick_of_it_and_is_m
     rules = sorted(alert["rule"] for alert in site.open_alerts().values())
     # The sample's README says whose reviews are open in the end, and that the last list but one stood still.
     assert rules == ["classification_review"] * 3 + ["feed_frozen"]
+
+
+def test_a_list_of_shootings_comes_onto_the_bus_as_incidents_and_twice_is_once(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    site = a_site("shootings", like="nyc-history", partitions=1, clock="history")
+    site.start_worker()
+    groups = "--groups", str(SHOOTINGS / "groups.toml")
+    for _ in range(2):
+        done = run(tmp_path / "home", [SHOOTINGS / "2026-q1.csv"], *groups, "--json", site=site, what="shootings")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["events"] == {"StreetViolenceReported": 2}
+    came = site.records(topics.inbound(site.site.name, "city-pd", "StreetViolenceReported"))
+    assert {(one["incident_number"], tuple(one["groups"])) for one in came} == {
+        ("900001", ("Westend", "Harbor")),
+        ("900003", ("Eastside", "Harbor")),
+    }
+    # The same incident has the same id, however often it is imported: the picture of the street has each once.
+    assert len({one["head"]["event_id"] for one in came}) == 2
+    site.until_settled()
+    assert site.records(topics.dead_letters(site.site.name, "city-pd")) == []

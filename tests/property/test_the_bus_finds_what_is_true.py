@@ -10,12 +10,13 @@ import pytest
 from deploy.judged_simulation import judged
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
+from producers.simulator.truth import DELIVERY, FROZEN, REVIEW, RIVALS, SILENT
 from schemas.events import AffiliationStatus, CustodyLevel
 from streams import correlations
 from streams.correlations import classification_review, rivals_housed_together
 from streams.names import likeness
-from streams.pictures import deliveries, interceptions, street, tip_match
-from tests.small_county import SMALL_COUNTY
+from streams.pictures import deliveries, feeds, interceptions, lists, street, tip_match
+from tests.small_county import SMALL_COUNTY, TINY_COUNTY
 
 SEEDS, DAYS = (1, 2, 3, 4, 5), 8.0
 
@@ -35,17 +36,35 @@ def test_all_is_found_and_nothing_else_with_the_usual_noise(found: dict[str, Sco
 
 
 def test_there_is_enough_to_be_found(found: dict[str, Score]) -> None:
-    assert all(found[name].situations >= least for name, least in zip(CORRELATIONS, (3, 10, 10, 0), strict=True))
+    assert all(found[name].situations >= least for name, least in ENOUGH.items())
 
 
-NOT_SIMULATED = {"feed_silent", "feed_frozen"}
-"""The county's agencies never fall silent, and none keeps lists; to know a cadence takes weeks of either."""
+ENOUGH = {RIVALS: 3, REVIEW: 10, DELIVERY: 10, FROZEN: 1}
+"""Of a tip that is too broad there is not one in each; a silence is not asked for before the third week."""
+WEEKS = 28.0
+"""Days in which somebody falls silent."""
 
 
-def test_every_correlation_is_judged_but_those_of_what_the_county_has_not() -> None:
+@pytest.fixture(scope="module", params=SEEDS[:3], ids=lambda seed: f"seed {seed}")
+def heard(request: pytest.FixtureRequest) -> dict[str, Score]:
+    return judged(TINY_COUNTY, request.param, WEEKS, Noise())
+
+
+@pytest.mark.parametrize("correlation", [SILENT, FROZEN])
+def test_who_falls_silent_and_whose_list_stands_still_is_found_in_weeks_and_nobody_else(
+    heard: dict[str, Score], correlation: str
+) -> None:
+    one = heard[correlation]
+    assert not one.missed
+    assert not one.wrong
+    assert one.found == one.situations > 0
+    assert one.right == one.raised > 0
+
+
+def test_every_correlation_is_judged() -> None:
     person = {correlation.name for correlation in correlations.PERSON_CORRELATIONS}
     facility = {correlation.name for correlation in correlations.FACILITY_CORRELATIONS}
-    assert person | facility == set(CORRELATIONS) | NOT_SIMULATED
+    assert person | facility == set(CORRELATIONS)
 
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -81,6 +100,34 @@ def mail_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
 
 def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interceptions, "MOST_RECIPIENTS", 100)
+
+
+def silence_takes_three_days(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(feeds, "LEAST_SLOTS", 3 * feeds.SLOTS_A_DAY)
+
+
+def two_slots_are_silence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(feeds, "AS_IT_LIKES", 2.0)
+
+
+def lists_may_stand_still(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lists, "UNLIKELY", 1_000.0)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "correlation", "figure"),
+    [
+        (silence_takes_three_days, SILENT, "recall"),
+        (two_slots_are_silence, SILENT, "precision"),
+        (lists_may_stand_still, FROZEN, "recall"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_bus_that_hears_badly_is_seen_to(
+    breaks: Break, correlation: str, figure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks(monkeypatch)
+    assert getattr(judged(TINY_COUNTY, 1, WEEKS, Noise())[correlation], figure) < 1.0
 
 
 @pytest.mark.parametrize(

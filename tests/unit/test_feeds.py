@@ -20,6 +20,7 @@ from streams.pictures.feeds import (
     LEAST_SLOTS,
     LONGEST_NOTICE,
     SLOTS_A_DAY,
+    Cadence,
     FeedKey,
     Feeds,
     Silence,
@@ -92,20 +93,45 @@ def test_a_feed_is_silent_once_it_is_quiet_for_twice_as_long_as_usual(
     assert silent_since(feeds, found) == [slots[-1]]
 
 
-def test_a_feed_that_comes_as_it_likes_is_given_more() -> None:
-    choose = random.Random(1)
+def as_it_likes(every: float, *, days: int = 28, seed: int = 1, bursts: int = 1) -> list[int]:
+    """Heard every so many slots in the mean, by chance alone; `bursts`: in so many slots together."""
+    choose = random.Random(seed)
     slots, slot = [], BEGIN
-    while slot < BEGIN + 28 * DAY:
-        slot += 1 + int(choose.expovariate(1 / (4 * HOUR)))
-        slots.append(slot)
-    feeds = heard(slots)
+    while slot < BEGIN + days * DAY:
+        slot += 1 + int(choose.expovariate(1 / (every * bursts)))
+        slots += range(slot, slot + bursts)
+        slot += bursts - 1
+    return slots
+
+
+def limit(slots: list[int]) -> float:
+    return Cadence(slots, BEGIN + 28 * DAY).limit
+
+
+def test_a_feed_that_comes_as_it_likes_is_silent_when_a_million_quiets_would_have_none_so_long() -> None:
+    slots = as_it_likes(4 * HOUR)
     longest = sorted(after - before for before, after in pairwise(slots))[-4]
-    found = first_silent(feeds, range(slots[-1], slots[-1] + 14 * DAY))
+    found = first_silent(heard(slots), range(slots[-1], slots[-1] + 28 * DAY))
     assert found is not None
     assert found - slots[-1] > longest
-    # And while it came there was hardly anything to be said.
-    alarms = [slot for slot in range(BEGIN + 20 * DAY, slots[-1]) if silent_since(feeds, slot)]
-    assert len(alarms) < 2 * HOUR
+    assert 14 < limit(as_it_likes(HOUR)) < 15
+
+
+def test_by_chance_alone_none_of_many_falls_silent() -> None:
+    for seed in range(40):
+        slots = as_it_likes(HOUR, seed=seed)
+        assert first_silent(heard(slots), range(BEGIN + 20 * DAY, slots[-1], 3)) is None
+
+
+def test_one_that_comes_in_bursts_or_is_not_known_well_is_given_more_than_that() -> None:
+    assert limit(as_it_likes(HOUR, bursts=6)) > 2 * limit(as_it_likes(HOUR))
+    assert limit(as_it_likes(DAY)) > 1.2 * limit(as_it_likes(HOUR))
+
+
+def test_an_outage_that_one_learns_from_makes_nobody_deaf() -> None:
+    slots = as_it_likes(HOUR)
+    outage = [slot for slot in slots if not BEGIN + 10 * DAY < slot < BEGIN + 12 * DAY]
+    assert limit(outage) < 1.1 * limit(slots)
 
 
 @pytest.mark.parametrize(

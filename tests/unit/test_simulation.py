@@ -17,10 +17,10 @@ from producers.simulator.live import live
 from producers.simulator.noise import HOUR, LATEST, USUAL, Noise
 from producers.simulator.scenes import SCENES
 from producers.simulator.simulation import START, Simulation
-from producers.simulator.truth import REVIEW, RIVALS, Situation
+from producers.simulator.truth import FROZEN, REVIEW, RIVALS, SILENT, Situation
 from producers.simulator.world import Process, Told
-from schemas.events import BookingReported, CustodyEnded, Event, type_name
-from tests.small_county import COUNTY, SMALL_COUNTY
+from schemas.events import BookingReported, CustodyEnded, Event, ListTaken, type_name
+from tests.small_county import COUNTY, SMALL_COUNTY, TINY_COUNTY
 
 QUIET = Noise().times(0)
 
@@ -253,3 +253,75 @@ def test_a_file_that_is_no_list_of_leftovers_says_so(tmp_path: Path, content: st
     (tmp_path / "left").write_text(content)
     with pytest.raises(ValueError, match="delete it"):
         Leftovers(tmp_path / "left").read()
+
+
+# -- the lockup ------------------------------------------------------------------------------------------------------
+
+LOCKUP = "town-lockup"
+
+
+@pytest.fixture(scope="module")
+def weeks() -> tuple[Simulation, list[Told]]:
+    """Four of them, and what the lockup told."""
+    simulation = Simulation(TINY_COUNTY, 1, QUIET)
+    return simulation, [one for one in simulation.told(START + 28 * DAY) if one.agency == LOCKUP]
+
+
+def situations(simulation: Simulation, correlation: str) -> list[tuple[int, int]]:
+    """From when to when each of them was."""
+    of = [one for one in simulation.truth.situations if one.key[0] == correlation]
+    return [(one.since, simulation.now + 1 if one.until is None else one.until) for one in of]
+
+
+def test_a_lockup_changes_nothing_elsewhere() -> None:
+    without = SMALL_COUNTY.model_copy(
+        update={"facilities": tuple(one for one in SMALL_COUNTY.facilities if one.agency != LOCKUP)}
+    )
+    noisy = Noise().times(2)
+    assert [one for one in told(noise=noisy) if one.agency != LOCKUP] == [
+        *Simulation(without, 1, noisy).told(START + 2 * DAY)
+    ]
+
+
+def test_its_lists_say_who_is_held_and_how_many_have_come_and_gone(weeks: tuple[Simulation, list[Told]]) -> None:
+    held, listed = set[str](), set[str]()
+    for one in sorted(weeks[1], key=lambda one: one.event.head.time):
+        match one.event:
+            case BookingReported(booking_number=number):
+                held.add(number)
+            case CustodyEnded(booking_number=number):
+                held.remove(number)
+            case ListTaken(changed=changed, entries=entries) if changed:
+                assert (entries, changed) == (len(held), len(held ^ listed))
+                listed = {*held}
+
+
+def test_where_its_list_stands_still_the_lists_say_the_same(weeks: tuple[Simulation, list[Told]]) -> None:
+    simulation, came = weeks
+    lists = [one.event for one in came if isinstance(one.event, ListTaken)]
+    standing = situations(simulation, FROZEN)
+    assert len(standing) > 1
+    for since, _ in standing:
+        before, repeated = (one for pair in pairwise(lists) if pair[1].head.time == since for one in pair)
+        assert (repeated.changed, repeated.content) == (0, before.content)
+    assert all(one.changed for one in lists if not any(since <= one.head.time < until for since, until in standing))
+
+
+def test_while_its_line_is_down_nothing_comes_and_then_all_of_it(weeks: tuple[Simulation, list[Told]]) -> None:
+    simulation, came = weeks
+    silences = situations(simulation, SILENT)
+    assert silences
+    for since, until in silences:
+        if until > simulation.now:
+            continue
+        assert since > START + 14 * DAY
+        happened = [one for one in came if since + USUAL < one.event.head.time < since + 20 * HOUR]
+        assert len(happened) > 20
+        back = min(one.arrives for one in happened)
+        assert back >= since + 20 * HOUR
+        assert until <= back < until + USUAL
+        assert not [one for one in came if since + USUAL < one.arrives < back]
+
+
+def test_who_is_held_is_left_open(weeks: tuple[Simulation, list[Told]]) -> None:
+    assert [one for one in weeks[0].left_open() if one.agency == LOCKUP]
