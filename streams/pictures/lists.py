@@ -74,8 +74,10 @@ class _Lists:
         return begin
 
     def runs_before(self, begin: int, slot: int) -> Iterator[tuple[int, int]]:
-        """The runs of lists that say the same, before the one that begins there: from, and up to; the last first, as far
-        back as it may still be said at a slot that they are over."""
+        """The runs of lists that say the same, before the one that begins there: from, and up to; the last first.
+
+        As far back as it may still be said at a slot that they are over.
+        """
         while begin and slot - self.taken[begin].slot < LONGEST_NOTICE:
             first = self.run(begin)
             yield first, begin

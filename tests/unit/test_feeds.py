@@ -96,7 +96,8 @@ def test_a_feed_is_silent_once_it_is_quiet_for_twice_as_long_as_usual(
 def as_it_likes(every: float, *, days: int = 28, seed: int = 1, bursts: int = 1) -> list[int]:
     """Heard every so many slots in the mean, by chance alone; `bursts`: in so many slots together."""
     choose = random.Random(seed)
-    slots, slot = [], BEGIN
+    slots: list[int] = []
+    slot = BEGIN
     while slot < BEGIN + days * DAY:
         slot += 1 + int(choose.expovariate(1 / (every * bursts)))
         slots += range(slot, slot + bursts)
