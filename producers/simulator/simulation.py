@@ -29,7 +29,7 @@ class Simulation:
         jails = sum(is_jail(facility, site) for facility in site.facilities)
         if jails < max(2, len(site.facilities) - len(lockups)):
             raise SiteError(
-                f"{site.name}: a simulated county has two jails or more, with units and an {INTAKE}; lockups have {CELLS}"
+                f"{site.name}: a simulated county has two jails or more, with units and an {INTAKE}; others have {CELLS}"
             )
         if not any(map(is_police, site.agencies)):
             raise SiteError(f"{site.name}: a simulated county has an agency that may tell all that police tell")

@@ -65,6 +65,8 @@ def test_when_it_changes_that_is_said_for_as_long_as_it_stood_still_and_at_most_
     quick = [taken(9.1, 9, 0), taken(9.2, 9, 0), taken(9.3, 12, 30)]
     assert found(told([*USUAL, *quick]), 9.55) is not None
     assert found(told([*USUAL, *quick]), 9.61) is None
+    # However many lists are taken meanwhile.
+    assert found(told([*USUAL, *quick, taken(9.4, 13), taken(9.45, 13, 0)]), 9.55) is not None
 
 
 def test_a_list_that_is_taken_no_more_stands_still_for_four_weeks() -> None:
