@@ -28,9 +28,8 @@ class Simulation:
         lockups = [facility for facility in site.facilities if is_lockup(facility, site)]
         jails = sum(is_jail(facility, site) for facility in site.facilities)
         if jails < max(2, len(site.facilities) - len(lockups)):
-            raise SiteError(
-                f"{site.name}: a simulated county has two jails or more, with units and an {INTAKE}; others have {CELLS}"
-            )
+            jail = f"units and an {INTAKE}"
+            raise SiteError(f"{site.name}: a simulated county has two jails or more, with {jail}; others have {CELLS}")
         if not any(map(is_police, site.agencies)):
             raise SiteError(f"{site.name}: a simulated county has an agency that may tell all that police tell")
         self._world = World(site, seed, start, noise, speed)
