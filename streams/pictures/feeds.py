@@ -36,9 +36,12 @@ TIMES: Final = 2.0
 """How many times as long as its usual longest a quiet is that counts as silence."""
 LEAST_REGULAR: Final = 13
 """Quiets that have to be known before a feed is thought to be regular: a day's list is, after two weeks."""
+REGULAR: Final = (0.65, 1.75)
+"""How long a regular feed's quiets are, from and to, in slots in which it should have been heard: what comes on working
+days has longer ones, as long as few weekends are known."""
 OUTAGES: Final = 2
-"""How many of a regular feed's quiets may be less than half or more than twice as long as they should be. Of quiets by
-chance half are: that all but two of thirteen are not happens to one feed of two hundred, and of twenty to none."""
+"""How many of a regular feed's quiets may be of another length. Of quiets by chance two of three are: that all but two
+of thirteen are not happens to one or two feeds of a thousand, and of twenty to none."""
 AS_IT_LIKES: Final = 14.0
 """How long a quiet is silence at least of a feed that is not regular, in slots in which it should have been heard: by
 chance one in e^14 is as long, of a million. A county has some thousands a week."""
@@ -107,7 +110,7 @@ class Cadence:
         for share in self._share:
             self._before.append(self._before[-1] + share * SLOTS_AN_HOUR)
         quiets = sorted(self.between(*pair) for pair in pairwise(slots))
-        other = sum(not 1 / TIMES <= quiet + _A_LITTLE < TIMES for quiet in quiets)
+        other = sum(not REGULAR[0] <= quiet <= REGULAR[1] for quiet in quiets)
         is_regular = len(quiets) >= LEAST_REGULAR and other <= OUTAGES
         nearly_all = quiets[: int(NEARLY_ALL * (len(quiets) - 1)) + 1]
         usual = TIMES * max(1.0, nearly_all[-1])

@@ -129,6 +129,13 @@ def test_one_that_comes_in_bursts_or_is_not_known_well_is_given_more_than_that()
     assert limit(as_it_likes(DAY)) > 1.2 * limit(as_it_likes(HOUR))
 
 
+def test_a_few_quiets_of_like_length_make_hardly_anybody_regular() -> None:
+    feeds = [slots for seed in range(800) if len(slots := as_it_likes(2 * DAY, seed=seed)) > 13]
+    assert sum(limit(slots) < 14 for slots in feeds) < len(feeds) / 300
+    # Whereas a day's list is.
+    assert limit(daily(28)) == 2
+
+
 def test_an_outage_that_one_learns_from_makes_nobody_deaf() -> None:
     slots = as_it_likes(HOUR)
     outage = [slot for slot in slots if not BEGIN + 10 * DAY < slot < BEGIN + 12 * DAY]
