@@ -47,7 +47,7 @@ class _Parts(Mapping[str, Any]):
         part = getattr(module, f"{name}_app", None)
         if part is None:
             part = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-            part.command(name)(getattr(module, written))
+            part.command()(getattr(module, written))
         command = typer.main.get_command(part)
         command.name = name
         return command

@@ -34,8 +34,8 @@ AT_FIRST_D: Final = 3.0
 WELL_D, BETWEEN_D = 2.0, 3.0
 """Days from one trouble to the next: at least, and in the mean beyond that."""
 KNOWN: Final = 15 * DAY
-"""How long it has to be known before its silence means something, microseconds; half a day more than docs/feeds.md
-says, since days begin at midnight."""
+"""How long it has to be known before its silence means something, microseconds; a day more than docs/feeds.md says,
+since it is not heard at once."""
 DOWN: Final = (20 * HOUR, 48 * HOUR)
 """How long its line is down, from and to."""
 REPEATS: Final = (1, 4)
@@ -88,14 +88,11 @@ class Lockup:
         self._tell("CustodyEnded", stay, reason="COURT_ORDER")
 
     def _tell(self, kind: str, stay: Stay | None, **fields: Any) -> None:
-        about: dict[str, Any] = {}
         if stay is not None:
             fields["booking_number"] = stay.number
-            about["ids"] = [own_number(stay.person, self.facility, self.world.run)]
-        whose = self.facility.agency
-        self.world.tell(
-            whose, kind, **about, chance=self._chance, not_before=self._back, facility=self.facility.id, **fields
-        )
+            fields["ids"] = [own_number(stay.person, self.facility, self.world.run)]
+        fields["facility"] = self.facility.id
+        self.world.tell(self.facility.agency, kind, chance=self._chance, not_before=self._back, **fields)
 
     # -- lists -----------------------------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ def score(
     scores = {correlation: Score() for correlation in CORRELATIONS}
     for key, of in true.items():
         for situation in of:
-            if (situation.until or end) - situation.since > SHOWS.get(situation.key[0], GRACE):
+            if (situation.until or end) > _shows(situation):
                 one = scores[key[0]]
                 one.situations += 1
                 if _finds(told.get(key, ()), situation, end):
@@ -133,9 +133,14 @@ def score(
     return scores
 
 
+def _shows(situation: Situation) -> int:
+    """When an alert has to be open for it, microseconds."""
+    return situation.since + SHOWS.get(situation.key[0], GRACE)
+
+
 def _finds(alerts: Sequence[Raised], situation: Situation, end: int) -> bool:
     """Whether alerts were open for all of a situation, but for the time in which it may be unknown."""
-    covered = situation.since + SHOWS.get(situation.key[0], GRACE)
+    covered = _shows(situation)
     until = end if situation.until is None else situation.until
     for alert in alerts:
         if alert.since <= covered:

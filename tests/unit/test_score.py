@@ -8,7 +8,7 @@ import pytest
 
 from producers.simulator.noise import HOUR
 from producers.simulator.score import GRACE, Raised, Score, raised, score
-from producers.simulator.truth import BROAD, DELIVERY, REVIEW, RIVALS, Decoy, Situation
+from producers.simulator.truth import BROAD, DELIVERY, REVIEW, RIVALS, SILENT, Decoy, Situation
 
 END = 100 * HOUR
 KEY = (RIVALS, "main", "4-B", "canal", "larkspur")
@@ -136,3 +136,22 @@ def test_scores_add_up() -> None:
     assert (one.recall, one.precision, other.recall) == (0.75, 1.0, 1.0)
     both = one + other
     assert (both.situations, both.found, both.raised, both.right, both.precision) == (4, 3, 4, 3, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "found", "right"),
+    [
+        (22, 60, 1, 1),  # half a day after it began
+        (23, 60, 0, 1),
+        (22, 84, 1, 1),  # a day after its end it may still be said
+        (22, 89, 1, 0),
+        (9, 60, 1, 0),
+    ],
+)
+def test_a_silence_shows_within_half_a_day_and_it_may_be_said_for_a_day_that_it_is_over(
+    since: int, until: int, found: int, right: int
+) -> None:
+    key = (SILENT, "lockup")
+    silence = Situation(key, 10 * HOUR, 60 * HOUR)
+    got = score([silence], [], [Raised(key, since * HOUR, until * HOUR, frozenset())], END)[SILENT]
+    assert (got.situations, got.found, got.right) == (1, found, right)
