@@ -1,7 +1,8 @@
-"""Custody records: what the facility facts say of each person in custody, one record a person and facility.
+"""Custody records: what the facility facts say of each person in custody of whom anything matters to the facility, one
+record a person and facility.
 
 The key is `~custody/<facility>/<person>`, the value a PersonInCustody. What most readers need of it is in the header
-`placed`, so that only the few records with a standing in a group, or to whom something is to come, are ever decoded.
+`placed`, so that only who looks after a facility ever decodes one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Placed(NamedTuple):
     digest: str
     """Of what it rests on; the same as long as it says the same."""
     here: bool
-    """Whether the person is in the facility's custody."""
+    """Whether the person is in the facility's custody, and anything of them matters there."""
     standings: int
     """With how many groups."""
     event_id: str

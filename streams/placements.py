@@ -1,9 +1,10 @@
-"""Placements: each facility is told of each person in its custody, whenever what matters there changed. Pure.
+"""Placements: each facility is told of the persons in its custody of whom anything matters there, when it changes. Pure.
+
+What matters is a standing with a group, and what is to come to the person. Of everybody else, who are most, a facility
+need not know even that they are there: nothing is written of them, and where it was before, that it holds no more.
 
 A placement rests on a few facts: the booking, the last housing, the affiliations, what is to come to the person. As
-long as these are the same facts it says the same, so it is compared by them; only what is to be written is decoded. Of
-who has no standing with a group, and to whom nothing is to come, it says where they are, and no name: nobody is told of
-them.
+long as these are the same facts it says the same, so it is compared by them; only what is to be written is decoded.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PLACING: Final = frozenset(
 FORM: Final = b"3"
 """What a placement says of the same facts; another form is another digest, so that all are written again."""
 GONE: Final = "gone"
-"""Digest of a record that says that the person is there no more."""
+"""Digest of a record that says that nothing of the person matters there any more: they left, or nothing else does."""
 _NOTHING: Final[Mapping[str, Any]] = {
     "booking_number": None,
     "name": None,
@@ -107,36 +108,41 @@ class Placements:
         return outs + [self._left(person, facility, cause) for facility in leaves]
 
     def _differs(self, person: str) -> tuple[tuple[Grounds, str] | None, Sequence[str]]:
-        """Grounds and digest of where the person is in custody, if that is to be written, and where no longer."""
-        stay = self._picture.stay(person)
+        """Grounds and digest of what is to be written of where the person is in custody, and where nothing of them
+        matters any more."""
+        grounds = self._grounds(person)
         recorded = self._recorded.get(person)
-        if stay is None:
+        if grounds is None:
             return None, () if recorded is None else [name for name, last in sorted(recorded.items()) if last.here]
-        grounds = self._grounds(person, stay)
-        digest = grounds.digest()
+        stay, digest = grounds.stay, grounds.digest()
         last = recorded.get(stay.facility, NEVER_PLACED) if recorded else NEVER_PLACED
         enters = None if last.digest == digest else (grounds, digest)
         if recorded is None or (len(recorded) == 1 and stay.facility in recorded):
             return enters, ()
         return enters, sorted(name for name, held in recorded.items() if held.here and name != stay.facility)
 
-    def _grounds(self, person: str, stay: Stay) -> Grounds:
-        housed = self._picture.latest_fact(person, Housing, stay)
+    def _grounds(self, person: str) -> Grounds | None:
+        """What a placement of the person rests on; None where nothing of them matters anywhere."""
+        stay = self._picture.stay(person)
+        if stay is None:
+            return None
         affiliations, deliveries = self._picture.affiliations(person), self._picture.deliveries(person, stay)
+        if not affiliations and not deliveries:
+            return None
+        housed = self._picture.latest_fact(person, Housing, stay)
         tips = [told.fact for told in self._picture.told(person, Tip)] if deliveries else []
         return Grounds(stay, housed, tuple(affiliations), tuple(deliveries), tuple(tips))
 
     def _is_in(self, person: str, grounds: Grounds, digest: str, cause: Cause) -> Out:
         stay, housed = grounds.stay, grounds.housed
         housing = self._picture.say(housed, Housing) if housed else None
+        booking = self._picture.say(stay.booked, Booking) if stay.booked else None
         said = {
             **_NOTHING,
             "booking_number": stay.booking_number,
+            "name": booking.name if booking else None,
             "unit": housing.unit if housing else None,
         }
-        if grounds.affiliations or grounds.deliveries:
-            booking = self._picture.say(stay.booked, Booking) if stay.booked else None
-            said["name"] = booking.name if booking else None
         if grounds.deliveries:
             said |= {
                 "deliveries": [delivery.record() for delivery in grounds.deliveries],

@@ -77,7 +77,7 @@ Members = dict[str, dict[str, InCustody]]
 
 
 class Known(NamedTuple):
-    """The last record of a person: nearly all that is there of most."""
+    """The last record of a person."""
 
     revision: int
     unit: UnitKey | None
@@ -208,21 +208,18 @@ class FacilityPicture:
             return NOTHING
         unit = UnitKey(facility, placed.unit) if placed.here and placed.unit else None
         expects = placed.here and placed.deliveries > 0
-        told: Mapping[str, Any] = {}
-        if expects or (unit is not None and placed.standings):
-            told = decode(record.value, self._schemas, "PersonInCustody")[1]
+        told = decode(record.value, self._schemas, "PersonInCustody")[1] if placed.here else {}
         affiliated = _in_custody(told) if unit is not None and placed.standings else None
         self._known[key] = Known(placed.revision, unit, affiliated, expects)
         if before.affiliated is not None and before.unit is not None:
             self._leaves(before.unit, before.affiliated)
-        if unit is not None:
+        if unit is not None and affiliated is not None:
             self._units.add(unit)
-            if affiliated is not None:
-                self._enters(unit, affiliated)
+            self._enters(unit, affiliated)
         touched = UNTOUCHED
         if expects or before.expects:
             touched = self.interceptions.place(facility, person, _addressee(told) if expects else None)
-        # Who has no standing is in nobody's way: most moves change nothing that is asked of a unit.
+        # Who has no standing is in nobody's way: where they are changes nothing that is asked of a unit.
         changed = (before.unit if before.affiliated else None), (unit if affiliated else None)
         units = frozenset(one for one in changed if one is not None)
         return FacilityChange(units, "PersonInCustody", placed.event_id or None, touched=touched)
@@ -247,8 +244,8 @@ class FacilityPicture:
         return [*self._expiry.take(self.now), *self._outlived.take()]
 
     def focuses(self) -> Iterable[Focus]:
-        """Everything that something may follow of: every housing unit that someone was ever known to be in, every
-        delivery that a tip means, and these tips; every agency that was heard of, and every list."""
+        """Everything that something may follow of: every housing unit that someone with a standing was ever known to be
+        in, every delivery that a tip means, and these tips; every agency that was heard of, and every list."""
         yield from self._units
         yield from self.interceptions.focuses()
         yield from self.feeds.agencies()

@@ -125,7 +125,9 @@ def violence_ms(jail: int) -> float:
     stage = FacilityStage(SITE, 0, SCHEMAS)
     units = [unit.id for unit in SITE.facilities[0].units]
     for number in range(jail):
-        group = "Eastside" if number < CONCERNED // 2 else "Harbor" if number < CONCERNED else None
+        # Of who has no standing with a group a jail is told nothing: the others are of other groups.
+        others = f"Group {number % 97}"
+        group = "Eastside" if number < CONCERNED // 2 else "Harbor" if number < CONCERNED else others
         stage.refold(_placed(number, units[number % len(units)], group))
     took = []
     for number in range(50):
@@ -150,7 +152,7 @@ def logged(offset: int, out: Out) -> LoggedRecord:
     return LoggedRecord(offset, out.key, value, out.headers)
 
 
-def _placed(number: int, unit: str, group: str | None) -> LoggedRecord:
+def _placed(number: int, unit: str, group: str) -> LoggedRecord:
     provenance = {
         "agency": "county-jail",
         "event_type": "HousingAssigned",
@@ -171,11 +173,11 @@ def _placed(number: int, unit: str, group: str | None) -> LoggedRecord:
         "name": None,
         "unit": unit,
         "housing": [provenance],
-        "affiliations": [{"group": group, "status": "MEMBER", **provenance}] if group else [],
+        "affiliations": [{"group": group, "status": "MEMBER", **provenance}],
         "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": number, "event_id": None},
     }
     facility = SITE.facilities[0].id
-    head = Placed(0, number, 1, str(number), here=True, standings=1 if group else 0, event_id="", unit=unit)
+    head = Placed(0, number, 1, str(number), here=True, standings=1, event_id="", unit=unit)
     key = custody_key(facility, f"person-{number}")
     return logged(number, Out(topics.facility_facts(SITE.name), 0, key, "PersonInCustody", value, head.headers()))
 

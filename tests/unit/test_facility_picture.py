@@ -110,10 +110,10 @@ def test_who_is_in_no_unit_is_nobodys_neighbour() -> None:
     assert who(made, A) == {}
 
 
-def test_the_move_of_one_without_a_standing_changes_no_unit() -> None:
-    made = picture(placed("ada"), placed("bo", groups=()))
+def test_where_one_without_a_standing_is_changes_no_unit() -> None:
+    made = picture(placed("ada"), placed("bo", "4-C", groups=()))
     assert made.fold(placed("bo", "4-B", 2, groups=())) == FacilityChange(frozenset(), "PersonInCustody", "e2")
-    assert set(made.focuses()) == {A, B}
+    assert set(made.focuses()) == {A}
     assert made.fold(placed("bo", "4-A", 3)).units == {A}, "only the unit in which the standing is new"
     assert made.fold(placed("bo", "4-A", 4, groups=())).units == {A}, "and in which it is no more"
 

@@ -1,4 +1,4 @@
-"""Placements: what a facility is told of each person in its custody, and when it is told again."""
+"""Placements: of which persons in its custody a facility is told what, and when it is told again."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ ENDED = event("CustodyEnded", "ada", day=4, name="ended")
 MOVED = event("BookingReported", "ada", day=5, name="moved", facility=ANNEX, booking_number="A-1")
 
 
+def withdrawn(what: Event) -> Event:
+    return event("EventWithdrawn", agency=JAIL, day=9, target_event_id=what.head.event_id)
+
+
 def source(what: Event, via: str = "county-jail number") -> dict[str, Any]:
     return {
         "agency": agency_of(what),
@@ -127,33 +131,49 @@ def test_who_is_in_custody_is_told_with_name_unit_and_affiliations_and_where_eac
 
 
 def test_of_whom_no_booking_and_no_unit_is_known_neither_is_said() -> None:
-    (out,) = Scene().happens(event("CustodyClassified", "ada", day=1)).place(Cause(CauseKind.TICK, "person", 0, 3))
-    record = said(out)
-    assert (record["name"], record["unit"], record["housing"], record["affiliations"]) == (None, None, [], [])
-    assert head(out) == Placed(NUMBER, 3, 1, record["digest"], True, 0, "", "")
-
-
-def test_of_whom_no_standing_is_known_it_is_said_where_they_are_and_no_more() -> None:
-    (out,) = Scene().happens(BOOKED, HOUSED).place()
-    record = said(out)
-    assert (record["booking_number"], record["unit"], record["in_custody"]) == ("B-ada", "4-A", True)
-    assert (record["name"], record["housing"], record["affiliations"]) == (None, [], [])
-    assert head(out) == Placed(NUMBER, 7, 1, record["digest"], True, 0, "e7", "4-A")
-
-
-def test_of_who_has_a_standing_and_no_booking_and_no_unit_neither_is_said() -> None:
-    (out,) = Scene().happens(event("CustodyClassified", "ada", day=1), MEMBER).place()
+    scene = Scene().happens(event("CustodyClassified", "ada", day=1), MEMBER)
+    (out,) = scene.place(Cause(CauseKind.TICK, "person", 0, 3))
     record = said(out)
     assert (record["name"], record["unit"], record["housing"]) == (None, None, [])
     assert len(record["affiliations"]) == 1
+    assert head(out) == Placed(NUMBER, 3, 1, record["digest"], True, 1, "", "")
+
+
+def test_of_who_has_no_standing_and_expects_nothing_nothing_is_said() -> None:
+    scene = Scene().happens(BOOKED, HOUSED)
+    assert not scene.placements.lacks(scene.person)
+    assert scene.place() == []
+
+
+def test_whose_standing_is_no_more_it_is_said_that_nothing_of_them_matters_and_not_where_they_go() -> None:
+    scene = Scene().happens(BOOKED, HOUSED, MEMBER)
+    scene.place()
+    scene.happens(withdrawn(MEMBER))
+    (out,) = scene.place()
+    assert (said(out)["in_custody"], said(out)["unit"], said(out)["booking_number"]) == (False, None, None)
+    assert (said(out)["revision"], said(out)["digest"]) == (2, GONE)
+    assert scene.happens(event("HousingAssigned", "ada", day=3, unit="4-B")).place() == []
+    (again,) = scene.happens(SUSPECT).place()
+    assert (said(again)["in_custody"], said(again)["unit"], said(again)["revision"]) == (True, "4-B", 3)
+
+
+def test_what_was_written_of_everybody_before_this_was_so_is_taken_back() -> None:
+    scene = Scene().happens(BOOKED, HOUSED)
+    everybody = Placed(NUMBER, 1, 4, "d", True, 0, "", "4-A")
+    scene.placements.recall(LoggedRecord(0, custody_key(MAIN, scene.person), b"", everybody.headers()))
+    assert scene.placements.lacks(scene.person)
+    (out,) = scene.place()
+    assert (said(out)["in_custody"], said(out)["revision"]) == (False, 5)
+    assert scene.place() == []
 
 
 def test_a_facility_is_told_on_its_own_partition() -> None:
     bus = InMemoryBus(demo_site(partitions=5))
     bus.publish(BOOKED, JAIL)
+    bus.publish(MEMBER, JAIL)
     (log,) = (log for (topic, _), log in bus.logs.items() if topic == topics.person_facts("demo") and log)
     picture = PersonPicture(SCHEMAS)
-    (person,) = picture.fold(log[0]).persons
+    (person,) = {person for record in log for person in picture.fold(record).persons}
     (out,) = Placements(bus.site, 3, picture).place(person, CAUSE)
     assert (out.partition, head(out).partition) == (partition_of(MAIN, 5), 3)
 
@@ -162,7 +182,7 @@ def test_a_facility_is_told_on_its_own_partition() -> None:
 
 
 def test_what_was_said_is_said_again_only_when_it_rests_on_other_facts() -> None:
-    scene = Scene().happens(BOOKED)
+    scene = Scene().happens(BOOKED, MEMBER)
     assert scene.placements.lacks(scene.person)
     (first,) = scene.place()
     scene.happens(event("DisciplinaryRecorded", "ada", day=1))
@@ -209,7 +229,7 @@ def test_of_whom_nothing_was_said_nothing_is_said_when_not_in_custody() -> None:
 
 
 def test_who_moves_to_another_facility_enters_there_and_has_left_the_first() -> None:
-    scene = Scene().happens(BOOKED, HOUSED)
+    scene = Scene().happens(BOOKED, HOUSED, MEMBER)
     scene.place()
     scene.happens(MOVED)
     enters, leaves = scene.place()
@@ -221,7 +241,7 @@ def test_who_moves_to_another_facility_enters_there_and_has_left_the_first() -> 
 
 
 def test_who_comes_back_enters_again_and_nothing_more_is_said_of_where_it_was_before() -> None:
-    scene = Scene().happens(BOOKED)
+    scene = Scene().happens(BOOKED, MEMBER)
     scene.place()
     scene.happens(MOVED)
     scene.place()
@@ -246,9 +266,9 @@ def test_who_is_recorded_as_in_several_facilities_has_left_them_all_in_order_of_
 
 
 def test_what_was_recorded_before_a_restart_is_not_said_again() -> None:
-    scene = Scene().happens(BOOKED)
+    scene = Scene().happens(BOOKED, MEMBER)
     (out,) = scene.place()
-    after = Scene().happens(BOOKED)
+    after = Scene().happens(BOOKED, MEMBER)
     assert after.placements.last_cause == -1
     assert after.placements.recall(written(out)) == after.person
     assert after.placements.last_cause == 7
@@ -257,7 +277,7 @@ def test_what_was_recorded_before_a_restart_is_not_said_again() -> None:
 
 
 def test_what_another_partition_recorded_is_none_of_this_ones_placements() -> None:
-    scene = Scene().happens(BOOKED)
+    scene = Scene().happens(BOOKED, MEMBER)
     other = Placed(NUMBER + 1, 99, 4, "d", True, 0, "", "")
     assert scene.placements.recall(LoggedRecord(0, custody_key(ANNEX, scene.person), b"", other.headers())) is None
     assert scene.placements.last_cause == -1
@@ -275,7 +295,7 @@ def test_the_last_cause_is_the_latest_of_all_that_are_recorded() -> None:
 
 
 def test_what_was_recorded_of_a_person_at_each_facility_is_remembered() -> None:
-    scene = Scene().happens(BOOKED)
+    scene = Scene().happens(BOOKED, MEMBER)
     for facility, revision in ((MAIN, 4), (ANNEX, 8)):
         placed = Placed(NUMBER, 1, revision, "d", True, 0, "", "")
         scene.placements.recall(LoggedRecord(0, custody_key(facility, scene.person), b"", placed.headers()))

@@ -129,6 +129,7 @@ MEMBER = event("AffiliationValidated", "ada", day=0.5, name="member", group="Eas
 FEUD = event("StreetViolenceReported", day=3, name="feud", groups=["Eastside", "Harbor"])
 OTHER_FEUD = event("StreetViolenceReported", day=3, name="feud", groups=["Eastside", "Westend"])
 FINED = [BOOKED, CLASSIFIED, FINE]
+MEMBER_FINED = [BOOKED, MEMBER, CLASSIFIED, FINE]
 REVIEW = "classification_review"
 
 
@@ -141,11 +142,11 @@ def withdrawal(what: Event) -> Event:
 
 def test_a_placement_and_an_alert_say_which_fact_led_to_them() -> None:
     scene = Scene()
-    outs = scene.happens(*FINED)
+    outs = scene.happens(*MEMBER_FINED)
     log = scene.facts.bus.logs[PERSONS, scene.number]
     (alert,), (custody,) = values(outs, "AlertRaised"), values(outs, "PersonInCustody")
     number, last = scene.number, log[-1].offset
-    assert custody["cause"] == cause("person", "FACT", number, log[0].offset, BOOKED.head.event_id)
+    assert custody["cause"] == cause("person", "FACT", number, log[1].offset, MEMBER.head.event_id)
     assert alert["cause"] == cause("person", "FACT", number, last, FINE.head.event_id)
     assert [(out.topic, out.partition) for out in outs] == [
         (FACILITIES, partition_of(MAIN, 3)),
@@ -174,7 +175,7 @@ def test_when_a_fact_reaches_its_purge_date_what_stood_on_it_goes_with_the_tick(
     fine = event("DisciplinaryRecorded", "ada", day=2, name="fine", purge_day=7)
     housed = event("HousingAssigned", "ada", day=1, name="housed", unit="4-A", purge_day=7)
     scene = Scene()
-    before = scene.happens(BOOKED, CLASSIFIED, fine, housed)
+    before = scene.happens(BOOKED, MEMBER, CLASSIFIED, fine, housed)
     assert raised(before) == [(REVIEW, 1, "OPEN")]
     assert scene.stage.process(tick(6)) == []
     outs = scene.stage.process(tick(7, offset=77))
@@ -347,9 +348,9 @@ def announcements(outs: list[Out]) -> list[Out]:
 
 def test_the_facts_of_who_is_joined_to_another_are_written_there_and_go_from_here() -> None:
     scene = Scene()
-    scene.happens(BOOKED, FINE)
+    scene.happens(BOOKED, MEMBER, FINE)
     outs = scene.happens(JOIN)
-    assert len(moved(scene)) == 4
+    assert len(moved(scene)) == 6
     assert [out for out in outs if out.topic == PERSONS] == moved(scene)
     assert {out.partition for out in moved(scene)[::2]} == {partition_of(FIRST, 3)}
     assert placements(outs) == [(2, False)], "and nobody of that name is in custody any more"
@@ -433,7 +434,7 @@ def test_of_whom_nothing_is_lacking_nobody_looks_again() -> None:
 
 
 def test_a_recovery_writes_what_is_not_recorded_and_says_so() -> None:
-    scene = Scene().refolds(*FINED)
+    scene = Scene().refolds(*MEMBER_FINED)
     scene.stage.refold(tick(5))
     outs = scene.stage.reconcile(12)
     assert (raised(outs), placements(outs)) == ([(REVIEW, 1, "OPEN")], [(1, True)])
@@ -445,10 +446,10 @@ def test_a_recovery_writes_what_is_not_recorded_and_says_so() -> None:
 
 def test_what_is_recorded_is_not_written_again() -> None:
     before = Scene()
-    outs = before.happens(*FINED)
+    outs = before.happens(*MEMBER_FINED)
     after = Scene()
     after.recalls(outs)
-    after.refolds(*FINED)
+    after.refolds(*MEMBER_FINED)
     assert after.stage.last_cause() == before.facts.bus.logs[PERSONS, before.number][-1].offset
     assert after.stage.reconcile(3) == []
 
@@ -457,7 +458,7 @@ def test_what_is_recorded_is_not_written_again() -> None:
 def test_the_last_cause_is_the_later_of_an_alerts_and_a_placements(name: str) -> None:
     assert Scene().stage.last_cause() == -1
     before = Scene()
-    outs = before.happens(BOOKED, CLASSIFIED, FINE, HOUSED)
+    outs = before.happens(*MEMBER_FINED, HOUSED)
     after = Scene()
     after.recalls([out for out in outs if out.name == name])
     assert after.stage.last_cause() == max(one["cause"]["offset"] for one in values(outs, name))
@@ -481,10 +482,10 @@ def test_what_is_no_alert_among_the_alerts_is_refused() -> None:
 
 
 def test_what_was_recorded_and_holds_no_more_is_withdrawn() -> None:
-    outs = Scene().happens(*FINED)
+    outs = Scene().happens(*MEMBER_FINED)
     after = Scene()
     after.recalls(outs)
-    after.refolds(withdrawal(FINE), withdrawal(BOOKED), BOOKED, CLASSIFIED, FINE, event("CustodyEnded", "ada", day=4))
+    after.refolds(withdrawal(FINE), withdrawal(BOOKED), *MEMBER_FINED, event("CustodyEnded", "ada", day=4))
     found = after.stage.reconcile(9)
     assert (raised(found), placements(found)) == ([(REVIEW, 2, "WITHDRAWN")], [(2, False)])
     assert len(tombstones(found)) == 2, "what is withdrawn goes from the log"
@@ -509,14 +510,14 @@ def alone(**changes: Any) -> Scene:
 
 def test_so_many_persons_are_derived_at_a_time_and_then_not_again() -> None:
     asked: list[str] = []
-    scene = alone(correlations=(counted(asked),)).refolds(BOOKED, CY)
+    scene = alone(correlations=(counted(asked),)).refolds(BOOKED, MEMBER, CY)
     assert scene.stage.derive_ahead(1)
     assert len(asked) == 1
     assert not scene.stage.derive_ahead(1)
     assert len(set(asked)) == 2
     assert not scene.stage.derive_ahead(1)
     assert len(asked) == 2
-    assert placements(scene.stage.reconcile(5)) == [(1, True)] * 2, "what was lacking then is written"
+    assert placements(scene.stage.reconcile(5)) == [(1, True)], "what was lacking then is written"
     assert len(asked) == 2
     scene.refolds(FINE)
     scene.stage.reconcile(6)
@@ -594,10 +595,10 @@ def test_a_tick_that_comes_after_it_makes_stale_whose_time_has_come() -> None:
 
 def test_what_its_owner_wrote_since_is_compared_again() -> None:
     first = alone()
-    outs = first.happens(BOOKED)
+    outs = first.happens(BOOKED, MEMBER)
     scene = alone()
     scene.recalls(outs)
-    scene.refolds(BOOKED).stage.derive_ahead(9)
+    scene.refolds(BOOKED, MEMBER).stage.derive_ahead(9)
     scene.recalls(first.happens(HOUSED))
     assert placements(scene.stage.reconcile(9)) == [(3, True)], "the housing is on no log that it has read"
 

@@ -42,7 +42,8 @@ def in_custody(bus: InMemoryBus) -> set[str]:
 
 @pytest.mark.parametrize("role", ["VICTIM", "OTHER_PARTY", "ASSOCIATE", "SUSPECT", "UNKNOWN"])
 def test_who_is_only_named_in_a_booking_is_not_in_custody(role: str) -> None:
-    assert len(in_custody(told([and_also(event("BookingReported", "ada"), role, "vera")]))) == 1
+    members = [event("AffiliationValidated", who, day=1, group="Eastside") for who in ("ada", "vera")]
+    assert len(in_custody(told([and_also(event("BookingReported", "ada"), role, "vera"), *members]))) == 1
 
 
 def test_association_alone_makes_nobody_a_member() -> None:
