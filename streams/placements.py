@@ -1,4 +1,4 @@
-"""Placements: each facility is told of the persons in its custody of whom anything matters there, when it changes. Pure.
+"""Placements: each facility is told of those in its custody of whom anything matters there, when it changes. Pure.
 
 What matters is a standing with a group, and what is to come to the person. Of everybody else, who are most, a facility
 need not know even that they are there: nothing is written of them, and where it was before, that it holds no more.
