@@ -16,8 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from testcontainers.community.kafka import KafkaContainer
 from testcontainers.core.container import DockerContainer
 
-from deploy.embedded import EmbeddedBus
 from schemas.settings import Settings
+from tests.bus_of_the_run import bus_of_the_run
 from tests.free_ports import settings_on_free_ports
 from tests.working_site import WorkingSite
 
@@ -52,11 +52,11 @@ def settings_in(home: Path) -> Settings:
 def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The embedded bus: TLS, SCRAM users and ACLs as in production.
 
-    `admin` may do everything, others what a test grants. There is one for the whole run: a test works in a site of its
-    own, or on topics with names of its own.
+    `admin` may do everything, others what a test grants. There is one for the whole run, in however many processes: a
+    test works in a site of its own, or on topics with names of its own.
     """
-    settings = settings_in(tmp_path_factory.mktemp("bus"))
-    with EmbeddedBus(settings):
+    own = tmp_path_factory.getbasetemp()
+    with bus_of_the_run(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own, settings_in) as settings:
         yield settings
 
 
