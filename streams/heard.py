@@ -17,6 +17,7 @@ and withdrawals.
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from schemas import topics
@@ -117,18 +118,21 @@ def heard(agency: str, event_type: str, topic: str, time: int, came: int, site: 
         came = time
     slot, happened = came // SLOT, time // SLOT
     hour = happened // SLOTS_AN_HOUR if slot - happened >= LATE else None
-    return _out(Heard(agency, event_type, slot, hour, topic), site)
+    return _note_of(Heard(agency, event_type, slot, hour, topic), site.name, site.partitions)
+
+
+@lru_cache(4_096)
+def _note_of(note: Note, site: str, partitions: int) -> Out:
+    """The record of a note. Most events of a slot have the same."""
+    where = topics.facility_facts(site), partition_of(note.agency, partitions)
+    return Out(*where, note.key, None, b"", ((_TOPIC, note.topic.encode()),))
 
 
 def listed(event: ListTaken, agency: str, topic: str, site: Site) -> Out:
     """The note of a list."""
     slot = event.head.time // SLOT
-    return _out(Listed(agency, event.facility, slot, event.changed, event.content[:_CONTENT], topic), site)
-
-
-def _out(note: Note, site: Site) -> Out:
-    where = topics.facility_facts(site.name), partition_of(note.agency, site.partitions)
-    return Out(*where, note.key, None, b"", ((_TOPIC, note.topic.encode()),))
+    note = Listed(agency, event.facility, slot, event.changed, event.content[:_CONTENT], topic)
+    return _note_of(note, site.name, site.partitions)
 
 
 def read_note(record: Record) -> Note:
