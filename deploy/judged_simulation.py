@@ -10,7 +10,7 @@ from producers.simulator.score import Score, raised, score
 from producers.simulator.simulation import START, Simulation
 from producers.simulator.world import Told
 from schemas.site import Site
-from streams.backtest import Alert, AsItWent, facts_of
+from streams.backtest import Alert, AsItWent, facts_of, on_one_partition
 from streams.identify import DeadLetter
 
 
@@ -29,7 +29,7 @@ def judged(site: Site, seed: int, days: float, noise: Noise) -> dict[str, Score]
 def alerts_of(told: Iterable[Told], site: Site, end: int) -> Iterable[Alert]:
     """The records of `alerts.raised` that it leads to, as it arrives and time goes on."""
     # Its clock is live, for what comes late comes late.
-    site = site.model_copy(update={"partitions": 1})
+    site = on_one_partition(site, "live")
     test, now = AsItWent(site), 0
     for one in told:
         if one.arrives > now:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from schemas import topics
 from schemas.avro_files import record_names, whole_schema
@@ -23,6 +23,7 @@ from schemas.site import Agency, Site
 from streams.clock import tick
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
+from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identified
 from streams.records import LoggedRecord, Out
 from streams.stage import FacilityStage, PersonStage
@@ -43,9 +44,9 @@ class Rules(NamedTuple):
     facility: Sequence[FacilityCorrelation] = FACILITY_CORRELATIONS
 
 
-def on_one_partition(site: Site) -> Site:
-    """The site as a backtest sees it: one partition, and a time that the events bring."""
-    return site.model_copy(update={"partitions": 1, "clock": "history"})
+def on_one_partition(site: Site, clock: Literal["live", "history"] = "history") -> Site:
+    """The site as a backtest sees it: one partition, and mostly a time that the events bring."""
+    return site.model_copy(update={"partitions": 1, "clock": clock})
 
 
 def facts_of(event: Event, agency: Agency, site: Site, came: int | None = None) -> tuple[Out, ...] | DeadLetter:
@@ -107,10 +108,11 @@ class Backtest(ABC):
     def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
         self._site = site
         self._logs = _Logs(site, rules)
+        self._noted = Noted()
 
-    def tell(self, facts: Sequence[Out]) -> list[Alert]:
+    def tell(self, facts: Iterable[Out]) -> list[Alert]:
         """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn at once."""
-        alerts = self._logs.write(facts)
+        alerts = self._logs.write(out for out in facts if self._noted.is_news(out))
         while (unread := self._logs.next()) is not None:
             alerts += self._logs.write(self._take(*unread))
         return alerts

@@ -87,7 +87,7 @@ def simulate(
     --score one sees what the bus finds of it. Exit codes: 0 done, 1 --score below --least, 2 can't begin, 3 the bus is
     away: events wait in the spool.
 
-    Example: sallyport simulate --score --seed 200 --seeds 20 --noise 2 --least 0.99
+    Example: sallyport simulate --score --seed 500 --seeds 20 --noise 2 --least 0.99
     """
     given = {"misspelt": misspelt, "late": late, "twice": twice, "missing": missing, "unsure": unsure}
     errors = replace(Noise().times(noise), **{name: share for name, share in given.items() if share is not None})
