@@ -71,6 +71,10 @@ def main() -> None:
                 # Not left to the interval: that would be the clock's, not the engine's.
                 await app.producer.flush()
                 await consumer.commit()
+        # What its producer's thread has in its hand is in no queue that is flushed: each event is one record there.
+        changelog = [TP(stored.changelog_topic.get_topic_name(), number) for number in range(job.partitions)]
+        while sum((await consumer.highwaters(*changelog)).values()) < watch.seen:
+            await asyncio.sleep(0.01)
         watch.committed()
         os._exit(0)
 
