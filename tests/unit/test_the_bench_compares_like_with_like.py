@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -58,3 +62,16 @@ def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:
     page.write_text(f"{before}old{after}")
     performance_page.replace_section(page, "a part", "new")
     assert page.read_text() == f"{before}new{after}"
+
+
+def test_the_peers_environment_has_all_that_what_they_decide_with_imports() -> None:
+    """It is another than ours, and nobody who tests the bus installs it."""
+    root = Path(__file__).parents[2]
+    names = "import sys; site = {*sys.modules}; import tests.bench.peers.job; print(*{*sys.modules} - site)"
+    done = subprocess.run([sys.executable, "-c", names], cwd=root, check=True, capture_output=True, text=True)
+    of_package = packages_distributions()
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    needed = {of_package[name][0].lower() for name in imported if name in of_package}
+    locked = set(re.findall(r"^([\w.-]+)==", (root / "requirements-bench.lock").read_text(), re.M))
+    assert {"fastavro", "pydantic"} <= needed
+    assert {re.sub(r"[-_.]+", "-", name) for name in needed} <= {re.sub(r"[-_.]+", "-", name) for name in locked}
