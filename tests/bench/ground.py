@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -46,7 +48,11 @@ class Failed(Exception):  # noqa: N818  # a result of the bench
 
 @contextmanager
 def bus_of_the_bench(console: Console) -> Iterator[tuple[Settings, int]]:
-    """An embedded bus in a temporary home, and the process number of its broker; who has Failed ends the bench."""
+    """An embedded bus in a temporary home, and the process number of its broker; who has Failed ends the bench.
+
+    SIGTERM ends it as Ctrl-C does: an engine that is left running would take its part of what is measured next.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as home:
         settings = settings_on_free_ports(Path(home))
         try:
