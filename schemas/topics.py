@@ -90,7 +90,7 @@ def person_facts(site: str) -> str:
 
 
 def facility_facts(site: str) -> str:
-    """Who is in custody where, partitioned by facility. Compacted; internal."""
+    """What a facility needs of persons in its custody, and what all of them are told. Compacted; internal."""
     return f"{site}.bus.facility.facts.{VERSION}"
 
 

@@ -2,7 +2,7 @@
 record a person and facility.
 
 The key is `~custody/<facility>/<person>`, the value a PersonInCustody. What most readers need of it is in the header
-`placed`, so that only who looks after a facility ever decodes one.
+`placed`, so that only who looks after a facility decodes one, and of those only such as say something.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NEVER_PLACED: Final = Placed(-1, -1, 0, "", False, 0, "", "")
 def written_by(record: Record) -> int:
     """Partition of the person stage that wrote a custody record. Raises ValueError where its header does not say.
 
-    All that is asked of most of them: every partition reads everybody's, to find its own.
+    All that is asked of most of them: every partition reads all of them, to find its own.
     """
     for name, value in record.headers:
         if name == _PLACED:

@@ -138,24 +138,17 @@ class Placements:
         housing = self._picture.say(housed, Housing) if housed else None
         booking = self._picture.say(stay.booked, Booking) if stay.booked else None
         said = {
-            **_NOTHING,
             "booking_number": stay.booking_number,
             "name": booking.name if booking else None,
             "unit": housing.unit if housing else None,
+            "housing": [housed.provenance.record()] if housed and grounds.affiliations else [],
+            "affiliations": [
+                {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
+                for a in grounds.affiliations
+            ],
+            "deliveries": [delivery.record() for delivery in grounds.deliveries],
+            "tips": [{"agency": tip.agency, "event_id": tip.event_id} for tip in grounds.tips],
         }
-        if grounds.deliveries:
-            said |= {
-                "deliveries": [delivery.record() for delivery in grounds.deliveries],
-                "tips": [{"agency": tip.agency, "event_id": tip.event_id} for tip in grounds.tips],
-            }
-        if grounds.affiliations:
-            said |= {
-                "housing": [housed.provenance.record()] if housed else [],
-                "affiliations": [
-                    {"group": a.group, "status": a.status.value, **a.source.provenance.record()}
-                    for a in grounds.affiliations
-                ],
-            }
         return self._out(person, stay.facility, digest, said, cause, here=True)
 
     def _left(self, person: str, facility: str, cause: Cause) -> Out:

@@ -294,7 +294,7 @@ class _Replaying:
 
     def _matters(self, key: bytes, record: Record, before: bool) -> bool:
         if _is_custody(key):
-            # Whoever was there by then counted, whether or not the alert names them.
+            # Whoever had a record by then counted, whether or not the alert names them.
             return before or person_of(key) in self.names.persons
         if key.startswith(NOTES):
             return before

@@ -18,9 +18,10 @@ import psutil  # type: ignore[import-untyped]
 
 from deploy.embedded import EmbeddedBus, running
 from schemas.settings import Settings
+from tests.working_site import environment, until
 
 LOOK_S = 0.2
-START_S = 180.0
+LOCK = "the-bus.lock"
 
 
 @contextmanager
@@ -29,10 +30,11 @@ def bus_of_the_run(directory: Path, make: Callable[[Path], Settings]) -> Iterato
     users, told = directory / "users-of-the-bus", directory / "settings-of-the-bus.json"
     users.mkdir(exist_ok=True)
     mine = users / str(os.getpid())
-    with filelock.FileLock(directory / "the-bus.lock"):
+    with filelock.FileLock(directory / LOCK):
         mine.touch()
         if not told.exists():
-            told.write_text(make(directory / "bus").model_dump_json(exclude_none=True))
+            told.write_text(make(directory / "bus").model_dump_json())
+        # With what is not set, too: that would be taken from the environment.
         settings = Settings.model_validate_json(told.read_text())
         if not running(settings):
             _start(settings, users)
@@ -48,28 +50,27 @@ def _start(settings: Settings, users: Path) -> None:
     with words.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, __file__, str(users), str(ready)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdin=subprocess.PIPE,
+            env=environment(settings),
             stdout=out,
             stderr=out,
             start_new_session=True,
         )
-    assert process.stdin is not None
-    process.stdin.write(settings.model_dump_json(exclude_none=True).encode())
-    process.stdin.close()
-    deadline = time.monotonic() + START_S
-    while not ready.exists():
-        assert process.poll() is None, words.read_text()
-        assert time.monotonic() < deadline, words.read_text()
-        time.sleep(LOOK_S)
+    until(lambda: ready.exists() or process.poll() is not None, "the bus of the run began")
+    assert ready.exists(), words.read_text()
 
 
 def _run(users: Path, ready: Path) -> None:
     """Run the bus as long as any process uses it."""
-    with EmbeddedBus(Settings.model_validate_json(sys.stdin.read())) as bus:
-        ready.touch()
-        while bus.alive() and any(psutil.pid_exists(int(user.name)) for user in users.iterdir()):
-            time.sleep(LOOK_S)
+    bus = EmbeddedBus(Settings())
+    bus.start()
+    ready.touch()
+    while True:
+        time.sleep(LOOK_S)
+        # Who would use it looks for it under the same lock: nobody is given one that is about to end.
+        with filelock.FileLock(users.with_name(LOCK)):
+            if not bus.alive() or not any(psutil.pid_exists(int(user.name)) for user in users.iterdir()):
+                bus.stop()
+                return
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""The facility's picture: who is in custody where, with which standing, what is to come to them; feuds and tips; and
-which agencies are heard of.
+"""The facility's picture: who with a standing is in which unit, what is to come to whom; feuds and tips; and which
+agencies are heard of.
 
 Folded from `bus.facility.facts`: the compact records that the person stage writes whenever what matters here changed,
 the events that go to every partition, and the notes of what came.
@@ -81,7 +81,7 @@ class Known(NamedTuple):
 
     revision: int
     unit: UnitKey | None
-    """Where the person is in custody; None for nowhere, or a unit that is not known."""
+    """Where the person is in custody and has a standing; None for nowhere, or a unit that is not known."""
     affiliated: InCustody | None
     expects: bool
     """Whether anything is to come to the person."""
@@ -206,10 +206,13 @@ class FacilityPicture:
         before = self._known.get(key, UNKNOWN)
         if placed.revision <= before.revision:
             return NOTHING
-        unit = UnitKey(facility, placed.unit) if placed.here and placed.unit else None
+        # Who has no standing is in nobody's way: where they are is nothing that is asked of a unit.
+        unit = UnitKey(facility, placed.unit) if placed.here and placed.unit and placed.standings else None
         expects = placed.here and placed.deliveries > 0
-        told = decode(record.value, self._schemas, "PersonInCustody")[1] if placed.here else {}
-        affiliated = _in_custody(told) if unit is not None and placed.standings else None
+        told: Mapping[str, Any] = {}
+        if unit is not None or expects:
+            told = decode(record.value, self._schemas, "PersonInCustody")[1]
+        affiliated = _in_custody(told) if unit is not None else None
         self._known[key] = Known(placed.revision, unit, affiliated, expects)
         if before.affiliated is not None and before.unit is not None:
             self._leaves(before.unit, before.affiliated)
@@ -219,9 +222,7 @@ class FacilityPicture:
         touched = UNTOUCHED
         if expects or before.expects:
             touched = self.interceptions.place(facility, person, _addressee(told) if expects else None)
-        # Who has no standing is in nobody's way: where they are changes nothing that is asked of a unit.
-        changed = (before.unit if before.affiliated else None), (unit if affiliated else None)
-        units = frozenset(one for one in changed if one is not None)
+        units = frozenset(one for one in (before.unit, unit) if one is not None)
         return FacilityChange(units, "PersonInCustody", placed.event_id or None, touched=touched)
 
     def _enters(self, unit: UnitKey, placed: InCustody) -> None:

@@ -233,11 +233,13 @@ def test_holes_that_compaction_leaves_are_passed_over_by_all_who_read(ground: Gr
     assert raised(ground.recovered(late)) == 0
     assert (late.folded[PERSON], persons(late)) == (3, 0)
     ground.commit(PERSON, ground.offsets(PERSON)[-1] + 1)
-    from_here, from_scratch = ground.recovered(late), ground.recovered(ground.fold())
+    fresh = ground.fold()
+    from_here, from_scratch = ground.recovered(late), ground.recovered(fresh)
     assert raised(from_scratch) == 2
     # Who stood by before the log was compacted finds the same, and so does who began at a hole.
     assert {out.key for out in from_here} == {out.key for out in from_scratch}
     assert {out.key for out in ground.recovered(early)} == {out.key for out in from_scratch}
+    assert [persons(fold) for fold in (late, fresh, early)] == [3, 3, 3], "Cy too, of whom nothing follows"
 
 
 async def test_a_rebalance_in_the_middle_of_a_recovery_leaves_nothing_of_it(

@@ -20,6 +20,7 @@ from streams.pictures.feeds import (
     LEAST_SLOTS,
     LONGEST_NOTICE,
     SLOTS_A_DAY,
+    WAITS,
     Cadence,
     FeedKey,
     Feeds,
@@ -200,6 +201,73 @@ def test_a_silence_says_of_which_hours_something_came_after_it() -> None:
     (found,) = silences(feeds, again + 3)
     assert found.late == (hour + 5, hour + 30)
     assert found.hours == 73
+
+
+def test_of_the_hours_of_a_silence_that_in_which_it_ended_is_the_last() -> None:
+    slots, last = daily(20), daily(20)[-1]
+    again = last + 3 * DAY
+    late = [note(again, again // HOUR), note(again, again // HOUR + 1), note(again, last // HOUR)]
+    (found,) = silences(told([*(note(slot) for slot in [*slots, again]), *late]), again)
+    assert found.late == (last // HOUR, again // HOUR)
+
+
+def without(slots: list[int], *days: int) -> list[int]:
+    return [slot for slot in slots if (slot - BEGIN) // DAY not in days]
+
+
+def test_what_is_usual_of_an_hour_is_learned_from_that_hour_of_all_days_too() -> None:
+    cadence = Cadence(working_days(28), BEGIN + 28 * DAY)
+    friday, monday = BEGIN + 4 * DAY + 9 * HOUR, BEGIN + 7 * DAY + 9 * HOUR
+    # Of 24 slots of that hour on four Mondays it was heard in 4, on no Saturday; on all days in 20 of 168, which counts
+    # for another 12 slots.
+    everyday = 12 * 20 / 168
+    assert cadence.between(friday, monday) == pytest.approx(6 * (2 * everyday + 4 + everyday) / 36)
+
+
+def test_a_regular_feed_is_known_by_thirteen_quiets_of_which_two_may_be_outages() -> None:
+    assert Cadence(daily(14), BEGIN + 14 * DAY).limit == pytest.approx(2)
+    assert Cadence(daily(13), BEGIN + 13 * DAY).limit > 14
+    assert limit(without(daily(28), 10, 20)) < 14
+    # The days on which it did not come are expected less afterwards: these are six quiets of another length.
+    assert limit(without(daily(28), 3, 4, 5, 17, 18, 19)) > 14
+
+
+def test_of_its_quiets_the_one_in_a_hundred_that_is_longest_is_not_usual() -> None:
+    assert limit(without(daily(28), 10)) < 2.5
+    assert limit(without(daily(28), 10, 20)) > 3.5
+
+
+def test_since_when_it_is_silent_is_known_before_it_is() -> None:
+    always = Cadence(list(range(BEGIN, BEGIN + 20 * DAY)), BEGIN + 20 * DAY)
+    last = BEGIN + 20 * DAY
+    assert not always.is_silence(last, last + LEAST_SLOTS - 1)
+    assert always.is_silence(last, last + LEAST_SLOTS)
+    assert always.silent_from(last) == last + LEAST_SLOTS
+    every_day = Cadence(daily(28), BEGIN + 28 * DAY)
+    found = every_day.silent_from(daily(28)[-1])
+    assert found is not None
+    assert every_day.is_silence(daily(28)[-1], found)
+    assert not every_day.is_silence(daily(28)[-1], found - 1)
+    assert Cadence(as_it_likes(3 * DAY, days=56), BEGIN + 56 * DAY).silent_from(BEGIN + 56 * DAY) is None
+
+
+def test_it_is_looked_at_again_when_something_else_holds_and_not_before() -> None:
+    slots, last = daily(20), daily(20)[-1]
+    feeds = heard(slots)
+    silent = first_silent(feeds, range(last, last + 7 * DAY))
+    assert silent is not None
+    assert feeds.look_again(JAIL, (last - 1) * SLOT) == last * SLOT, "time is behind what was heard"
+    assert feeds.look_again(JAIL, last * SLOT) == (last + WAITS) * SLOT
+    # A day after the last quiet it would be said no more that it was over, had it been silent.
+    assert feeds.look_again(JAIL, (last + WAITS) * SLOT) == (last + DAY) * SLOT
+    assert feeds.look_again(JAIL, (last + DAY) * SLOT) == silent * SLOT
+    assert feeds.look_again(JAIL, silent * SLOT) == (last + GIVEN_UP) * SLOT
+    again = last + 3 * DAY
+    after = heard([*slots, again, *range(again + 1, again + 2 * DAY)])
+    assert after.look_again(JAIL, (again + WAITS) * SLOT) == (again + WAITS + 1) * SLOT
+    short = heard([*slots, last + 20])
+    assert short.look_again(JAIL, (last + 20 + WAITS) * SLOT) == (last + 40) * SLOT
+    assert feeds.look_again(FeedKey("nobody"), last * SLOT) is None
 
 
 def test_types_are_told_apart_and_agencies_are() -> None:

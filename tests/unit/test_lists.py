@@ -100,6 +100,58 @@ def test_what_is_known_already_changes_nothing_and_what_is_old_goes_from_the_log
     assert outlived.take() == [taken(0, 1).key], "it came again"
 
 
+def changing(*changes: int, first: float = 0) -> list[Listed]:
+    """A list a day: what is new on each, nothing where it says the same as the one before."""
+    lists = [taken(first, 0, 5_000)]
+    for number, changed in enumerate(changes, start=1):
+        content = number if changed else int(lists[-1].content, 16)
+        lists.append(taken(first + number, content, changed))
+    return lists
+
+
+def test_of_how_many_entries_change_only_what_changed_in_the_four_weeks_before_tells() -> None:
+    # Quiet days are what is judged, and no part of what is usual.
+    assert (stands := found(told(changing(4, 0, 4, 0, 0, 4, 0, 0, 4, 0, 0, 4, 0, 0)), 14)) is not None
+    assert stands.usual == 4
+    # What the lists that say the same say of themselves is none, either.
+    known = changing(2, 2, 3, 4, 4)
+    assert (stands := found(told([*known, *(taken(day, 5, 900) for day in (6, 7))]), 7)) is not None
+    assert stands.usual == 3
+    # Long ago another number was usual.
+    long_ago = changing(900, 900, 900, 900, 900, first=-60)
+    assert (stands := found(told([*long_ago, *changing(4, 4, 4, 4, 4, 0, 0)]), 7)) is not None
+    assert stands.usual == 4, "the first of the newer lists is no first of all: it is the sixth, and all is new on it"
+
+
+def test_four_weeks_are_up_to_the_first_of_those_that_say_the_same() -> None:
+    lists = [taken(0, 0, 5_000), taken(2, 1), *(taken(day, day) for day in (27, 28, 29, 30)), taken(31, 30, 0)]
+    assert found(told([*lists, taken(32, 30, 0)]), 32) is not None, "the second is just within"
+    assert found(told([lists[0], taken(1.99, 1), *lists[2:], taken(32, 30, 0)]), 32) is None
+
+
+def test_five_entries_that_should_have_changed_are_enough_and_fewer_are_not() -> None:
+    assert found(told(changing(5, 5, 5, 5, 5, 0)), 6) is not None
+    assert found(told(changing(1, 1, 1, 1, 1, 0, 0, 0, 0)), 9) is None
+    assert found(told(changing(1, 1, 1, 1, 1, 0, 0, 0, 0, 0)), 10) is not None
+
+
+def test_a_list_that_is_as_old_as_any_that_is_kept_is_kept() -> None:
+    lists = told([taken(KEPT / DAY, 2)])
+    assert lists.fold(taken(0, 1)) == MAIN
+    assert lists.fold(taken(KEPT / DAY, 2)) is None, "it was told before, and is not the first"
+
+
+def test_it_is_looked_at_again_when_it_is_said_no_more_that_the_list_changes_again() -> None:
+    lists = told([taken(0, 1, 5_000), taken(0.25, 1, 0), taken(0.5, 2)])
+    assert lists.look_again(MAIN, (BEGIN - 1) * SLOT) == BEGIN * SLOT, "time is behind the lists"
+    ends = BEGIN + DAY
+    assert lists.look_again(MAIN, (BEGIN + DAY // 2) * SLOT) == ends * SLOT
+    assert lists.look_again(MAIN, ends * SLOT) == (BEGIN + DAY // 2 + GIVEN_UP) * SLOT
+    over = told([*USUAL, taken(9.25, 9, 0), taken(9.5, 9, 0), taken(9.75, 12, 30)])
+    assert found(over, 10.5 - 1 / DAY) is not None
+    assert found(over, 10.5) is None
+
+
 notes = st.lists(
     st.builds(
         taken, st.integers(0, 20) | st.sampled_from([9.1, 9.2, 11.5]), st.integers(0, 9), st.sampled_from([0, 4, 9])

@@ -12,12 +12,13 @@ from schemas.codec import encode
 from schemas.events import Event
 from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from streams.facts import TICK_KEY, partition_of
+from streams.facts import TICK_KEY, partition_of, person_id
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
 from streams.storm import MANY
-from tests.county import DAY, MAIN, START, agency_of, demo_site, event
+from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event
+from tests.facility_facts import placed
 from tests.in_memory_bus import InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
@@ -104,6 +105,25 @@ def test_what_the_stages_write_is_on_these_partitions() -> None:
         (FACILITIES, partition_of(MAIN, 5)),
         *((topics.alerts_for("demo", recipient, kind), 3) for recipient, kind in told),
     ]
+
+
+def test_what_an_older_bus_wrote_of_everybody_is_taken_back_once_and_changes_no_alert() -> None:
+    cy = person_id(f"{JAIL}/LOCAL", "jms", "cy")
+    in_the_way = [event("BookingReported", "cy"), event("HousingAssigned", "cy", day=1, unit="4-A")]
+    bus = happened(*HOUSED, *in_the_way, FEUD)
+    partition = refolded(bus, [where for where in Partition.of(SITE, 0, SCHEMAS).outputs() if where in bus.logs])
+    of_cy = placed(cy, groups=())
+    partition.recall(FACILITIES, of_cy)
+    partition.refold(FACILITY, of_cy)
+    outs = partition.reconcile(positions(bus))
+    (taken_back,) = outs
+    assert taken_back.key == of_cy.key
+    (said,) = values(outs)
+    assert (said["in_custody"], said["unit"], said["revision"]) == (False, None, 2)
+    value = encode("PersonInCustody", said, SCHEMA_IDS["PersonInCustody"])
+    record = LoggedRecord(positions(bus)[FACILITY], taken_back.key, value, taken_back.headers)
+    assert partition.process(FACILITY, record) == []
+    assert partition.reconcile(positions(bus)) == []
 
 
 # -- live --------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
 from streams.placements import GONE, Grounds, Placements
 from streams.records import LoggedRecord, Out
-from tests.county import JAIL, MAIN, agency_of, demo_site, event, event_id
+from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
 
 ANNEX = "county-jail-annex"
@@ -155,6 +155,25 @@ def test_whose_standing_is_no_more_it_is_said_that_nothing_of_them_matters_and_n
     assert scene.happens(event("HousingAssigned", "ada", day=3, unit="4-B")).place() == []
     (again,) = scene.happens(SUSPECT).place()
     assert (said(again)["in_custody"], said(again)["unit"], said(again)["revision"]) == (True, "4-B", 3)
+
+
+def test_who_has_no_standing_and_expects_a_visit_is_told_of_until_it_is_over() -> None:
+    visit = event("VisitScheduled", "ada", day=2, name="visit", starts=3, ends=3.1)
+    scene = Scene().happens(BOOKED, HOUSED, visit)
+    (out,) = scene.place()
+    record = said(out)
+    assert (record["name"], record["unit"], record["housing"], record["affiliations"]) == ("Adams, Ada", "4-A", [], [])
+    assert [one["event_id"] for one in record["deliveries"]] == [visit.head.event_id]
+    scene.picture.now = START + 30 * DAY
+    (over,) = scene.place()
+    assert (said(over)["in_custody"], said(over)["deliveries"], said(over)["revision"]) == (False, [], 2)
+
+
+def test_who_moves_and_has_no_standing_any_more_is_only_said_to_matter_no_more_where_they_were() -> None:
+    scene = Scene().happens(BOOKED, MEMBER)
+    scene.place()
+    (out,) = scene.happens(withdrawn(MEMBER), MOVED).place()
+    assert (said(out)["facility"], said(out)["in_custody"]) == (MAIN, False)
 
 
 def test_what_was_written_of_everybody_before_this_was_so_is_taken_back() -> None:

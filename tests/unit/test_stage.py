@@ -157,8 +157,8 @@ def test_a_placement_and_an_alert_say_which_fact_led_to_them() -> None:
 
 def test_what_changes_nothing_leads_to_nothing() -> None:
     scene = Scene()
-    scene.happens(*FINED)
-    assert scene.happens(FINE) == []
+    scene.happens(*MEMBER_FINED)
+    assert scene.happens(MEMBER, FINE) == []
     assert scene.stage.process(tick(0)) == []
 
 
@@ -425,8 +425,8 @@ def test_of_whom_nothing_is_lacking_nobody_looks_again() -> None:
     assert not scene.stage.derive_ahead(100)
     assert scene.stage._ahead.unsettled == set()
     never_joined = Scene()
-    never_joined.recalls(Scene().happens(BOOKED))
-    never_joined.refolds(BOOKED).stage.derive_ahead(100)
+    never_joined.recalls(Scene().happens(BOOKED, MEMBER))
+    never_joined.refolds(BOOKED, MEMBER).stage.derive_ahead(100)
     assert never_joined.stage._ahead.unsettled == set()
 
 
@@ -501,6 +501,7 @@ def test_on_recovery_timers_are_set_as_they_were() -> None:
 # -- persons: standing by ----------------------------------------------------------------------------------------------
 
 CY = event("BookingReported", "cy", name="cy booked")
+CY_MEMBER = event("AffiliationValidated", "cy", day=0.5, name="cy member", group="Harbor")
 
 
 def alone(**changes: Any) -> Scene:
@@ -510,14 +511,14 @@ def alone(**changes: Any) -> Scene:
 
 def test_so_many_persons_are_derived_at_a_time_and_then_not_again() -> None:
     asked: list[str] = []
-    scene = alone(correlations=(counted(asked),)).refolds(BOOKED, MEMBER, CY)
+    scene = alone(correlations=(counted(asked),)).refolds(BOOKED, MEMBER, CY, CY_MEMBER)
     assert scene.stage.derive_ahead(1)
     assert len(asked) == 1
     assert not scene.stage.derive_ahead(1)
     assert len(set(asked)) == 2
     assert not scene.stage.derive_ahead(1)
     assert len(asked) == 2
-    assert placements(scene.stage.reconcile(5)) == [(1, True)], "what was lacking then is written"
+    assert placements(scene.stage.reconcile(5)) == [(1, True)] * 2, "what was lacking then is written"
     assert len(asked) == 2
     scene.refolds(FINE)
     scene.stage.reconcile(6)
