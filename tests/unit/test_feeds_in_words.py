@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 
@@ -47,22 +48,37 @@ def list_said(text: str, slot: int, severity: Severity | None) -> Evidence:
     return Evidence(text, (), source, ground="list", alternative="list", severity=severity)
 
 
+def one(
+    key: tuple[str, ...], facility: str | None, headline: str, actions: tuple[str, ...], *evidence: Evidence
+) -> set[Situation]:
+    return {
+        Situation(
+            key=key,
+            least_severity=Severity.LOW,
+            headline=headline,
+            subjects=(),
+            evidence=evidence,
+            actions=actions,
+            facility=facility,
+        )
+    }
+
+
+of_the_feeds = partial(one, (AGENCY,), None)
+of_the_list = partial(one, MAIN, MAIN.facility)
+
+
 @pytest.mark.parametrize(
     ("event_type", "severity"), [("HousingAssigned", Severity.HIGH), ("VisitScheduled", Severity.MEDIUM)]
 )
 def test_what_has_stopped_is_said_with_the_last_and_gravely_where_nobody_knows_who_is_where(
     event_type: str, severity: Severity
 ) -> None:
-    assert feed_silent.situations(picture(daily(event_type)), FeedKey(AGENCY), (LAST + 3 * DAY) * SLOT) == {
-        Situation(
-            key=(AGENCY,),
-            least_severity=Severity.LOW,
-            headline="What usually comes from county-jail has stopped",
-            subjects=(),
-            evidence=(feed_said(f"{event_type}: the last came", event_type, LAST, severity),),
-            actions=feed_silent.SILENT,
-        )
-    }
+    assert feed_silent.situations(picture(daily(event_type)), FeedKey(AGENCY), (LAST + 3 * DAY) * SLOT) == of_the_feeds(
+        "What usually comes from county-jail has stopped",
+        feed_silent.SILENT,
+        feed_said(f"{event_type}: the last came", event_type, LAST, severity),
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,19 +88,12 @@ def test_what_has_stopped_is_said_with_the_last_and_gravely_where_nobody_knows_w
 def test_what_comes_again_is_said_with_how_much_came_late(late: tuple[int, ...], words: str) -> None:
     notes = [*daily("HousingAssigned"), Heard(AGENCY, "HousingAssigned", AGAIN, None, "t.HousingAssigned")]
     notes += [Heard(AGENCY, "HousingAssigned", AGAIN, hour, "t.HousingAssigned") for hour in late]
-    assert feed_silent.situations(picture(notes), FeedKey(AGENCY), AGAIN * SLOT) == {
-        Situation(
-            key=(AGENCY,),
-            least_severity=Severity.LOW,
-            headline="What usually comes from county-jail comes again",
-            subjects=(),
-            evidence=(
-                feed_said("HousingAssigned: nothing came after", "HousingAssigned", LAST, None),
-                feed_said(f"HousingAssigned: it comes again{words}", "HousingAssigned", AGAIN, None),
-            ),
-            actions=feed_silent.AGAIN,
-        )
-    }
+    assert feed_silent.situations(picture(notes), FeedKey(AGENCY), AGAIN * SLOT) == of_the_feeds(
+        "What usually comes from county-jail comes again",
+        feed_silent.AGAIN,
+        feed_said("HousingAssigned: nothing came after", "HousingAssigned", LAST, None),
+        feed_said(f"HousingAssigned: it comes again{words}", "HousingAssigned", AGAIN, None),
+    )
 
 
 def lists(*contents: tuple[int, int]) -> list[Listed]:
@@ -100,38 +109,20 @@ CHANGING = [(0, 5_000), *((number, 4) for number in range(1, 7))]
 @pytest.mark.parametrize(("repeats", "words"), [(2, "2 times more"), (3, "3 times more")])
 def test_a_list_that_stands_still_is_said_with_how_often_and_what_is_usual(repeats: int, words: str) -> None:
     notes, last = lists(*CHANGING, *[(6, 0)] * repeats), BEGIN + (6 + repeats) * DAY
-    assert feed_frozen.situations(picture(notes), MAIN, last * SLOT) == {
-        Situation(
-            key=MAIN,
-            least_severity=Severity.LOW,
-            headline="The list of county-jail stands still",
-            subjects=(),
-            evidence=(
-                list_said(
-                    f"What the list says was taken {words}, and nothing had changed", BEGIN + 6 * DAY, Severity.HIGH
-                ),
-                list_said("Usually 4 entries change from one list to the next", last, Severity.HIGH),
-            ),
-            actions=feed_frozen.FROZEN,
-            facility=MAIN.facility,
-        )
-    }
+    assert feed_frozen.situations(picture(notes), MAIN, last * SLOT) == of_the_list(
+        "The list of county-jail stands still",
+        feed_frozen.FROZEN,
+        list_said(f"What the list says was taken {words}, and nothing had changed", BEGIN + 6 * DAY, Severity.HIGH),
+        list_said("Usually 4 entries change from one list to the next", last, Severity.HIGH),
+    )
 
 
 def test_a_list_that_changes_again_is_said_with_how_much_changed_at_once() -> None:
     large = [(0, 5_000), *((number, 9) for number in range(1, 7))]
     again = BEGIN + 8 * DAY
-    assert feed_frozen.situations(picture(lists(*large, (6, 0), (7, 30))), MAIN, again * SLOT) == {
-        Situation(
-            key=MAIN,
-            least_severity=Severity.LOW,
-            headline="The list of county-jail changes again",
-            subjects=(),
-            evidence=(
-                list_said("What the list says was taken once more, and nothing had changed", BEGIN + 6 * DAY, None),
-                list_said("It says something else again: 30 entries changed at once", again, None),
-            ),
-            actions=feed_frozen.CHANGED,
-            facility=MAIN.facility,
-        )
-    }
+    assert feed_frozen.situations(picture(lists(*large, (6, 0), (7, 30))), MAIN, again * SLOT) == of_the_list(
+        "The list of county-jail changes again",
+        feed_frozen.CHANGED,
+        list_said("What the list says was taken once more, and nothing had changed", BEGIN + 6 * DAY, None),
+        list_said("It says something else again: 30 entries changed at once", again, None),
+    )
