@@ -47,15 +47,15 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     sure = f"confidence {alert.confidence.lower()}"
     parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
     if alert.due is not None and not over:
-        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}", "bold"))
+        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))
     parts.append(_standing(entry, desk_now, zone))
     if alert.actions and not over:
-        parts.append(_title("Recommended, the mildest first; you decide"))
+        parts.append(_title("What could be done, the mildest first; you decide"))
         parts += [_item(f"{number}.", Text(action)) for number, action in enumerate(alert.actions, 1)]
     if alert.persons:
         parts.append(_title("Persons"))
         for who in alert.persons:
-            known = f" · known by {who.linked_by}" if who.linked_by else ""
+            known = f" · identified by {who.linked_by}" if who.linked_by else ""
             parts.append(_item("•", Text.assemble(words.person(who), (known, "dim"))))
     parts.append(_title("Why"))
     for why in alert.why:

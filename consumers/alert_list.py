@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -16,10 +16,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from consumers import words
-from consumers.board import Entry, Notice, Standing
+from consumers.board import SECOND, Entry, Notice, Standing
 from schemas.site import Site
 
 LINES: Final = 2
+LEFT_ALONE: Final = 60 * SECOND
+"""Without a key for so long the cursor goes to whatever comes first, so that the gravest is what is shown in full."""
+READING: Final = 2 * SECOND
+"""How long an alert that the cursor went to by itself is on the screen before a key is taken to mean it."""
 SEVERITY_STYLES: Final = {
     "UNKNOWN": "bold white on red3",
     "CRITICAL": "bold white on red3",
@@ -75,8 +79,8 @@ def row_text(row: Row, site: Site, now: int) -> tuple[Text, Text]:
         return said, Text(f"{indent}    {below}", "dim")
     quiet = entry.standing is Standing.ACKNOWLEDGED
     first = Text.assemble(mark, badge(entry.alert.severity), " ", (entry.alert.headline, "" if quiet else "bold"))
-    age = f"open {words.age(max(0, now - entry.alert.opened))}"
-    aged = " · ".join(part for part in (words.expected(entry.alert, now), age, below) if part)
+    age = f"raised {words.age(max(0, now - entry.alert.opened))} ago"
+    aged = " · ".join(part for part in (words.expected(entry.alert, now), below, age) if part)
     if entry.standing is Standing.CHANGED:
         return first, Text.assemble((f"{indent}    changed since acknowledged", "bold"), (f" · {aged}", "dim"))
     return first, Text(f"{indent}    {'acknowledged · ' if quiet else ''}{aged}", "dim")
@@ -97,20 +101,21 @@ def _notice_text(notice: Notice, opened: bool) -> tuple[Text, Text]:
 
 
 class AlertList(ScrollView, can_focus=True):
-    """The rows with a cursor, which stays on its alert wherever that goes.
+    """The rows with a cursor.
 
-    Where its alert is gone it is on nothing until it is moved: a key pressed at that moment must not reach an alert
-    that nobody has read.
+    While somebody is at the keys it stays on its alert wherever that goes, and where that is gone it is on nothing
+    until it is moved. While nobody is, it goes to what comes first. A key pressed at such a moment must not reach an
+    alert that nobody has read: see `is_read`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("up,k", "move(-1)", "Choose", key_display="↑ ↓"),
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "edge(-1)", "First", show=False),
         Binding("end", "edge(1)", "Last", show=False),
-        Binding("enter", "choose", "Open"),
+        Binding("enter", "choose", "Read", key_display="Enter"),
     ]
 
     class Moved(Message):
@@ -119,9 +124,15 @@ class AlertList(ScrollView, can_focus=True):
     class Chosen(Message):
         """Enter, or a second click."""
 
-    def __init__(self, site: Site, **options: Any) -> None:
+    def __init__(self, site: Site, clock: Callable[[], int], **options: Any) -> None:
+        """A list of a site's alerts; `clock` says the desk's time in microseconds."""
         super().__init__(**options)
         self._site = site
+        self._clock = clock
+        self._pressed: int | None = None
+        """When somebody was at the keys last."""
+        self._followed: int | None = None
+        """When the cursor went to the alert that it is on by itself."""
         self._rows: list[Row] = []
         self._now = 0
         self._at = 0
@@ -145,15 +156,32 @@ class AlertList(ScrollView, can_focus=True):
         """What the cursor was on is gone, and it was not moved since."""
         return bool(self._rows) and self._rows[self._at].key != self._key
 
+    @property
+    def is_read(self) -> bool:
+        """Whether what is under the cursor was there long enough to be what a key means."""
+        return self._followed is None or self._clock() - self._followed >= READING
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether nobody is at the keys."""
+        return self._pressed is None or self._clock() - self._pressed >= LEFT_ALONE
+
+    def touch(self) -> None:
+        """Somebody is at the keys."""
+        self._pressed = self._clock()
+
     def show(self, rows: list[Row], now: int, nothing: str) -> None:
         """Show these rows; ages are counted from `now`."""
-        begins = not self._rows
+        was_first = self._rows[0].key if self._rows else None
         self._rows, self._now, self.nothing = rows, now, nothing
         places = {row.key: number for number, row in enumerate(rows)}
         self._at = places.get(self._key or "", min(self._at, max(0, len(rows) - 1)))
-        if begins and rows:
-            self._key = rows[self._at].key
         self._measure()
+        if rows and rows[0].key != was_first and (was_first is None or self.is_left_alone):
+            if self._key is not None and self._key != rows[0].key:
+                self._followed = self._clock()
+            self._at, self._key = 0, rows[0].key
+            self._reveal()
         self.refresh()
 
     def _measure(self) -> None:
@@ -184,6 +212,7 @@ class AlertList(ScrollView, can_focus=True):
     # -- the cursor ------------------------------------------------------------------------------------------------
 
     def _go(self, number: int) -> None:
+        self._followed = None
         if self._rows:
             self._at = max(0, min(number, len(self._rows) - 1))
             self._key = self._rows[self._at].key

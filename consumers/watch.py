@@ -17,7 +17,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.events import Key
+from textual.events import Event, InputEvent, Key
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
@@ -37,7 +37,8 @@ HELP = """\
 The line on top says whether this desk sees everything. While it is red and
 says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
 Below it are the open alerts: the gravest first, then those nobody has
-acknowledged, then the oldest. An alert advises; you decide.
+acknowledged, then the oldest. An alert advises; you decide. When no key
+was pressed for a minute, whatever comes first is shown in full.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over; it goes after two minutes
@@ -127,7 +128,7 @@ class WatchApp(App[int]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "acknowledge", "Acknowledge"),
-        Binding("m", "mute", "Bell"),
+        Binding("m", "mute", "Bell on/off"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
@@ -169,7 +170,7 @@ class WatchApp(App[int]):
         yield Static(id="banner")
         yield Static(id="heading")
         with Container(id="body"):
-            yield AlertList(self._site)
+            yield AlertList(self._site, self._clock)
             with Detail(id="detail"):
                 yield Static(id="text")
         yield Footer(show_command_palette=False)
@@ -186,6 +187,13 @@ class WatchApp(App[int]):
             # Whoever ends us by a signal gets his terminal back as he left it.
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
+
+    async def on_event(self, event: Event) -> None:
+        """Whoever presses a key or moves the mouse is at the desk."""
+        if isinstance(event, InputEvent):
+            for alerts in self.query(AlertList):
+                alerts.touch()
+        await super().on_event(event)
 
     def _end_in_trouble(self) -> None:
         """A screen over a bus that is gone for good must not stay."""
@@ -309,6 +317,9 @@ class WatchApp(App[int]):
         """Acknowledge what is on the screen: the alert, or all alerts of the notice."""
         row: Row | None = self._list.selected
         if row is None:
+            return
+        if not self._list.is_read:
+            self.notify("It came just now: read it, then press a again.")
             return
         entries = row.line.entries if isinstance(row.line, Notice) else (row.line,)
         wanted = [entry for entry in entries if entry.standing in {Standing.OPEN, Standing.CHANGED}]

@@ -38,9 +38,12 @@ def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
 
 
 def when(time: int, now: int, zone: tzinfo, seconds: bool = False) -> str:
-    """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another."""
+    """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another.
+
+    To the second it names the zone too: "14:02:07 EST today", since the clock on the desk may show another.
+    """
     moment, today = datetime.fromtimestamp(time / SECOND, zone), datetime.fromtimestamp(now / SECOND, zone)
-    clock = moment.strftime("%H:%M:%S" if seconds else "%H:%M")
+    clock = moment.strftime("%H:%M:%S %Z" if seconds else "%H:%M")
     if moment.date() == today.date():
         return f"{clock} today"
     if moment.date() == today.date() - timedelta(days=1):
@@ -80,10 +83,10 @@ def person(who: Person) -> str:
 
 
 def expected(alert: Alert, now: int) -> str:
-    """How soon what an alert warns of is expected: "expected in 5 h"; empty where it does not say."""
+    """How soon what an alert warns of is expected: "in 5 h"; empty where it does not say."""
     if alert.due is None:
         return ""
-    return f"expected in {age(alert.due - now)}" if alert.due > now else "expected now"
+    return f"in {age(alert.due - now)}" if alert.due > now else "now"
 
 
 def place(alert: Alert, site: Site) -> str:
@@ -94,13 +97,13 @@ def place(alert: Alert, site: Site) -> str:
 
 
 def short_place_and_persons(alert: Alert, site: Site) -> str:
-    """Where and who, for the list: the facility only where the site has several and no unit says it."""
+    """Where and who, for the list. The facility, where the site has several, stands last: it may be cut off."""
     several = len(site.facilities) > 1
     facility = site.facility_by_id.get(alert.facility or "")
     parts = [
         alert.unit and f"unit {alert.unit}",
-        facility.name if facility and several else None,
         "; ".join(one.name or person(one) for one in alert.persons),
+        facility.name if facility and several else None,
     ]
     return " · ".join(part for part in parts if part)
 

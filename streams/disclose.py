@@ -255,7 +255,7 @@ def _subject(
         return None
     about = [item for item in told if item["person_id"] == subject["person_id"]]
     ways = " and ".join(sorted({item["via"] for item in about if item["via"]}))
-    joined = ", joined by a number verified by fingerprint" if any(item["joined"] for item in about) else ""
+    joined = "; records under several numbers, joined by fingerprint" if any(item["joined"] for item in about) else ""
     return {"booking_number": number, "name": name, "linked_by": f"{ways}{joined}" or None}
 
 

@@ -55,7 +55,7 @@ TRIGGERS: Final = frozenset(
     }
 )
 REVIEWED_LEVELS: Final = frozenset({CustodyLevel.MINIMUM, CustodyLevel.MEDIUM})
-CHECK_HOUSING: Final = "Check whether housing still fits; where someone is threatened, move the threat"
+CHECK_HOUSING: Final = "Check whether housing still fits; where someone is threatened, move whoever threatens"
 VALIDATED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPECT})
 
 
@@ -105,21 +105,21 @@ def _recorded(
 ) -> Situation:
     reasons = [
         *(["an infraction"] if infractions else []),
-        *(["a validated affiliation"] if validated else []),
+        *(["a validated membership"] if validated else []),
     ]
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.
         key=(person, stay.facility, stay.booking_number, "recorded"),
         least_severity=Severity.MEDIUM,
-        headline=f"Classification review: {len(reasons)} new "
-        f"{'reason' if len(reasons) == 1 else 'reasons'} since the last classification",
+        headline=f"Classification due for review: {len(reasons)} new "
+        f"{'reason' if len(reasons) == 1 else 'reasons'} since it was made",
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
             *(_infraction_evidence(told, person) for told in infractions),
             *(_affiliation_evidence(told, person) for told in validated),
         ),
-        actions=(f"Review classification: {' and '.join(reasons)} came after it", CHECK_HOUSING),
+        actions=(f"Review the classification: {' and '.join(reasons)} came after it", CHECK_HOUSING),
         facility=stay.facility,
     )
 
@@ -136,7 +136,7 @@ def _feud_outside(
     return Situation(
         key=(person, stay.facility, stay.booking_number, "feud"),
         least_severity=Severity.HIGH,
-        headline="Classification review: a feud outside broke out since the last classification",
+        headline="Classification due for review: a feud outside broke out since it was made",
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
@@ -147,7 +147,7 @@ def _feud_outside(
                 for item in feud_evidence(feud, since=since)
             ),
         ),
-        actions=("Review classification: a feud outside came after it", CHECK_HOUSING),
+        actions=("Review the classification: a feud outside came after it", CHECK_HOUSING),
         facility=stay.facility,
         until=min(feud.changes_at for _, feud in feuds),
     )
@@ -185,8 +185,8 @@ def _infraction_evidence(told: Told[Infraction], person: str) -> Evidence:
 
 def _affiliation_evidence(told: Told[Validation], person: str) -> Evidence:
     status = standing_in_words(told.body.status)
-    group = told.body.group or "a security threat group"
-    text, source = f"Validated as {status} of {group}", told.fact.provenance
+    group = f"the group {told.body.group}" if told.body.group else "a security threat group"
+    text, source = f"Validated: {status} of {group}", told.fact.provenance
     return Evidence(text, ("group", "status"), source, person, "reason", told.fact.event_id)
 
 

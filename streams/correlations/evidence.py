@@ -35,7 +35,7 @@ def _violence_evidence(feud: Feud, violence: Violence, expected: Severity | None
 
 def _in_words(names: tuple[str, str], violence: Violence, expected: Severity | None) -> list[Evidence]:
     body, source = violence.body, violence.fact.provenance
-    said = [Evidence(f"Violence between {names[0]} and {names[1]}", ("groups",), source)]
+    said = [Evidence(f"Violence between the groups {names[0]} and {names[1]}", ("groups",), source)]
     if body.place:
         said.append(Evidence(f"It happened at {body.place}", ("place",), source))
     if body.retaliation_expected:

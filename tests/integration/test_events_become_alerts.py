@@ -41,7 +41,7 @@ def test_a_feud_is_raised_to_the_shift_commander_and_over_when_they_are_apart(
     (alert,) = site.shown_to("county-jail-watch").values()
     assert (alert["rule"], alert["severity"], alert["unit"]) == ("rivals_housed_together", "CRITICAL", "4-B")
     assert {subject["booking_number"] for subject in alert["subjects"]} == {"B-ada", "B-bo"}
-    assert "Violence between Eastside and Harbor" in [why["text"] for why in alert["why"]]
+    assert "Violence between the groups Eastside and Harbor" in [why["text"] for why in alert["why"]]
     assert alert["agreements"] == ["city-pd-to-county-jail-housing"]
 
     site.publish([today("HousingAssigned", "bo", hours=0.1, unit="5-A")])

@@ -60,7 +60,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
     assert situation == Situation(
         key=(who, MAIN, "B-ada", "recorded"),
         least_severity=Severity.MEDIUM,
-        headline="Classification review: 2 new reasons since the last classification",
+        headline="Classification due for review: 2 new reasons since it was made",
         subjects=(Subject(who, "county-jail", "B-ada", "Adams, Ada"),),
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
@@ -74,7 +74,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
                 Severity.HIGH,
             ),
             Evidence(
-                "Validated as member of Eastside",
+                "Validated: member of the group Eastside",
                 ("group", "status"),
                 source(MEMBER),
                 who,
@@ -83,7 +83,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
             ),
         ),
         actions=(
-            "Review classification: an infraction and a validated affiliation came after it",
+            "Review the classification: an infraction and a validated membership came after it",
             CHECK_HOUSING,
         ),
         facility=MAIN,
@@ -93,16 +93,16 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
 def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
     situation = found(BOOKED, CLASSIFIED, EARLY, OLD_FEUD, FEUD)["feud"]
     who = person_of(situation)
-    text, shows = "Violence between Eastside and Harbor", ("groups",)
+    text, shows = "Violence between the groups Eastside and Harbor", ("groups",)
     assert situation == Situation(
         key=(who, MAIN, "B-ada", "feud"),
         least_severity=Severity.HIGH,
-        headline="Classification review: a feud outside broke out since the last classification",
+        headline="Classification due for review: a feud outside broke out since it was made",
         subjects=(Subject(who, "county-jail", "B-ada", "Adams, Ada"),),
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
             Evidence(
-                "Validated as member of Eastside",
+                "Validated: member of the group Eastside",
                 ("group", "status"),
                 source(EARLY),
                 who,
@@ -112,7 +112,7 @@ def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
             Evidence(text, shows, source(OLD_FEUD, "")),
             Evidence(text, shows, source(FEUD, ""), None, "feud", FEUD.head.event_id),
         ),
-        actions=("Review classification: a feud outside came after it", CHECK_HOUSING),
+        actions=("Review the classification: a feud outside came after it", CHECK_HOUSING),
         facility=MAIN,
         until=OLD_FEUD.head.time + 14 * DAY,
     )
@@ -134,8 +134,8 @@ def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
 def test_of_an_infraction_what_is_known_is_said(fields: dict[str, Any], text: str, severity: Severity | None) -> None:
     situation = found(BOOKED, CLASSIFIED, infraction(**fields))["recorded"]
     assert (situation.evidence[1].text, situation.evidence[1].severity) == (text, severity)
-    assert situation.headline == "Classification review: 1 new reason since the last classification"
-    assert situation.actions[0] == "Review classification: an infraction came after it"
+    assert situation.headline == "Classification due for review: 1 new reason since it was made"
+    assert situation.actions[0] == "Review the classification: an infraction came after it"
 
 
 def validated(group: str | None = "Eastside", day: float = 2, **fields: Any) -> Event:
@@ -192,14 +192,14 @@ def test_when_a_classification_is_to_be_reviewed(case: str, events: list[Event],
 @pytest.mark.parametrize(
     ("group", "status", "text"),
     [
-        ("Eastside", "SUSPECT", "Validated as suspected member of Eastside"),
-        (None, "MEMBER", "Validated as member of a security threat group"),
+        ("Eastside", "SUSPECT", "Validated: suspected member of the group Eastside"),
+        (None, "MEMBER", "Validated: member of a security threat group"),
     ],
 )
 def test_a_standing_is_told_as_it_was_validated(group: str | None, status: str, text: str) -> None:
     situation = found(BOOKED, CLASSIFIED, validated(group, status=status))["recorded"]
     assert situation.evidence[-1].text == text
-    assert situation.actions[0] == "Review classification: a validated affiliation came after it"
+    assert situation.actions[0] == "Review the classification: a validated membership came after it"
 
 
 def test_who_was_never_booked_has_no_name() -> None:
@@ -212,5 +212,8 @@ def test_it_ends_when_the_first_of_its_feuds_changes() -> None:
     situation = found(BOOKED, CLASSIFIED, EARLY, FEUD, second)["feud"]
     assert situation.until == START + 16 * DAY
     texts = [one.text for one in situation.evidence if one.ground == "feud" and one.fields == ("groups",)]
-    assert texts == ["Violence between Eastside and Harbor", "Violence between Eastside and Westend"]
+    assert texts == [
+        "Violence between the groups Eastside and Harbor",
+        "Violence between the groups Eastside and Westend",
+    ]
     assert CORRELATION.situations is situations

@@ -128,7 +128,7 @@ def test_what_an_agreement_does_not_grant_is_left_out() -> None:
     of = explained(published(RIVALS, site.model_copy(update={"agreements": (fewer, *others)})))
     how = {one.text: {told.how for told in one.told} for one in evidence(of, "feud")}
     assert how["It happened at 5th and Main"] == {Shown.LEFT_OUT}
-    assert how["Violence between Eastside and Harbor"] == {Shown.AGREEMENT}
+    assert how["Violence between the groups Eastside and Harbor"] == {Shown.AGREEMENT}
     assert "withheld: StreetViolenceReported of city-pd: place" in text(of)
 
 

@@ -186,10 +186,10 @@ NOWHERE = violence("Eastside", "Harbor", day=1, place="")
 def test_a_feud_is_told_in_pieces_that_can_be_granted_one_by_one() -> None:
     found = feud_evidence(the_feud(EXPECTED, NOWHERE), expected=Severity.CRITICAL)
     assert [(one.text, one.fields, one.severity) for one in found] == [
-        ("Violence between Eastside and Harbor", ("groups",), None),
+        ("Violence between the groups Eastside and Harbor", ("groups",), None),
         ("It happened at 5th and Main", ("place",), None),
         ("Retaliation is expected", ("retaliation_expected",), Severity.CRITICAL),
-        ("Violence between Eastside and Harbor", ("groups",), None),
+        ("Violence between the groups Eastside and Harbor", ("groups",), None),
     ]
     assert {one.ground for one in found} == {"feud"}
     facts = [EXPECTED, EXPECTED, EXPECTED, NOWHERE]
@@ -206,7 +206,7 @@ def test_how_grave_a_feud_is_told_depends_on_who_asks_and_its_names_on_the_lates
     known.add(violence("EASTSIDE", "Harbor", day=1, name="it is written otherwise"))
     (feud,) = known.feuds_of("harbor", START + DAY)
     texts = [item.text for item in feud_evidence(feud) if item.fields == ("groups",)]
-    assert texts == ["Violence between EASTSIDE and Harbor"] * 2
+    assert texts == ["Violence between the groups EASTSIDE and Harbor"] * 2
 
 
 @pytest.mark.parametrize(("since", "carry"), [(-1, [True, True]), (0, [False, True]), (1, [False, False])])

@@ -34,8 +34,8 @@ def test_a_situation_says_who_is_of_which_side_and_what_to_do() -> None:
     sure, shows = Confidence.MODERATE, ("persons", "group", "status")
     (situation,) = found(ADA, placed("bo", groups=("Harbor",), status="SUSPECT"), FEUD)
     sides = [
-        ("ada", "first side", "member of Eastside", Confidence.HIGH),
-        ("bo", "second side", "suspected member of Harbor", sure),
+        ("ada", "first side", "member of the group Eastside", Confidence.HIGH),
+        ("bo", "second side", "suspected member of the group Harbor", sure),
     ]
     assert situation == Situation(
         key=(MAIN, "4-A", "eastside", "harbor"),
@@ -43,7 +43,7 @@ def test_a_situation_says_who_is_of_which_side_and_what_to_do() -> None:
         headline="Members of feuding groups are housed together in 4-A",
         subjects=(Subject("ada", "county-jail", "B-ada", "Ada"), Subject("bo", "county-jail", "B-bo", "Bo")),
         evidence=(
-            Evidence("Violence between Eastside and Harbor", ("groups",), street, None, "feud", it),
+            Evidence("Violence between the groups Eastside and Harbor", ("groups",), street, None, "feud", it),
             Evidence("It happened at 5th and Main", ("place",), street, None, "feud", it),
             Evidence("Retaliation is expected", ("retaliation_expected",), street, None, "feud", it, Severity.CRITICAL),
             *(

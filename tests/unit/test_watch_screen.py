@@ -258,6 +258,7 @@ async def test_a_key_pressed_when_the_alert_is_gone_reaches_no_other_alert() -> 
     async with app.run_test(size=(140, 40)) as pilot:
         feed.deliver([*reports(), alert("first", severity="CRITICAL"), alert("second"), CaughtUp()])
         await until(pilot, app, "Headline of first")
+        await pilot.press("home")
         feed.deliver([alert("first", revision=2, state="WITHDRAWN")])
         await until(pilot, app, "over: Headline of first")
         clock.ahead = 180 * SECOND
@@ -270,6 +271,38 @@ async def test_a_key_pressed_when_the_alert_is_gone_reaches_no_other_alert() -> 
         await pilot.press("a")
         await pilot.pause()
         assert desk.acknowledged == [("second", 1)]
+
+
+async def test_a_desk_left_alone_shows_the_gravest_in_full_and_a_key_means_it_once_it_could_be_read() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(140, 40), notifications=True) as pilot:
+        feed.deliver([*reports(), alert("lesser", severity="LOW", actions=["Advice of lesser"]), CaughtUp()])
+        await until(pilot, app, "Advice of lesser")
+        feed.deliver([alert("graver", severity="HIGH", actions=["Advice of graver"])])
+        await until(pilot, app, "Advice of graver")
+        await pilot.press("a")
+        await until(pilot, app, "It came just now")
+        assert desk.acknowledged == []
+        clock.ahead = 2 * SECOND
+        await pilot.press("a")
+        assert desk.acknowledged == [("graver", 1)]
+
+
+@pytest.mark.parametrize(("waited", "shown"), [(59, "Advice of first"), (61, "Advice of graver")])
+async def test_the_cursor_goes_to_what_comes_to_the_top_when_no_key_was_pressed_for_a_minute(
+    waited: int, shown: str
+) -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("first", actions=["Advice of first"]), CaughtUp()])
+        await until(pilot, app, "Advice of first")
+        await pilot.press("up")
+        clock.ahead = waited * SECOND
+        feed.deliver([alert("graver", severity="CRITICAL", actions=["Advice of graver"])])
+        await until(pilot, app, "Headline of graver")
+        assert shown in text_of(app)
 
 
 async def test_the_cursor_stays_on_its_alert_when_a_graver_one_comes() -> None:
@@ -334,7 +367,7 @@ async def test_the_detail_is_below_at_80_columns_and_beside_at_140() -> None:
         app = WatchApp(SITE, RECIPIENT, feed, Desk())
         async with app.run_test(size=size) as pilot:
             feed.deliver([*reports(), alert("one"), CaughtUp()])
-            await until(pilot, app, "Recommended")
+            await until(pilot, app, "What could be done")
             listed, whole = app.query_one(AlertList).region, app.query_one("#detail").region
             assert (whole.x >= listed.right) is beside
             assert (whole.y >= listed.bottom) is not beside
@@ -345,7 +378,7 @@ async def test_enter_shows_the_whole_alert_and_enter_again_the_list() -> None:
     app = WatchApp(SITE, RECIPIENT, feed, Desk())
     async with app.run_test(size=(80, 24)) as pilot:
         feed.deliver([*reports(), alert("one"), CaughtUp()])
-        await until(pilot, app, "Recommended")
+        await until(pilot, app, "What could be done")
         assert "city-pd-to-county-jail-housing" not in text_of(app)
         await pilot.press("enter")
         await until(pilot, app, "city-pd-to-county-jail-housing")
@@ -361,9 +394,9 @@ async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None
     async with app.run_test(size=(140, 40)) as pilot:
         due = now_us() + (5 * 3_600 + 60) * SECOND
         feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
-        await until(pilot, app, "expected in 5 h")
+        await until(pilot, app, "in 5 h · unit 4-B")
         await until(pilot, app, "handed on to you without its")
-        assert "Expected " in text_of(app)
+        assert ", in 5 h" in text_of(app)
 
 
 async def test_help_fits_on_the_small_screen_and_any_key_goes_back() -> None:

@@ -73,7 +73,7 @@ def evidence(text: str, event_type: str, *fields: str, **changes: Any) -> dict[s
 
 
 HOUSED = evidence("housed in 4-B", "HousingAssigned", "unit", severity="CRITICAL")
-MEMBER = evidence("member of Eastside", "AffiliationValidated", "group", "status", confidence="MODERATE")
+MEMBER = evidence("member of the group Eastside", "AffiliationValidated", "group", "status", confidence="MODERATE")
 SUBJECT = {"person_id": "p1", "booking_number": "B-1", "name": "Adams, Ada", "agency": "county-jail"}
 
 
@@ -156,7 +156,7 @@ def test_its_own_information_is_shown_whole() -> None:
             "subjects": [{"booking_number": "B-1", "name": "Adams, Ada", "linked_by": "county-jail number"}],
             "why": [
                 {"text": "housed in 4-B", "agency": "county-jail", "event_time": START},
-                {"text": "member of Eastside", "agency": "county-jail", "event_time": START},
+                {"text": "member of the group Eastside", "agency": "county-jail", "event_time": START},
             ],
             "left_out": 0,
             "actions": ["Look", "Move"],
@@ -437,7 +437,7 @@ def test_what_led_to_it_is_told_but_that_its_time_has_passed(kind: str, told_as:
 def test_a_recipient_hears_again_only_when_what_it_may_see_has_changed() -> None:
     told = stage(site(grant()))
     assert said(told.tell(alert())) == [("watch", 1, "OPEN"), ("police", 1, "OPEN")]
-    unseen = alert(revision=5, evidence=[HOUSED, {**MEMBER, "text": "suspected member of Eastside"}])
+    unseen = alert(revision=5, evidence=[HOUSED, {**MEMBER, "text": "suspected member of the group Eastside"}])
     outs = told.tell(unseen)
     assert said(outs) == [("watch", 2, "OPEN")]
     assert [who for who, _, _ in audited(outs)] == ["watch", "police"], "that it was decided is in the audit"
