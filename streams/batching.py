@@ -155,6 +155,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go back to what was committed, and where nothing was, to the beginning.
+
+        aiokafka leaves a partition of which nothing was committed where it is. Faust drops what a fetch brought that a
+        rebalance overtook and goes back to read it again: of a new group, or a new topic, it would never come again.
+        """
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        new = [part for part, offset in committed.items() if not offset]
+        if new:
+            await self.call_thread(self._ensure_consumer().seek_to_beginning, *new)
+        return committed
+
 
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, but a "message" is a batch, and what may be committed is reckoned in batches."""

@@ -38,7 +38,11 @@ def test_the_versions_are_those_that_were_read() -> None:
             driver.Consumer,
             ["_getmany", "_to_message", "_new_consumer_thread", "_add_gap", "_new_offset", "perform_seek"],
         ),
-        (BatchConsumerThread, driver.AIOKafkaConsumerThread, ["_create_worker_consumer", "on_start"]),
+        (
+            BatchConsumerThread,
+            driver.AIOKafkaConsumerThread,
+            ["_create_worker_consumer", "on_start", "seek_to_committed"],
+        ),
     ],
 )
 def test_every_override_overrides_something_with_the_same_parameters(
