@@ -23,7 +23,7 @@ from streams.assignor import Share
 from streams.batching import Batch
 from streams.clock import CLOCK, TICK_EVERY_S, Clock
 from streams.disclose import DISCLOSE
-from streams.fencing import PartitionWriter
+from streams.fencing import Fenced, PartitionWriter
 from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, Recovered, last_tick, plain_consumer, recover
 from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identify
@@ -47,6 +47,8 @@ CLOSE_S: Final = 2.0
 """Seconds for which a rebalance waits for what is being written; half a session is left."""
 T = TypeVar("T")
 RETRY_S: Final = 2.0
+OVERTAKEN_S: Final = 30.0
+"""Seconds that a number may have another writer before the group says whose it is: as long as a rebalance may take."""
 """Seconds before a recovery that the broker or the registry broke off begins again."""
 
 
@@ -87,6 +89,8 @@ class Running:
     """For its turn to be recovered."""
     noted: Noted = field(default_factory=Noted)
     """Which agencies were heard of."""
+    overtaken: bool = False
+    """Somebody else writes for it by now."""
 
     @property
     def known(self) -> int:
@@ -122,7 +126,8 @@ class Running:
 class Partitions:
     """The loops of the partition numbers that this worker owns.
 
-    `on_broken` is called with the error after which the worker must exit: a partition was fenced, or is broken;
+    `on_broken` is called with the error after which the worker must exit: a partition is broken, or has another writer
+    and yet this worker is its owner;
     `on_ready` when the worker is ready for what it stands by for and is to own.
     """
 
@@ -175,7 +180,7 @@ class Partitions:
         self._generation = generation
         self._owned += 1
         this_time = self._owned
-        ending = {number: self.running.pop(number) for number in [*self.running] if number not in keeps}
+        ending = {n: self.running.pop(n) for n, at in [*self.running.items()] if n not in keeps or at.overtaken}
         # Faust lets batches flow while we wait here, and does not bring again what nobody took: whoever is to process
         # them must be there already.
         beginning = {number: self._prepare(number) for number in sorted(numbers - self.running.keys())}
@@ -239,6 +244,13 @@ class Partitions:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # whatever it is, a loop that ended must end the worker
+            if _is_overtaken(error):
+                # Whoever is given a number opens its writer at once; that it is not ours any more may reach us later.
+                # All else that this worker owns goes on meanwhile.
+                log.warning("partition %s has another writer: nothing more is done for it", number)
+                running.overtaken = True
+                running.live.clear()
+                await asyncio.sleep(OVERTAKEN_S)
             self._on_broken(error)
 
     async def _recall_the_last_tick(self) -> None:
@@ -344,3 +356,10 @@ class Partitions:
     def ready(self) -> bool:
         """Whether every partition is live."""
         return bool(self.running) and all(running.live.is_set() for running in self.running.values())
+
+
+def _is_overtaken(error: BaseException) -> bool:
+    """Whether a loop ended for no other reason than that somebody else writes for its number."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_overtaken, error.exceptions))
+    return isinstance(error, Fenced)

@@ -109,7 +109,7 @@ class PartitionWriter:
                     producer.poll(0)
             self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
         except KafkaException as error:
-            self._raise_if_final(error)
+            self._raise_if_final(_in_full(producer, error))
             # Neither aborted nor opened again. After an abort, a record that is still on its way would open a
             # transaction that nobody ends; and to open again would fence whoever may own the partition by now. Who
             # opens it next ends what is under way, under a new epoch.
@@ -154,6 +154,16 @@ class PartitionWriter:
     def _close(self) -> None:
         # Dropping the producer closes it; a transaction under way is aborted by the successor or by its timeout.
         self._producer = None
+
+
+def _in_full(producer: Producer, error: KafkaException) -> KafkaException:
+    """Where a producer is finished, `produce` says no more than that; a transaction's calls say why."""
+    if error.args[0].code() == KafkaError._FATAL:
+        try:
+            producer.begin_transaction()
+        except KafkaException as told:
+            return told
+    return error
 
 
 _REFUSALS: Final = frozenset(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import textwrap
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from schemas import topics
 from schemas.settings import Settings
 from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
 from streams.records import Out
-from tests.working_site import WorkingSite, until
+from tests.working_site import WAIT_S, WorkingSite, until
 
 pytestmark = pytest.mark.bus
 
@@ -55,6 +58,35 @@ async def test_a_writer_that_was_overtaken_is_refused_and_none_of_its_records_is
         await first.write([out(site, "too late"), out(site, "this, too")])
     await second.write([out(site, "by the second")])
     assert seen(site, 2) == [b"by the first", b"by the second"]
+
+
+class AndMeanwhile(list[Out]):
+    """Records to be written; when the first was handed over, somebody else opens the partition."""
+
+    def __init__(self, first: Out, then: Callable[[], object], rest: Callable[[], Iterator[Out]]) -> None:
+        super().__init__([first])
+        self._then = then
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[Out]:
+        yield self[0]
+        self._then()
+        yield from self._rest()
+
+
+async def test_a_writer_that_is_overtaken_while_it_hands_records_over_says_so_too(site: WorkingSite) -> None:
+    first, second = (PartitionWriter(site.settings, site.site, 0) for _ in range(2))
+    await first.open()
+    deadline = time.monotonic() + WAIT_S
+
+    def rest() -> Iterator[Out]:
+        # The client learns it in the background, and refuses the next record that it is given.
+        while time.monotonic() < deadline:
+            yield out(site, "too late")._replace(partition=1)
+
+    with pytest.raises(Fenced):
+        await first.write(AndMeanwhile(out(site, "before"), lambda: asyncio.run(second.open()), rest))
+    await second.close()
 
 
 async def test_more_records_than_the_clients_queue_takes_are_one_transaction_all_the_same(site: WorkingSite) -> None:

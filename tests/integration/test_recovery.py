@@ -17,9 +17,12 @@ from schemas.events import Event, type_name
 from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
 from schemas.subjects import subjects
-from streams.agents import Partitions, sources
+from streams import agents
+from streams.agents import IDENTIFY, Partitions, sources
 from streams.assignor import Share
+from streams.batching import Batch
 from streams.facts import TICK_KEY
+from streams.fencing import Fenced, PartitionWriter
 from streams.fold import (
     Fold,
     Progress,
@@ -33,6 +36,7 @@ from streams.fold import (
 from streams.heard import NOTES
 from streams.identify import DeadLetter, identify
 from streams.partition import Partition
+from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
 from tests.county import DAY, START, agency_of, event
@@ -279,6 +283,74 @@ async def test_a_rebalance_in_the_middle_of_a_recovery_leaves_nothing_of_it(
     assert broken == []
 
 
+async def is_live(partitions: Partitions) -> None:
+    """Wait until the partition is."""
+    async with asyncio.timeout(60):
+        await partitions.running[0].live.wait()
+
+
+async def is_overtaken_as_it_writes(partitions: Partitions) -> None:
+    """Let it have something to write: that a record is no event. Somebody else has opened the partition's writer."""
+    running = partitions.running[0]
+    acknowledged: list[object] = []
+
+    async def acknowledge() -> None:
+        acknowledged.append(None)
+
+    inbound = topics.inbound(partitions.site.name, "county-jail", "BookingReported")
+    running.loop.hand_over(IDENTIFY, Delivery(Batch(inbound, 0, [LoggedRecord(0, b"k", b"no event")]), acknowledge))
+    async with asyncio.timeout(60):
+        while not running.overtaken:  # noqa: ASYNC110  # nobody else wants to hear of it
+            await asyncio.sleep(0.02)
+    assert acknowledged == []
+
+
+async def test_who_is_overtaken_lets_go_of_the_number_alone_and_begins_it_anew_when_it_is_given_it_again(
+    ground: Ground,
+) -> None:
+    ground.write(ground.facts(reviews("ada")))
+    ground.commit(PERSON, 3)
+    broken: list[BaseException] = []
+    here, there = (Partitions(ground.settings, ground.site, ground.schemas, ground.ids, broken.append) for _ in "ab")
+    await here.own(frozenset({0}), 1)
+    await is_live(here)
+    # The group's word reaches the next owner before it reaches this one.
+    await there.own(frozenset({0}), 2)
+    await is_live(there)
+    known = here.running[0].partition
+    await is_overtaken_as_it_writes(here)
+    assert not here.ready
+    await there.own(frozenset(), 3)
+    await here.own(frozenset({0}), 2)
+    await is_live(here)
+    assert here.running[0].partition is not known, "what it decided and could not write is forgotten"
+    assert len(ground.working.open_alerts()) == 1
+    await here.close()
+    await there.close()
+    assert broken == []
+
+
+async def test_a_number_that_has_another_writer_and_stays_its_own_ends_the_worker(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "OVERTAKEN_S", 0.01)
+    broken: list[BaseException] = []
+    here = Partitions(ground.settings, ground.site, ground.schemas, ground.ids, broken.append)
+    await here.own(frozenset({0}), 1)
+    await is_live(here)
+    elsewhere = PartitionWriter(ground.settings, ground.site, 0)
+    await elsewhere.open()
+    await is_overtaken_as_it_writes(here)
+    async with asyncio.timeout(60):
+        while not broken:  # noqa: ASYNC110  # nobody else wants to hear of it
+            await asyncio.sleep(0.02)
+    (error,) = broken
+    assert isinstance(error, BaseExceptionGroup)
+    assert error.split(Fenced)[1] is None
+    await here.close()
+    await elsewhere.close()
+
+
 async def test_who_owned_a_number_stands_by_for_it_and_takes_it_back_with_what_happened_meanwhile(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,11 +359,6 @@ async def test_who_owned_a_number_stands_by_for_it_and_takes_it_back_with_what_h
     ground.commit(PERSON, 9)
     broken: list[BaseException] = []
     here, there = (Partitions(ground.settings, ground.site, ground.schemas, ground.ids, broken.append) for _ in "ab")
-
-    async def is_live(partitions: Partitions) -> None:
-        async with asyncio.timeout(60):
-            await partitions.running[0].live.wait()
-
     await here.own(frozenset({0}), 1)
     await is_live(here)
     known = here.running[0].partition
