@@ -4,9 +4,10 @@
     python tests/bench/whole_path.py --help
 
 It starts an embedded bus of its own in a temporary home (TLS and SCRAM for everybody). In each round a site of its own
-gets its inbound records, of all event types, before anybody works; then one worker or two, started as `sallyport
-worker` is, with all their stages, work through them. The clock runs from half of the records until the last is
-committed through every topic, so that nobody's start or rebalance counts.
+gets the first half of its inbound records, of all event types; then one worker or two, started as `sallyport worker`
+is, with all their stages, work through them. When nothing is left to do, and two have shared the partitions, the other
+half is published at once, and the clock runs until the last is committed through every topic: nobody's start or
+rebalance counts, and no stage is ahead of another when it starts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Annotated, Any, Final
 
 import psutil  # type: ignore[import-untyped]
 import typer
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from deploy.kafka_config import ADMIN
@@ -46,8 +48,17 @@ WATCHED: Final = ROOT / "tests" / "bench" / "watched_worker.py"
 LONG_AGO: Final = 300 * DAY
 """Lives begin before this: none of the events is to come."""
 WARM: Final = 0.5
-"""Share of the records before the clock starts."""
+"""Share of the records that are worked through before the clock starts."""
 WORKERS: Final = (1, 2)
+NO_GROUP_YET: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.GROUP_ID_NOT_FOUND,
+    }
+)
+"""What a broker says of a group before it leads it."""
 QUIET_S: Final = 1.5
 """Seconds without anything committed after which everything is."""
 RUN_S: Final = 900.0
@@ -139,8 +150,12 @@ class Watchers:
         )
 
 
-def work(site: WorkingSite, records: int, workers: int, kafka: int, profile: Path | None) -> dict[str, Any]:
-    """Let so many workers work through what was published: events a second, and microseconds of processor an event."""
+def work(
+    site: WorkingSite, records: Sequence[Inbound], workers: int, kafka: int, profile: Path | None
+) -> dict[str, Any]:
+    """Let so many workers work through the records: events a second, and microseconds of processor an event."""
+    before, counted = records[: int(len(records) * WARM)], records[int(len(records) * WARM) :]
+    publish(site, before)
     cells = [site.directory / f"cells-{number}" for number in range(workers)]
     watchers = Watchers(
         [
@@ -151,12 +166,17 @@ def work(site: WorkingSite, records: int, workers: int, kafka: int, profile: Pat
         kafka,
     )
     deadline = time.monotonic() + RUN_S
-    half = _until(site, watchers, int(records * WARM), deadline)
-    _until(site, watchers, records, deadline)
+    while _shared(site) != workers:
+        _require(site, deadline)
+        time.sleep(0.1)
+    site.until_settled(seconds=RUN_S)
+    half = watchers.look()
+    publish(site, counted)
+    _until(site, watchers, half.identified + len(counted), deadline)
     end = _until_committed(site, watchers, deadline)
-    if end.identified < records:
-        raise Failed(f"{end.identified} of {records} records were identified")
-    events, seconds = end.identified - half.identified, end.at - half.at
+    if end.identified != half.identified + len(counted) or _shared(site) != workers:
+        raise Failed("the partitions were shared out anew while the clock ran")
+    events, seconds = len(counted), end.at - half.at
     parts = {part: (end.parts[part][1] - half.parts[part][1]) / events * 1e6 for part in PARTS}
     deciding = (end.deciding - half.deciding) / events * 1e6
     cpu = (end.all_threads - half.all_threads) / events * 1e6
@@ -167,6 +187,19 @@ def work(site: WorkingSite, records: int, workers: int, kafka: int, profile: Pat
         "parts_us": {**parts, "loop": deciding - sum(parts.values()), "threads": cpu - deciding},
         "facts": {part: (end.parts[part][0] - half.parts[part][0]) / events for part in PARTS},
     }
+
+
+def _shared(site: WorkingSite) -> int:
+    """How many workers have partitions, as the group's coordinator says."""
+    group = topics.consumer_group(site.site.name)
+    admin = AdminClient(site.settings.kafka(ADMIN))
+    try:
+        described = admin.describe_consumer_groups([group])[group].result(WAIT_S)
+    except KafkaException as error:
+        if error.args[0].code() not in NO_GROUP_YET:
+            raise
+        return 0
+    return sum(bool(member.assignment.topic_partitions) for member in described.members)
 
 
 def _start(site: WorkingSite, cells: Path, profile: Path | None) -> Any:
@@ -206,7 +239,7 @@ def _until_committed(site: WorkingSite, watchers: Watchers, deadline: float) -> 
 def _require(site: WorkingSite, deadline: float) -> None:
     for worker in site.workers:
         if worker.poll() is not None:
-            raise Failed(f"a worker ended with {worker.returncode}: {site.said(worker)[-500:]}")
+            raise Failed(f"a worker ended with {worker.returncode}: {site.said(worker)[-5000:]}")
     if time.monotonic() > deadline:
         raise Failed(f"not all was committed in {RUN_S:.0f} s")
 
@@ -220,35 +253,36 @@ def rounds(
     console.print("Making the records ...")
     records = inbound_of(people, events_each, start)
     ran: dict[int, list[dict[str, Any]]] = {workers: [] for workers in WORKERS}
-    open_in: set[frozenset[tuple[str, str]]] = set()
+    open_in: dict[str, frozenset[tuple[str, str]]] = {}
     for number in range(runs):
         for workers in WORKERS if number % 2 == 0 else WORKERS[::-1]:
             name = f"path{number}x{workers}"
             site = WorkingSite.make(settings, settings.home, name, partitions, clock="history")
             try:
                 site.tick(start)
-                publish(site, records)
-                took = work(site, len(records), workers, kafka, profiles and profiles.resolve() / name)
+                took = work(site, records, workers, kafka, profiles and profiles.resolve() / name)
                 ran[workers].append(took)
                 console.print(
                     f"round {number + 1} of {runs}, {workers} at work: {took['rate']:8,.0f} events/s "
                     f"{took['cpu_us']:6,.0f} us of processor an event"
                 )
-                open_in.add(_checked(site))
+                site.until_settled()
+                open_in[name] = _checked(site)
             finally:
                 for worker in site.workers:
                     worker.terminate()
                     worker.wait(30)
                 site.end()
-    if len(open_in) > 1:
-        raise Failed("the runs differ in their open alerts")
+    if len(set(open_in.values())) > 1:
+        found = "; ".join(f"{name}: {len(alerts)}" for name, alerts in open_in.items())
+        raise Failed(f"the runs differ in their open alerts: {found}")
     return {
         "runs": {str(workers): of_it for workers, of_it in ran.items()},
         "events": len(records),
         "people": people,
         "partitions": partitions,
         "warm": WARM,
-        "open_alerts": len(next(iter(open_in))),
+        "open_alerts": len(next(iter(open_in.values()))),
     }
 
 

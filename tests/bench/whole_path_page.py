@@ -47,7 +47,8 @@ def section(result: Mapping[str, Any]) -> str:
         f"{len(one)} alternating runs of each {on_machine(result['machine'], result['load'])}. {result['events']:,} "
         f"events of {result['people']:,} people in {result['partitions']} partitions, of all event types; each leads "
         f"to {person:.2f} records for the person stage and {facility:.2f} for the facility's. The first "
-        f"{result['warm']:.0%} of each run are not counted. {result['open_alerts']:,} alerts are open in the end."
+        f"{result['warm']:.0%} are worked through before the clock starts. {result['open_alerts']:,} alerts are open "
+        "in the end."
     )
     plot = f"![Microseconds an event of each part]({PLOT})"
     return "\n\n".join([_rates(result), _parts(result), plot, textwrap.fill(measured, 120)])
