@@ -40,6 +40,9 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 from schemas.subjects import subjects
 from streams.facts import TICK_KEY
+from streams.heard import NOTES, parse_note
+from streams.pictures.feeds import KEPT
+from streams.records import Out
 from streams.standby import STANDBY
 from tests.bench.ground import framed
 from tests.bench.mix import Published, county, facts, inbound
@@ -75,20 +78,34 @@ def fill(settings: Settings, site: Site, people: int, facts_each: int) -> int:
     ids = schema_ids(registry_client(settings), site, {subject.topic for subject in subjects(site)})
     by_record = {record: number for (_, record), number in ids.items()}
     producer = Producer({**settings.kafka(ADMIN), "enable.idempotence": True, "linger.ms": 20})
+    notes: dict[bytes, Out] = {}
     written = 0
+
+    def write(out: Out) -> None:
+        nonlocal written
+        here = framed(out, by_record)
+        assert isinstance(here.value, bytes)
+        while True:
+            try:
+                producer.produce(here.topic, here.value, here.key, here.partition, headers=list(here.headers))
+                break
+            except BufferError:
+                producer.poll(0.1)
+        written += 1
+        if written % 10_000 == 0:
+            producer.poll(0)
+
     for published in county(people, facts_each):
         for out in facts(*inbound(published, site), site):
-            here = framed(out, by_record)
-            assert isinstance(here.value, bytes)
-            while True:
-                try:
-                    producer.produce(here.topic, here.value, here.key, here.partition, headers=list(here.headers))
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-            written += 1
-            if written % 10_000 == 0:
-                producer.poll(0)
+            if out.key.startswith(NOTES):
+                notes[out.key] = out
+            else:
+                write(out)
+    newest = max(parse_note(key).slot for key in notes)
+    for key, out in notes.items():
+        # Older ones have gone from the log by then.
+        if parse_note(key).slot >= newest - KEPT:
+            write(out)
     assert producer.flush(WAIT_S) == 0
     group = Consumer({**settings.kafka(site.user("bus")), "group.id": topics.consumer_group(site.name)})
     parts = [

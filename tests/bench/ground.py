@@ -139,9 +139,11 @@ def fill(settings: Settings, name: str, partitions: int, outs: Sequence[Out], ti
 
 
 def framed(out: Out, ids: dict[str, int]) -> Out:
-    """The same fact, its bytes framed as the registry has the schema."""
+    """The same fact, its bytes framed as the registry has the schema; a note has none."""
     value = out.value
     assert isinstance(value, bytes)
+    if not value:
+        return out
     record = SCHEMAS[int.from_bytes(value[1:5], "big")].name
     return out._replace(value=value[:1] + ids[record].to_bytes(4, "big") + value[5:])
 
