@@ -99,14 +99,13 @@ def _whole(text: str) -> list[tuple[int, Any]] | None:
 
 def _array(text: str) -> Iterator[tuple[int, Any]]:
     """The items of an array, each with the line on which it begins, up to the first that can't be read."""
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
     at = _skip(text, text.index("[") + 1)
     line, counted = 1, 0
     try:
         more = text[at : at + 1] != "]"
         while more:
             line, counted = line + text.count("\n", counted, at), at
-            item, end = decoder.raw_decode(text, at)
+            item, end = _DECODER.raw_decode(text, at)
             yield line, item
             at = _skip(text, end)
             more = text[at : at + 1] == ","
@@ -134,7 +133,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise _not_readable(error) from error
 
@@ -146,6 +145,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
         raise _NotReadableError(f"no JSON: {_shown(twice)} is there twice in one object")
     return found
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _not_readable(error: Exception) -> _NotReadableError:

@@ -118,12 +118,16 @@ def heard(agency: str, event_type: str, topic: str, time: int, came: int, site: 
         came = time
     slot, happened = came // SLOT, time // SLOT
     hour = happened // SLOTS_AN_HOUR if slot - happened >= LATE else None
-    return _note_of(Heard(agency, event_type, slot, hour, topic), site.name, site.partitions)
+    return _heard(Heard(agency, event_type, slot, hour, topic), site.name, site.partitions)
 
 
 @lru_cache(4_096)
-def _note_of(note: Note, site: str, partitions: int) -> Out:
-    """The record of a note. Most events of a slot have the same."""
+def _heard(note: Heard, site: str, partitions: int) -> Out:
+    """The record of a note that most events of a slot have the same of."""
+    return _record_of(note, site, partitions)
+
+
+def _record_of(note: Note, site: str, partitions: int) -> Out:
     where = topics.facility_facts(site), partition_of(note.agency, partitions)
     return Out(*where, note.key, None, b"", ((_TOPIC, note.topic.encode()),))
 
@@ -132,7 +136,7 @@ def listed(event: ListTaken, agency: str, topic: str, site: Site) -> Out:
     """The note of a list."""
     slot = event.head.time // SLOT
     note = Listed(agency, event.facility, slot, event.changed, event.content[:_CONTENT], topic)
-    return _note_of(note, site.name, site.partitions)
+    return _record_of(note, site.name, site.partitions)
 
 
 def read_note(record: Record) -> Note:
