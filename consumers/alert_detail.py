@@ -47,7 +47,8 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     sure = f"confidence {alert.confidence.lower()}"
     parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
     if alert.due is not None and not over:
-        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))
+        soon = f", {words.expected(alert, now)}" if alert.due > now else ""
+        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}{soon}", "bold"))
     parts.append(_standing(entry, desk_now, zone))
     if alert.actions and not over:
         parts.append(_title("What could be done, the mildest first; you decide"))

@@ -21,7 +21,8 @@ from schemas.site import Site
 
 LINES: Final = 2
 LEFT_ALONE: Final = 60 * SECOND
-"""Without a key for so long the cursor goes to whatever comes first, so that the gravest is what is shown in full."""
+"""Without a key pressed or a mouse moved for so long the cursor goes to what has come to the top since, so that the
+gravest is shown in full."""
 READING: Final = 2 * SECOND
 """How long an alert that the cursor went to by itself is on the screen before a key is taken to mean it."""
 SEVERITY_STYLES: Final = {
@@ -131,6 +132,8 @@ class AlertList(ScrollView, can_focus=True):
         self._clock = clock
         self._pressed: int | None = None
         """When somebody was at the keys last."""
+        self._seen_first: str | None = None
+        """What came first then, or when the cursor went there by itself."""
         self._followed: int | None = None
         """When the cursor went to the alert that it is on by itself."""
         self._rows: list[Row] = []
@@ -159,30 +162,38 @@ class AlertList(ScrollView, can_focus=True):
     @property
     def is_read(self) -> bool:
         """Whether what is under the cursor was there long enough to be what a key means."""
-        return self._followed is None or self._clock() - self._followed >= READING
+        return self._followed is None or not 0 <= self._clock() - self._followed < READING
 
     @property
     def is_left_alone(self) -> bool:
         """Whether nobody is at the keys."""
-        return self._pressed is None or self._clock() - self._pressed >= LEFT_ALONE
+        return self._pressed is None or not 0 <= self._clock() - self._pressed < LEFT_ALONE
 
     def touch(self) -> None:
         """Somebody is at the keys."""
         self._pressed = self._clock()
+        self._seen_first = self._first.key if self._rows else None
 
     def show(self, rows: list[Row], now: int, nothing: str) -> None:
         """Show these rows; ages are counted from `now`."""
-        was_first = self._rows[0].key if self._rows else None
+        begins = not self._rows
         self._rows, self._now, self.nothing = rows, now, nothing
         places = {row.key: number for number, row in enumerate(rows)}
         self._at = places.get(self._key or "", min(self._at, max(0, len(rows) - 1)))
         self._measure()
-        if rows and rows[0].key != was_first and (was_first is None or self.is_left_alone):
-            if self._key is not None and self._key != rows[0].key:
+        if rows and (begins or (self.is_left_alone and (self.is_astray or self._first.key != self._seen_first))):
+            first = self._first.key
+            if self._key not in {None, first}:
                 self._followed = self._clock()
-            self._at, self._key = 0, rows[0].key
+            self._at, self._key, self._seen_first = places[first], first, first
             self._reveal()
         self.refresh()
+
+    @property
+    def _first(self) -> Row:
+        """The first alert that is open, if any is: of a notice, one key would acknowledge all of its alerts."""
+        alerts = (row for row in self._rows if isinstance(row.line, Entry) and not row.line.is_over)
+        return next(alerts, self._rows[0])
 
     def _measure(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, LINES * len(self._rows))

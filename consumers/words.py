@@ -83,10 +83,10 @@ def person(who: Person) -> str:
 
 
 def expected(alert: Alert, now: int) -> str:
-    """How soon what an alert warns of is expected: "in 5 h"; empty where it does not say."""
+    """How soon what an alert warns of is expected: "in 5 h", "expected by now"; empty where it does not say."""
     if alert.due is None:
         return ""
-    return f"in {age(alert.due - now)}" if alert.due > now else "now"
+    return f"in {age(alert.due - now)}" if alert.due > now else "expected by now"
 
 
 def place(alert: Alert, site: Site) -> str:

@@ -46,9 +46,9 @@ CLOCK_NUMBER: Final = 0
 CLOSE_S: Final = 2.0
 """Seconds for which a rebalance waits for what is being written; half a session is left."""
 T = TypeVar("T")
-RETRY_S: Final = 2.0
 OVERTAKEN_S: Final = 30.0
 """Seconds that a number may have another writer before the group says whose it is: as long as a rebalance may take."""
+RETRY_S: Final = 2.0
 """Seconds before a recovery that the broker or the registry broke off begins again."""
 
 
@@ -243,12 +243,12 @@ class Partitions:
                 tasks.create_task(self._recover(number, running))
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # whatever it is, a loop that ended must end the worker
+        except BaseException as error:  # whatever else it is, a loop that ended must end the worker
             if _is_overtaken(error):
                 # Whoever is given a number opens its writer at once; that it is not ours any more may reach us later.
                 # All else that this worker owns goes on meanwhile.
                 log.warning("partition %s has another writer: nothing more is done for it", number)
-                running.overtaken = True
+                running.overtaken = running.progress.abandoned = True
                 running.live.clear()
                 await asyncio.sleep(OVERTAKEN_S)
             self._on_broken(error)

@@ -32,7 +32,7 @@ from streams.lookout import Lookout, StalledError
 log = logging.getLogger(__name__)
 
 EXIT_FENCED: Final = 3
-"""Exit code of a worker that found another in its place; its supervisor starts it again."""
+"""Exit code of a worker whose own partition kept another writer; its supervisor starts it again."""
 EXIT_BROKEN: Final = 4
 """Exit code of a worker that met what it can't go on with."""
 EXIT_STALLED: Final = 5
@@ -173,8 +173,8 @@ class StageReporter:
             positions = await _consumer(app).positions(_consumer(app).assignment())
             for number, stage in product(sorted(self._partitions.running), REPORTED):
                 running = self._partitions.running.get(number)
-                if running is None or (stage == CLOCK and number != CLOCK_NUMBER):
-                    continue  # a rebalance took it away just now; or nobody ever writes there
+                if running is None or running.overtaken or (stage == CLOCK and number != CLOCK_NUMBER):
+                    continue  # a rebalance took it away just now, its owner speaks; or nobody ever writes there
                 record = {
                     "stage": stage,
                     "partition": number,

@@ -164,8 +164,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         committed: Mapping[TP, int] = await super().seek_to_committed()
         new = [part for part, offset in committed.items() if not offset]
         if new:
-            await self.call_thread(self._ensure_consumer().seek_to_beginning, *new)
+            await self.call_thread(self._seek_to_beginning, new)
         return committed
+
+    async def _seek_to_beginning(self, parts: Sequence[TP]) -> None:
+        # To ask the broker where that is would hold up all others, for as long as one has no leader. Where the log
+        # begins later, the next fetch says so, and aiokafka goes to what there is.
+        consumer = self._ensure_consumer()
+        for part in parts:
+            consumer.seek(part, 0)
 
 
 class BatchConsumer(driver.Consumer):

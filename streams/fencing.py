@@ -3,7 +3,7 @@
 A `PartitionWriter` is the transactional producer of one partition number: identify, person, facility and disclose of
 that number write through it, so that what one batch leads to is one transaction. Opening it makes the broker fence
 every predecessor of the same number: a worker that was stopped past its session and wakes finds that what it had under
-way is aborted and what it writes is refused, and exits. What one batch led to is on the logs whole or not at all, and
+way is aborted and what it writes is refused. What one batch led to is on the logs whole or not at all, and
 readers (`read_committed`) never see what was aborted. See docs/decisions/0002-one-writer-a-partition.md.
 """
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Fenced(Exception):  # noqa: N818  # a state of the world, not a mistake
-    """Another worker owns the partition now. Nothing more may be written: the worker must exit."""
+    """Another worker writes for the partition now. Nothing more may be written for it."""
 
 
 class BrokenWriterError(Exception):

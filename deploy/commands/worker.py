@@ -29,7 +29,8 @@ def worker(
     """Run a worker of a site: it identifies, folds, raises alerts and discloses them, until a signal ends it.
 
     Start as many as you like, on as many machines: the partitions are shared out among them. Exit codes: 0 ended by a
-    signal, 2 can't start, 3 another worker took its place, 4 broken, 5 stood still; `sallyport up` starts it again.
+    signal, 2 can't start, 3 another worker writes for what is its own, 4 broken, 5 stood still; `sallyport up` starts
+    it again.
 
     Example: sallyport worker --site demo
     """

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -89,25 +89,29 @@ def inbound_of(people: int, events_each: int, start: int) -> list[Inbound]:
     ]
 
 
-def publish(site: WorkingSite, records: Sequence[Inbound]) -> None:
-    """Put the records on the inbound topics of a site."""
+def publisher(site: WorkingSite, records: Sequence[Inbound]) -> Callable[[], None]:
+    """What puts the records on the inbound topics of a site: all that can be done before is."""
     names = {(r.agency, r.kind): topics.inbound(site.site.name, r.agency, r.kind) for r in records}
     ids = schema_ids(registry_client(site.settings), site.site, [*names.values()])
     config = {"enable.idempotence": True, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
     producer = Producer({**site.settings.kafka(ADMIN), **config})
+    producer.list_topics(timeout=WAIT_S)
     failed: list[object] = []
+    framed: list[tuple[str, bytes, bytes, list[tuple[str, str | bytes | None]]]] = []
     for record in records:
         topic = names[record.agency, record.kind]
-        producer.produce(
-            topic,
-            frame(ids[topic, record.kind], record.body),
-            record.key,
-            headers=list(record.headers),
-            on_delivery=lambda error, _: failed.append(error) if error else None,
-        )
-        producer.poll(0)
-    assert producer.flush(WAIT_S) == 0
-    assert not failed, failed[0]
+        framed.append((topic, frame(ids[topic, record.kind], record.body), record.key, [*record.headers]))
+
+    def publish() -> None:
+        for topic, value, key, headers in framed:
+            producer.produce(
+                topic, value, key, headers=headers, on_delivery=lambda e, _: failed.append(e) if e else None
+            )
+            producer.poll(0)
+        assert producer.flush(WAIT_S) == 0
+        assert not failed, failed[0]
+
+    return publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ def work(
 ) -> dict[str, Any]:
     """Let so many workers work through the records: events a second, and microseconds of processor an event."""
     before, counted = records[: int(len(records) * WARM)], records[int(len(records) * WARM) :]
-    publish(site, before)
+    publisher(site, before)()
     cells = [site.directory / f"cells-{number}" for number in range(workers)]
     watchers = Watchers(
         [
@@ -169,9 +173,10 @@ def work(
     while _shared(site) != workers:
         _require(site, deadline)
         time.sleep(0.1)
-    site.until_settled(seconds=RUN_S)
+    publish = publisher(site, counted)
+    site.until_settled()
     half = watchers.look()
-    publish(site, counted)
+    publish()
     _until(site, watchers, half.identified + len(counted), deadline)
     end = _until_committed(site, watchers, deadline)
     if end.identified != half.identified + len(counted) or _shared(site) != workers:

@@ -52,10 +52,11 @@ class Clock:
     """The desk's clock, as the test sets it."""
 
     def __init__(self) -> None:
+        self._start = now_us()
         self.ahead = 0
 
     def __call__(self) -> int:
-        return now_us() + self.ahead
+        return self._start + self.ahead
 
 
 class ScreenWithBell(WatchApp):
@@ -261,7 +262,9 @@ async def test_a_key_pressed_when_the_alert_is_gone_reaches_no_other_alert() -> 
         await pilot.press("home")
         feed.deliver([alert("first", revision=2, state="WITHDRAWN")])
         await until(pilot, app, "over: Headline of first")
-        clock.ahead = 180 * SECOND
+        clock.ahead = 110 * SECOND
+        await pilot.press("down")
+        clock.ahead = 160 * SECOND
         await until(pilot, app, "What was shown here is over and gone")
         await pilot.press("a")
         await pilot.pause()
@@ -289,20 +292,46 @@ async def test_a_desk_left_alone_shows_the_gravest_in_full_and_a_key_means_it_on
         assert desk.acknowledged == [("graver", 1)]
 
 
-@pytest.mark.parametrize(("waited", "shown"), [(59, "Advice of first"), (61, "Advice of graver")])
-async def test_the_cursor_goes_to_what_comes_to_the_top_when_no_key_was_pressed_for_a_minute(
-    waited: int, shown: str
-) -> None:
+async def test_a_desk_left_alone_on_an_alert_that_is_gone_shows_the_first() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("first", actions=["Advice of first"]), alert("second", severity="LOW")])
+        feed.deliver([CaughtUp()])
+        await until(pilot, app, "Advice of first")
+        await pilot.press("down")
+        feed.deliver([alert("second", revision=2, state="WITHDRAWN")])
+        await until(pilot, app, "over: Headline of second")
+        clock.ahead = 130 * SECOND
+        await until(pilot, app, "1 open alert")
+        await until(pilot, app, "Advice of first")
+
+
+@pytest.mark.parametrize("came", [30, 61])
+async def test_the_cursor_goes_to_what_came_to_the_top_when_no_key_was_pressed_for_a_minute(came: int) -> None:
     feed, clock = Feed(), Clock()
     app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
     async with app.run_test(size=(140, 40)) as pilot:
         feed.deliver([*reports(), alert("first", actions=["Advice of first"]), CaughtUp()])
         await until(pilot, app, "Advice of first")
         await pilot.press("up")
-        clock.ahead = waited * SECOND
+        clock.ahead = came * SECOND
         feed.deliver([alert("graver", severity="CRITICAL", actions=["Advice of graver"])])
         await until(pilot, app, "Headline of graver")
-        assert shown in text_of(app)
+        assert ("Advice of first" in text_of(app)) is (came < 60)
+        clock.ahead = 61 * SECOND
+        await until(pilot, app, "Advice of graver")
+
+
+async def test_the_cursor_goes_by_itself_to_an_alert_and_to_no_notice() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("lesser", severity="LOW"), CaughtUp()])
+        await until(pilot, app, "Headline of lesser")
+        feed.deliver([alert(n, group="rule: version 2", actions=[f"Advice of {n}"]) for n in ("one", "two")])
+        await until(pilot, app, "the rule is now version 2")
+        await until(pilot, app, "Advice of one")
 
 
 async def test_the_cursor_stays_on_its_alert_when_a_graver_one_comes() -> None:
