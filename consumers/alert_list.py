@@ -162,12 +162,16 @@ class AlertList(ScrollView, can_focus=True):
     @property
     def is_read(self) -> bool:
         """Whether what is under the cursor was there long enough to be what a key means."""
-        return self._followed is None or not 0 <= self._clock() - self._followed < READING
+        return self._has_passed(READING, self._followed)
 
     @property
     def is_left_alone(self) -> bool:
         """Whether nobody is at the keys."""
-        return self._pressed is None or not 0 <= self._clock() - self._pressed < LEFT_ALONE
+        return self._has_passed(LEFT_ALONE, self._pressed)
+
+    def _has_passed(self, microseconds: int, since: int | None) -> bool:
+        # A clock that was set back since says nothing: then it has.
+        return since is None or not 0 <= self._clock() - since < microseconds
 
     def touch(self) -> None:
         """Somebody is at the keys."""

@@ -30,7 +30,7 @@ from schemas.events import (
     InfractionSeverity,
     Validation,
 )
-from streams.correlations.evidence import feud_evidence, standing_in_words
+from streams.correlations.evidence import feud_evidence, membership_in_words
 from streams.correlations.situation import (
     Correlation,
     Evidence,
@@ -184,10 +184,8 @@ def _infraction_evidence(told: Told[Infraction], person: str) -> Evidence:
 
 
 def _affiliation_evidence(told: Told[Validation], person: str) -> Evidence:
-    status = standing_in_words(told.body.status)
-    group = f"the group {told.body.group}" if told.body.group else "a security threat group"
-    text, source = f"Validated: {status} of {group}", told.fact.provenance
-    return Evidence(text, ("group", "status"), source, person, "reason", told.fact.event_id)
+    text = f"Validated: {membership_in_words(told.body.status, told.body.group)}"
+    return Evidence(text, ("group", "status"), told.fact.provenance, person, "reason", told.fact.event_id)
 
 
 CORRELATION: Final[PersonCorrelation] = Correlation(

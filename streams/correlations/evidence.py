@@ -43,6 +43,7 @@ def _in_words(names: tuple[str, str], violence: Violence, expected: Severity | N
     return [replace(item, ground=FEUD, alternative=source.event_id) for item in said]
 
 
-def standing_in_words(status: AffiliationStatus) -> str:
-    """A member, or one who is only suspected to be."""
-    return "suspected member" if status is AffiliationStatus.SUSPECT else "member"
+def membership_in_words(status: AffiliationStatus, group: str | None) -> str:
+    """That somebody is a member of a group, or only suspected to be; None for one that is not named."""
+    member = "suspected member" if status is AffiliationStatus.SUSPECT else "member"
+    return f"{member} of the group {group}" if group else f"{member} of a security threat group"

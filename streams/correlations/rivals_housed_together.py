@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from schemas.events import AffiliationStatus
-from streams.correlations.evidence import feud_evidence, standing_in_words
+from streams.correlations.evidence import feud_evidence, membership_in_words
 from streams.correlations.situation import (
     Confidence,
     Correlation,
@@ -98,7 +98,7 @@ def _member_evidence(side: str, person: InCustody, standing: Standing) -> list[E
     """That somebody is of a side, and in the unit: both, or this member carries nothing."""
     carries = f"{person.person}/{standing.source.event_id}"
     sure = Confidence.HIGH if standing.status is AffiliationStatus.MEMBER else Confidence.MODERATE
-    text = f"{standing_in_words(standing.status)} of the group {standing.group}"
+    text = membership_in_words(standing.status, standing.group)
     shows = ("persons", "group", "status")
     evidence = [Evidence(text, shows, standing.source, person.person, side, carries, confidence=sure)]
     if person.housed is not None:

@@ -101,10 +101,11 @@ def fill(settings: Settings, site: Site, people: int, facts_each: int) -> int:
                 notes[out.key] = out
             else:
                 write(out)
-    newest = max(parse_note(key).slot for key in notes)
+    slots = {key: parse_note(key).slot for key in notes}
+    newest = max(slots.values())
     for key, out in notes.items():
         # Older ones have gone from the log by then.
-        if parse_note(key).slot >= newest - KEPT:
+        if slots[key] >= newest - KEPT:
             write(out)
     assert producer.flush(WAIT_S) == 0
     group = Consumer({**settings.kafka(site.user("bus")), "group.id": topics.consumer_group(site.name)})

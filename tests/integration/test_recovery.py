@@ -283,6 +283,13 @@ async def test_a_rebalance_in_the_middle_of_a_recovery_leaves_nothing_of_it(
     assert broken == []
 
 
+async def comes_true(holds: Callable[[], object]) -> None:
+    """Wait until something holds that nobody else wants to hear of."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110  # there is nothing to wait for
+            await asyncio.sleep(0.02)
+
+
 async def is_live(partitions: Partitions) -> None:
     """Wait until the partition is."""
     async with asyncio.timeout(60):
@@ -299,9 +306,7 @@ async def is_overtaken_as_it_writes(partitions: Partitions) -> None:
 
     inbound = topics.inbound(partitions.site.name, "county-jail", "BookingReported")
     running.loop.hand_over(IDENTIFY, Delivery(Batch(inbound, 0, [LoggedRecord(0, b"k", b"no event")]), acknowledge))
-    async with asyncio.timeout(60):
-        while not running.overtaken:  # noqa: ASYNC110  # nobody else wants to hear of it
-            await asyncio.sleep(0.02)
+    await comes_true(lambda: running.overtaken)
     assert acknowledged == []
 
 
@@ -341,9 +346,7 @@ async def test_a_number_that_has_another_writer_and_stays_its_own_ends_the_worke
     elsewhere = PartitionWriter(ground.settings, ground.site, 0)
     await elsewhere.open()
     await is_overtaken_as_it_writes(here)
-    async with asyncio.timeout(60):
-        while not broken:  # noqa: ASYNC110  # nobody else wants to hear of it
-            await asyncio.sleep(0.02)
+    await comes_true(lambda: broken)
     (error,) = broken
     assert isinstance(error, BaseExceptionGroup)
     assert error.split(Fenced)[1] is None
@@ -371,9 +374,7 @@ async def test_who_owned_a_number_stands_by_for_it_and_takes_it_back_with_what_h
     # What the owner between did not write itself: Dee's facts are for the next one to find.
     ground.write(ground.facts(reviews("dee")))
     ground.commit(PERSON, ground.offsets(PERSON)[-1] + 1)
-    async with asyncio.timeout(60):
-        while not following.is_ready or following.fold.folded[PERSON] < ground.committed(PERSON):  # noqa: ASYNC110  # of a thread
-            await asyncio.sleep(0.05)
+    await comes_true(lambda: following.is_ready and following.fold.folded[PERSON] >= ground.committed(PERSON))
     await here.own(frozenset({0}), 3)
     await is_live(here)
     assert here.running[0].partition is known

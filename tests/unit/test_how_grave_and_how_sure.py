@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.events import AffiliationStatus
-from streams.correlations.evidence import standing_in_words
+from streams.correlations.evidence import membership_in_words
 from streams.correlations.situation import (
     Confidence,
     Evidence,
@@ -76,4 +76,6 @@ def test_names_are_said_as_one_says_them(names: str, said: str) -> None:
 
 @pytest.mark.parametrize("status", AffiliationStatus)
 def test_who_is_only_suspected_is_called_so(status: AffiliationStatus) -> None:
-    assert standing_in_words(status) == ("suspected member" if status is AffiliationStatus.SUSPECT else "member")
+    member = "suspected member" if status is AffiliationStatus.SUSPECT else "member"
+    assert membership_in_words(status, "Eastside") == f"{member} of the group Eastside"
+    assert membership_in_words(status, None) == f"{member} of a security threat group"

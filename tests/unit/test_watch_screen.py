@@ -425,6 +425,7 @@ async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None
         feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
         await until(pilot, app, "in 5 h · unit 4-B")
         await until(pilot, app, "handed on to you without its")
+        assert "Expected " in text_of(app)
         assert ", in 5 h" in text_of(app)
 
 
