@@ -76,14 +76,11 @@ class _Logs:
         """Put records onto the logs; those that are alerts are given back."""
         alerts = []
         for out in outs:
-            which = self._inputs.get(out.topic)
-            value = out.value
-            if isinstance(value, Mapping) and out.name is not None:
+            which, value = self._inputs.get(out.topic), out.value
+            if out.name is not None and value is not None and not isinstance(value, bytes):
                 if out.name == "AlertRaised":
                     alerts.append(value)
-                if which is None:
-                    continue
-                value = encode(out.name, value, SCHEMA_IDS[out.name])
+                value = encode(out.name, value, SCHEMA_IDS[out.name]) if which is not None else None
             if which is not None and (value is None or isinstance(value, bytes)):
                 self._unread[which].append(LoggedRecord(self._offsets[which], out.key, value, out.headers))
                 self._offsets[which] += 1

@@ -34,8 +34,8 @@ from streams.stage import PERSON
 
 LINES: Final = 2_000
 """Lines that are read and identified in one go, by a process of their own."""
-AHEAD: Final = 4
-"""Goes that may wait for the one that folds them."""
+AHEAD: Final = 2
+"""Goes that may wait for the one that folds them, besides one at each core."""
 SHOWN: Final = 20
 """Problems that are shown; the rest is counted."""
 UNITS: Final[Mapping[str, timedelta]] = {
@@ -138,9 +138,11 @@ def _read(lines: Iterable[str], site: Site, opened: ExitStack) -> Iterator[list[
     """The lines, identified by other processes, in their order."""
     numbered = enumerate(lines, start=1)
     work = iter(lambda: list(islice(numbered, LINES)), [])
-    pool = opened.enter_context(ProcessPoolExecutor(max(1, (os.cpu_count() or 1) - 1)))
+    # One for each core: to read a line takes longer than to fold it, so that who folds mostly waits.
+    cores = os.cpu_count() or 1
+    pool = opened.enter_context(ProcessPoolExecutor(cores))
     opened.callback(pool.shutdown, wait=False, cancel_futures=True)
-    under_way = [pool.submit(_identified, site, some) for some in islice(work, AHEAD)]
+    under_way = [pool.submit(_identified, site, some) for some in islice(work, cores + AHEAD)]
     while under_way:
         done = under_way.pop(0).result()
         under_way += [pool.submit(_identified, site, some) for some in islice(work, 1)]
