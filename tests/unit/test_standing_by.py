@@ -8,13 +8,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from typing import Any, Final, cast
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from schemas import topics
 from schemas.events import Event
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
@@ -27,7 +26,7 @@ from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
 from streams.stage import FACILITY, PERSON
 from streams.standby import GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
-from tests.county import DAY, START, agency_of, demo_site, event
+from tests.county import agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus
 
 SITE: Final = demo_site(partitions=1, clock="history")
@@ -458,7 +457,7 @@ def traced() -> Iterator[None]:
 
 
 def test_a_refold_holds_one_batch_at_a_time_and_asks_for_schemas_once_a_batch() -> None:
-    many = 100_000
+    many = 20_000
     log, source = long_log(many), (input_of(PERSON, SITE), 0)
 
     class Endless(LogReader):
@@ -483,6 +482,3 @@ def test_a_refold_holds_one_batch_at_a_time_and_asks_for_schemas_once_a_batch() 
     assert (fold.folded[PERSON], progress.read, progress.done, progress.total) == (many, many, many, many)
     assert peak < CONSUME * 1_500, "no more than a batch of 2,000 records"
     assert schemas.asked <= many / CONSUME + 1
-
-
-_unused = (DAY, START, count, topics)
