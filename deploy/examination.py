@@ -39,6 +39,8 @@ from schemas.topics import all_topics
 ANSWER_S: Final = 5.0
 """Seconds for which an answer is waited for."""
 LOOK_S: Final = 0.5
+HAS_EXPIRED: Final = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 OPERATOR: Final = "ask where the bus is run: that password is not on this machine, as it should be"
 
 
@@ -155,28 +157,7 @@ class Examination:
         if address.scheme == "https":
             served.append(("the registry", f"{address.hostname}:{address.port or 443}"))
         for whose, where in served:
-            yield self._certificate(whose, where)
-
-    def _certificate(self, whose: str, where: str) -> Finding:
-        host, _, port = where.strip().rpartition(":")
-        host = host.strip("[]")
-        try:
-            context = self._settings.ssl_context()
-            with (
-                socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
-                context.wrap_socket(plain, server_hostname=host) as encrypted,
-            ):
-                until = (encrypted.getpeercert() or {}).get("notAfter")
-        except SecretUnreadableError as error:
-            return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
-        except ssl.SSLCertVerificationError as error:
-            says = f"that of {whose} at {where} is not trusted: {error.verify_message}"
-            return Finding(Part.CERTIFICATES, Grade.CRITICAL, says, f"its CA should be {self._settings.ca_path}")
-        except OSError as error:
-            says = f"{whose} at {where} can't be reached ({error.strerror or error})"
-            return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
-        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
-        return health.certificate_found(whose, ends, datetime.now(UTC), embedded=self._settings.embedded)
+            yield certificate(self._settings, whose, where)
 
     def _secrets(self) -> Iterator[Finding]:
         directory = self._settings.secrets_path
@@ -246,3 +227,28 @@ class Examination:
         where = next(path for path in (self._settings.home, *self._settings.home.parents) if path.exists())
         usage = psutil.disk_usage(str(where))
         yield health.disk_found(str(where), usage.free, usage.total)
+
+
+def certificate(settings: Settings, whose: str, where: str) -> Finding:
+    """How long a certificate is good for that is shown at an address, host:port."""
+    host, _, port = where.strip().rpartition(":")
+    host = host.strip("[]")
+    try:
+        context = settings.ssl_context()
+        with (
+            socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as encrypted,
+        ):
+            until = (encrypted.getpeercert() or {}).get("notAfter")
+    except SecretUnreadableError as error:
+        return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code == HAS_EXPIRED:
+            return health.certificate_ended(f"{whose} at {where}", embedded=settings.embedded)
+        says = f"that of {whose} at {where} is not trusted: {error.verify_message}"
+        return Finding(Part.CERTIFICATES, Grade.CRITICAL, says, f"its CA should be {settings.ca_path}")
+    except OSError as error:
+        says = f"{whose} at {where} can't be reached ({error.strerror or error})"
+        return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+    return health.certificate_found(whose, ends, datetime.now(UTC), embedded=settings.embedded)

@@ -19,6 +19,7 @@ from deploy.tls import RENEW_BEFORE
 from deploy.topic_report import DeadLetters, StageStands, TopicStands
 from schemas.site import Site
 from streams.identify import FUTURE_TOLERANCE
+from streams.standby import STANDBY
 
 
 class Part(StrEnum):
@@ -140,12 +141,19 @@ def certificate_found(whose: str, ends: datetime, now: datetime, *, embedded: bo
     soon = RENEW_BEFORE if embedded else SOON
     if left > soon:
         return Finding(Part.CERTIFICATES, Grade.OK, says)
-    do = (
-        "stop `sallyport up` and start it again: it renews it" if embedded else "renew it where broker and registry run"
-    )
-    if left <= timedelta():
-        return Finding(Part.CERTIFICATES, Grade.CRITICAL, f"that of {whose} ended on {ends:%Y-%m-%d}", do)
-    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, do)
+    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, _renew(embedded=embedded))
+
+
+def certificate_ended(whose: str, *, embedded: bool) -> Finding:
+    """A certificate, or that of its CA, is good no more: nobody gets a connection."""
+    says = f"that of {whose}, or of its CA, has ended: nobody gets a connection"
+    return Finding(Part.CERTIFICATES, Grade.CRITICAL, says, _renew(embedded=embedded))
+
+
+def _renew(*, embedded: bool) -> str:
+    if embedded:
+        return "stop `sallyport up` and start it again: it renews it"
+    return "renew it where broker and registry run"
 
 
 def secrets_found(directory: str, readable_by_others: Sequence[str], count: int) -> Finding:
@@ -185,6 +193,7 @@ def workers_found(site: Site, stages: Iterable[StageStands], now: int, waiting: 
 
     A history site's workers are needed while something waits for them: `waiting` records.
     """
+    stages = list(stages)
     reports = {(one.stage, one.partition): one for one in stages if one.stage in REPORTING}
     wanted = [(stage, number) for stage in REPORTING for number in range(site.partitions)]
     silent = sorted({n for s, n in wanted if (s, n) not in reports or now - reports[s, n].at > PATIENCE})
@@ -206,6 +215,14 @@ def workers_found(site: Site, stages: Iterable[StageStands], now: int, waiting: 
     if late and site.clock == "live":
         says = f"time stands still for {_partitions(late)}: nothing comes to its end, and no absence is noticed"
         return Finding(Part.WORKERS, Grade.CRITICAL, says, "look at the log of the worker that has partition 0")
+    given_up = sorted(
+        {one.partition for one in stages if (one.stage, one.state) == (STANDBY, "STOPPED") and now - one.at <= PATIENCE}
+    )
+    if given_up:
+        says = (
+            f"all live; who stands by gave up {_partitions(given_up)}: after a crash they are read from the beginning"
+        )
+        return Finding(Part.WORKERS, Grade.WARNING, says, "look at its log; for more memory: SALLYPORT_STANDBY_MEMORY")
     return Finding(Part.WORKERS, Grade.OK, f"{_partitions(range(site.partitions))}: all live")
 
 

@@ -130,7 +130,8 @@ class AlertBook(Generic[P, F]):
         self._firing: defaultdict[tuple[str, F], dict[str, Situation]] = defaultdict(dict)
         """By rule and focus: what holds there, by alert id."""
         self._timers: list[tuple[int, int, F]] = []
-        self._scheduled: dict[F, int] = {}
+        self._scheduled: dict[F, tuple[int, ...]] = {}
+        """By focus: the times of its timers, the next one last. It gets another only for an earlier time."""
         self._timer_number = 0
         self._weighed: dict[str, tuple[Situation, str]] = {}
         """Of alerts that fire and were weighed ahead of a recovery: by id the situation, and the digest of it."""
@@ -349,9 +350,10 @@ class AlertBook(Generic[P, F]):
 
     def schedule(self, until: int, focus: F, now: int) -> None:
         """Look at a focus again at `until` (microseconds), if that is still to come."""
-        if until <= now or self._scheduled.get(focus, until + 1) <= until:
+        times = self._scheduled.get(focus, ())
+        if until <= now or (times and times[-1] <= until):
             return
-        self._scheduled[focus] = until
+        self._scheduled[focus] = (*times, until)
         # The number keeps the heap from comparing focuses.
         self._timer_number += 1
         heapq.heappush(self._timers, (until, self._timer_number, focus))
@@ -360,8 +362,11 @@ class AlertBook(Generic[P, F]):
         """The focuses whose time has come, each once, in an order that does not depend on how they were scheduled."""
         due = set()
         while self._timers and self._timers[0][0] <= now:
-            until, _, focus = heapq.heappop(self._timers)
-            if self._scheduled.get(focus) == until:
+            _, _, focus = heapq.heappop(self._timers)
+            later = self._scheduled[focus][:-1]
+            if later:
+                self._scheduled[focus] = later
+            else:
                 del self._scheduled[focus]
             due.add(focus)
         return sorted(due, key=repr)

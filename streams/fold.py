@@ -71,10 +71,6 @@ class Progress:
     """Everything is read: what is derived anew is compared with what is recorded, which takes what it takes."""
     abandoned: bool = False
     """Nobody waits for it any more."""
-    facts: int = 0
-    """Facts about persons that were folded."""
-    fact_bytes: int = 0
-    """Bytes of them as they are on the log."""
     between: Callable[[], None] | None = None
     """Called between two batches; what it raises ends the reading."""
 
@@ -88,7 +84,7 @@ class Progress:
 
     def forget(self) -> None:
         """It begins again."""
-        self.done = self.total = self.facts = self.fact_bytes = 0
+        self.done = self.total = 0
 
 
 @dataclass(slots=True)
@@ -271,10 +267,6 @@ def catch_up(
                 for _, record in batch:
                     with _POISON:
                         partition.refold(name, record)
-                if name == PERSON:
-                    facts = [len(record.value) for _, record in batch if record.value and record.key != TICK_KEY]
-                    progress.facts += len(facts)
-                    progress.fact_bytes += sum(facts)
                 fold.folded[name] = batch[-1][1].offset + 1
                 progress.done = before + fold.folded[name] - begin
                 progress.count(len(batch))

@@ -76,8 +76,11 @@ class Lookout:
         seeing = asyncio.run_coroutine_threadsafe(self._see(ends), loop)
         try:
             readings, recovering = seeing.result(ANSWER_S)
-        except NoAnswer:
+        except Exception as error:
+            # Whatever it is: nobody would watch any more. What can't be looked at for long is as good as still.
             seeing.cancel()
+            if not isinstance(error, NoAnswer):
+                log.warning("the worker could not be looked at: %s", type(error).__name__)
             return Look(time.monotonic(), broker_answered=True, worker_answered=False)
         return Look(time.monotonic(), True, True, readings, recovering)
 

@@ -148,7 +148,7 @@ class PartitionLoop:
         topic.bytes += delivery.bytes
         self._bytes += delivery.bytes
         self.waiting[stage] += len(delivery.batch.records)
-        if topic.bytes >= MOST_OF_A_TOPIC or self._bytes >= MOST_OF_ALL:
+        if topic.bytes >= MOST_OF_A_TOPIC or self._is_full():
             self._held.add((delivery.batch.topic, self.number))
         self._more.set()
 
@@ -163,9 +163,20 @@ class PartitionLoop:
         self._bytes -= delivery.bytes
         self.waiting[stage] -= len(batch.records)
 
+    def _is_full(self) -> bool:
+        """Whether so much waits, of all topics, that no more is to be fetched of any.
+
+        What waits for the registry has its own bound, that of a topic: it may stay for hours, and must not hold up the
+        topics whose schemas are known.
+        """
+        if self._bytes < MOST_OF_ALL:
+            return False
+        topics = (topic for by_topic in self._waiting.values() for topic in by_topic.values())
+        return self._bytes - sum(topic.bytes for topic in topics if topic.learner is not None) >= MOST_OF_ALL
+
     def _let_go(self) -> None:
         """Hold no longer what is half done."""
-        if not self._held or self._bytes >= MOST_OF_ALL:
+        if not self._held or self._is_full():
             return
         for by_topic in self._waiting.values():
             for name, topic in by_topic.items():

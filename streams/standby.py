@@ -73,7 +73,8 @@ class Following:
     @property
     def bytes(self) -> int:
         """About what its facts take in memory."""
-        return self.progress.fact_bytes + FACT_BYTES * self.progress.facts
+        picture = self.fold.partition.person.picture
+        return picture.fact_bytes + FACT_BYTES * picture.facts
 
     def report(self, at: int) -> dict[str, Any]:
         """How it is doing, `at` microseconds, as a stage report; no personal data."""

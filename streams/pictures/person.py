@@ -175,6 +175,10 @@ class PersonPicture:
         self._body = decoder(schemas)
         self.street = Street(schemas)
         self._people: dict[str, Person] = {}
+        self.facts = 0
+        """How many facts about persons are held."""
+        self.fact_bytes = 0
+        """Bytes of their events, about: those of an event that is two facts are counted twice."""
         self._of_event: dict[EventKey, Fact | Variants] = {}
         """By event: its facts, of whatever person; mostly one."""
         self._joined_by: defaultdict[EventKey, set[str]] = defaultdict(set)
@@ -319,6 +323,7 @@ class PersonPicture:
 
     def _add(self, fact: Fact) -> bool:
         """Keep a fact of which there was no other content: whether the person's stays may be others by it."""
+        self._count((), (fact,))
         person = self._people.get(fact.person)
         if person is None:
             person = self._people[fact.person] = Person(fact.person, [])
@@ -362,6 +367,7 @@ class PersonPicture:
         person.links = [fact for fact in person.links if fact not in known]
         person.facts = [fact for fact in person.facts if fact not in known]
         person.fallen = tuple(fact for fact in person.fallen if fact not in known)
+        self._count(known, variants[1:])
         for fact in variants[:1]:
             self._add(fact)
         if len(variants) > 1:
@@ -370,6 +376,10 @@ class PersonPicture:
             person.fallen = (*person.fallen, *variants[1:])
             person.expires = person.expires or any(True for fact in variants for _ in _purges(fact))
         self._views.pop(one.person, None)
+
+    def _count(self, gone: Variants, come: Variants) -> None:
+        self.facts += len(come) - len(gone)
+        self.fact_bytes += sum(len(fact.raw) for fact in come) - sum(len(fact.raw) for fact in gone)
 
     def _look_again(self, persons: Iterable[str]) -> None:
         for person in persons:

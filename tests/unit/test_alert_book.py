@@ -345,6 +345,16 @@ def test_focuses_that_cannot_be_compared_are_due_together_all_the_same() -> None
     assert sorted(map(repr, alerts.due(NOW + 1))) == sorted(map(repr, (("main", "4-A"), "ada", ("main", None))))
 
 
+def test_a_late_time_is_waited_for_once_however_much_happens_before() -> None:
+    alerts = book()
+    for later in range(1, 100):
+        alerts.schedule(NOW + 1_000, "a", NOW)
+        alerts.schedule(NOW + later, "a", NOW)
+        assert alerts.due(NOW + later) == ["a"]
+    assert len(alerts._timers) == 1
+    assert [alerts.due(NOW + later) for later in (999, 1_000)] == [[], ["a"]]
+
+
 def test_after_its_time_came_a_focus_can_be_asked_for_again() -> None:
     alerts = book()
     alerts.schedule(NOW + 3, "a", NOW)

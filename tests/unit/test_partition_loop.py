@@ -208,6 +208,25 @@ def test_many_records_are_parted_where_another_key_begins() -> None:
     assert list(parted([], 2)) == []
 
 
+async def test_topics_that_wait_for_the_registry_hold_up_no_other_however_much_they_are() -> None:
+    held: set[tuple[str, int]] = set()
+    loop, kept = a_loop("identify", held=held, registry=Registry())
+    running = asyncio.create_task(loop.run())
+    asking = [f"new {number}" for number in range(MOST_OF_ALL // MOST_OF_A_TOPIC)]
+    for topic in asking:
+        for number in range(MOST_OF_A_TOPIC // MEGABYTE):
+            loop.hand_over("identify", delivery(number, 1, None, topic, b"\1" * MEGABYTE))
+    for number in range(3):
+        done = asyncio.Event()
+        loop.hand_over("identify", a_megabyte(number, "known", done))
+        await asyncio.wait_for(done.wait(), 10)
+        await soon(lambda: ("known", 0) not in held)
+    assert held == {(topic, 0) for topic in asking}
+    assert kept.keys == [b"identify 0", b"identify 1", b"identify 2"]
+    running.cancel()
+    loop.abandon()
+
+
 async def test_what_waits_when_the_partition_goes_is_let_go_and_holds_nothing() -> None:
     held = {("of another partition", 1)}
     loop, kept = a_loop("identify", held=held)

@@ -309,6 +309,16 @@ def test_of_two_contents_one_stands_and_the_conflict_is_told(order: list[Event])
     assert fold(made, fact(order[1])) is NOTHING
 
 
+def test_what_is_held_is_counted_and_what_goes_is_not_counted_any_more() -> None:
+    made = picture(*([fact(AS_MINOR), fact(LATER), fact(AS_MAJOR)] * 2), withdrawal(LATER))
+    held = [fact(AS_MINOR), fact(LATER), fact(AS_MAJOR)]
+    while held:
+        assert (made.facts, made.fact_bytes) == (len(held), sum(len(one.raw) for one in held))
+        gone = held.pop()
+        fold(made, tombstone(gone), tombstone(gone))
+    assert (made.facts, made.fact_bytes) == (0, 0)
+
+
 def test_where_the_content_that_stood_goes_the_other_stands() -> None:
     made = picture(fact(AS_MINOR), fact(LATER))
     conflict = fold(made, fact(AS_MAJOR)).conflict
