@@ -33,6 +33,8 @@ from streams.records import Out, Record
 
 DISCLOSE: Final = "disclose"
 """The stage's name."""
+REFERENCE: Final = "deconfliction_reference"
+"""Field of an event under which its author is found and not named."""
 NO_OFFSET: Final = -1
 """Where a cause's offset is not told."""
 
@@ -190,8 +192,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
         "subjects": [subject for subject in persons.values() if subject is not None],
         "why": [
-            # Each once and in an order of their own: neither tells how many say so.
-            *({"text": text, "agency": "", "event_time": None} for text in sorted({item["text"] for item in torn})),
+            *({"text": text, "agency": "", "event_time": None} for text in _handed_on(torn)),
             *(
                 {
                     "text": f"{_who(persons, item)}{item['text']}",
@@ -211,6 +212,14 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
     reason = Reason.AGREEMENT if agreements else Reason.OWN_INFORMATION
     named = _agreements([item for item in covered if not grants.torn(item)], grants)
     return Disclose(reason, view, until, agreements, named, tuple(sorted(shown)), tuple(sorted(withheld)))
+
+
+def _handed_on(torn: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is told above a tear-line: each thing once and in an order of their own, so that neither tells how many say
+    so. So is only one reference by which an author is called, the oldest one's: two would be two authors."""
+    references = [item for item in torn if REFERENCE in item["fields"]]
+    first = min(references, key=lambda item: (item["event_time"], item["event_id"]), default=None)
+    return sorted({item["text"] for item in torn if item is first or REFERENCE not in item["fields"]})
 
 
 def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:

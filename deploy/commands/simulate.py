@@ -50,7 +50,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="The county: the same seed lives the same life.")] = 1,
     days: Annotated[
         float | None,
-        typer.Option(min=0.01, help="How long, in the county's own days. Default: 14; with --publish, until Ctrl-C."),
+        typer.Option(min=0.01, help="How long, in the county's own days. Default: 21; with --publish, until Ctrl-C."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where events are written as JSON Lines; - is standard output.")] = Path(
         "-"

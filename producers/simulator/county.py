@@ -55,6 +55,10 @@ class Violence(NamedTuple):
     time: int
     until: int
     """How long a feud lasts by it, microseconds."""
+    agency: str
+    """Who reported it."""
+    event_id: str
+    """The report's."""
 
 
 @dataclass(slots=True, eq=False)

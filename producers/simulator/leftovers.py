@@ -18,13 +18,13 @@ from schemas.site import Site
 
 
 class Open(NamedTuple):
-    """A stay in custody, or a tip."""
+    """A stay in custody, a tip, or violence that a feud follows from."""
 
     agency: str
     facility: str | None
-    """None for a tip."""
+    """Of a stay; None for the others."""
     number: str
-    """The booking's, or the tip's event id."""
+    """The booking's, or the event's id."""
     own_number: dict[str, str] | None
     """The agency's own number of who is in custody, as an event has it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from producers.simulator.county import DAY, EXPECTED_DAYS, FEUD_DAYS, Tip, Violence
+from producers.simulator.county import EXPECTED_DAYS, FEUD_DAYS, Tip, Violence
 from producers.simulator.people import Person
 from producers.simulator.world import World, state_number
 from schemas.site import Agency
@@ -47,7 +47,7 @@ class Police:
     def violence(self, groups: tuple[str, str], *, retaliation: bool, time: int | None = None) -> None:
         """Report violence between two groups, of now or of an earlier time."""
         world, when = self.world, self.world.now if time is None else time
-        world.tell(
+        said = world.tell(
             self.agency,
             "StreetViolenceReported",
             time=when,
@@ -56,10 +56,16 @@ class Police:
             place=world.if_known(world.choose.choice(PLACES)) or "",
             retaliation_expected=retaliation,
         )
-        until = when + (EXPECTED_DAYS if retaliation else FEUD_DAYS) * DAY
-        world.county.violence.append(Violence(frozenset(map(str.casefold, groups)), when, until))
+        until = when + world.hours(24 * (EXPECTED_DAYS if retaliation else FEUD_DAYS))
+        world.county.violence.append(Violence(frozenset(map(str.casefold, groups)), when, until, self.agency, said))
         world.truth.look_everywhere(world.now)
-        world.later(until, lambda: world.truth.look_everywhere(world.now))
+        world.later(until, lambda: self._is_over(said))
+
+    def _is_over(self, violence: str) -> None:
+        # The bus counts our days. In a county that lives faster whole weeks would pass in feud.
+        if self.world.speed != 1:
+            self.world.tell(self.agency, "EventWithdrawn", target_event_id=violence, reason="SUPERSEDED")
+        self.world.truth.look_everywhere(self.world.now)
 
     def tip(
         self,

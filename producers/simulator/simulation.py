@@ -73,6 +73,7 @@ class Simulation:
                 for stay in stays
             ),
             *(Open(tip.agency, None, tip.event_id, None) for tip in county.tips.values()),
+            *(Open(one.agency, None, one.event_id, None) for one in county.violence if self.now < one.until),
         ]
 
     def told(self, until: int) -> Iterator[Told]:

@@ -1,7 +1,8 @@
 """Does a tip mean this delivery? What speaks for it, in points, and with reasons. Pure.
 
 Whatever the tip says and the delivery contradicts, by whom, to whom, where, how or when, rules it out. What both say
-alike counts for it; what one of them does not know counts nothing. Either the recipient or the courier must be the
+alike counts for it; what one of them does not know counts nothing, and neither does a name that nothing can be compared
+with, such as "Iris" or "D. Cole": who says more must not be heard less. Either the recipient or the courier must be the
 same: a tip of which only the day fits fits everybody's visit.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import likeness
+from streams.names import is_full, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 from streams.pictures.expiry import NEVER
 
@@ -86,28 +87,29 @@ def _recipient(tip: Tip, names_somebody: bool, awaited: Awaited) -> _Reasons | N
     """None: it is somebody else."""
     if awaited.is_named:
         return (Reason("the recipient is known by number", SAME_NUMBER, ("recipient_name",)),)
-    if tip.recipient_name is not None and awaited.recipient is not None:
-        return _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
-    # Known by a number that is not this person's, or by a name with which nothing can be compared.
-    return None if names_somebody or tip.recipient_name is not None else ()
+    named = _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
+    # A number that is not this person's is somebody else's, unless the name is alike.
+    return None if names_somebody and not named else named
 
 
 def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
     """None: it is somebody else."""
-    if tip.courier_name is None:
-        return ()
-    if delivery.party is None:
-        # Who comes back from court brings it himself; of mail without a sender nobody can say.
-        return ()
+    # Who comes back from court brings it himself; of mail without a sender nobody can say.
     named = _named("the courier's", tip.courier_name, delivery.party, "courier_name")
-    if named is None or tip.courier_born is None or delivery.born is None:
+    if tip.courier_born is None or delivery.born is None:
         return named
     if tip.courier_born != delivery.born:
         return None
-    return (*named, Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",)))
+    # Many are born on one day: without the name it says nothing.
+    return (
+        (*named, Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))) if named else named
+    )
 
 
-def _named(whose: str, said: str, known: str, field: str) -> _Reasons | None:
+def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reasons | None:
+    """None: it is another name."""
+    if said is None or known is None or not (is_full(said) and is_full(known)):
+        return ()
     alike = likeness(said, known)
     if not alike:
         return None

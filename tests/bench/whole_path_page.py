@@ -45,9 +45,10 @@ def section(result: Mapping[str, Any]) -> str:
     person, facility = (_median([run["facts"][stage] for run in one]) for stage in ("person", "facility"))
     measured = (
         f"{len(one)} alternating runs of each {on_machine(result['machine'], result['load'])}. {result['events']:,} "
-        f"events of {result['people']:,} people in {result['partitions']} partitions, of all event types; each leads "
-        f"to {person:.2f} records for the person stage and {facility:.2f} for the facility's. The first "
-        f"{result['warm']:.0%} are worked through before the clock starts. {result['open_alerts']:,} alerts are open "
+        f"events of {result['people']:,} people in {result['partitions']} partitions, of all event types but those of "
+        f"deliveries, tips and lists; each leads to {person:.2f} records for the person stage and {facility:.2f} for "
+        f"the facility's. The first {result['warm']:.0%} are worked through before the clock starts. "
+        f"{result['open_alerts']:,} alerts are open "
         "in the end."
     )
     plot = f"![Microseconds an event of each part]({PLOT})"

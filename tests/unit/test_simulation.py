@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from producers.simulator.scenes import SCENES
 from producers.simulator.simulation import START, Simulation
 from producers.simulator.truth import FROZEN, REVIEW, RIVALS, SILENT, Situation
 from producers.simulator.world import Process, Told
-from schemas.events import BookingReported, CustodyEnded, Event, ListTaken, type_name
+from schemas.events import BookingReported, CustodyEnded, Event, EventWithdrawn, ListTaken, type_name
 from tests.small_county import COUNTY, SMALL_COUNTY, TINY_COUNTY
 
 QUIET = Noise().times(0)
@@ -242,6 +243,39 @@ def test_what_ends_but_was_not_told_yet_is_open() -> None:
     still = {one.number for one in simulation.left_open() if one.facility is not None}
     assert booked - ended <= still
     assert still.isdisjoint(ended)
+
+
+def violence(told: Iterable[Told]) -> dict[str, int]:
+    """When it happened, by the id of the report."""
+    return {
+        one.event.head.event_id: one.event.head.time for one in told if type_name(one.event) == "StreetViolenceReported"
+    }
+
+
+def withdrawn(told: Iterable[Told]) -> set[str]:
+    return {one.event.target_event_id for one in told if isinstance(one.event, EventWithdrawn)}
+
+
+def test_a_feud_that_lasts_is_left_open() -> None:
+    simulation = Simulation(SMALL_COUNTY, 1, QUIET)
+    told = [*simulation.told(START + 40 * DAY)]
+    reported, left = violence(told), {one.number for one in simulation.left_open()}
+    lasting = {known_as for known_as, time in reported.items() if time > START + 27 * DAY}
+    assert lasting
+    assert lasting <= left
+    assert left.isdisjoint(known_as for known_as, time in reported.items() if time < START + 9 * DAY)
+    assert withdrawn(told).isdisjoint(reported), "the bus itself knows how long a feud lasts"
+
+
+def test_in_a_county_that_lives_faster_a_feud_is_over_when_its_own_days_have_passed() -> None:
+    simulation = Simulation(SMALL_COUNTY, 1, QUIET, speed=100)
+    told = [*simulation.told(START + 40 * DAY // 100)]
+    reported, left = violence(told), {one.number for one in simulation.left_open()}
+    long_ago = {known_as for known_as, time in reported.items() if time < START + 9 * DAY // 100}
+    assert long_ago
+    assert long_ago <= withdrawn(told)
+    assert left.isdisjoint(long_ago)
+    assert {known_as for known_as, time in reported.items() if time > START + 27 * DAY // 100} <= left
 
 
 def test_what_the_site_does_not_know_any_more_is_left() -> None:

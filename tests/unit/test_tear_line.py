@@ -26,7 +26,7 @@ NARRATIVE = "She hides it in the baby's blanket, says her cousin"
 
 def tip(name: str = "the tip", **fields: Any) -> Event:
     said = {"courier_name": "Danna Cole", "method": "VISIT", "narrative": NARRATIVE, "reliability": "C", **fields}
-    return event("ContrabandTipped", day=fields.pop("day", 3), sid="S1", name=name, **said)
+    return event("ContrabandTipped", **{"day": 3, **said}, sid="S1", name=name)
 
 
 def told(*tips: Event, recipient: str = WATCH_DESK) -> dict[str, Any]:
@@ -108,6 +108,22 @@ def test_watch_only_recommends_no_search() -> None:
 def test_who_is_to_call_first_is_told_how_the_originator_is_found() -> None:
     alert = told(tip(handling="CALL_FIRST", deconfliction_reference="DC-77"))
     assert "Deconfliction reference DC-77" in [why["text"] for why in alert["why"]]
+
+
+def test_a_second_author_to_call_is_not_to_be_seen_either() -> None:
+    first = tip(handling="CALL_FIRST", deconfliction_reference="DC-77")
+    bus = processed(SITE, [*VISIT, first], START + 4 * DAY)
+    before = records(bus, WATCH_DESK)
+    for name, reference in (("another", "DC-12"), ("a third", "DC-99")):
+        bus.publish(tip(name, day=3.5, handling="CALL_FIRST", deconfliction_reference=reference), POLICE)
+    bus.run()
+    assert records(bus, WATCH_DESK) == before != []
+
+
+def test_who_may_not_know_of_the_first_author_is_told_how_to_call_the_second() -> None:
+    first = tip(handling="CALL_FIRST", deconfliction_reference="DC-77", touches_staff=True)
+    second = tip("another", day=3.5, handling="CALL_FIRST", deconfliction_reference="DC-12")
+    assert "Deconfliction reference DC-12" in [why["text"] for why in told(first, second)["why"]]
 
 
 def test_what_touches_staff_goes_to_internal_affairs_only() -> None:

@@ -67,12 +67,25 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         ({"recipient_name": "Bell, Bo"}, {"by_number": True}, 6),
         # The number is somebody else's, as far as is known; the name is the same.
         ({**RECIPIENT, **COURIER}, {"by_number": True, "is_named": False}, 8),
+        ({"courier_born": "1971-01-01"}, {"by_number": True}, None),
+        ({"courier_name": "Dana", "courier_born": "1971-01-01"}, {"by_number": True}, None),
         # What one of them does not know counts nothing.
-        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None}, None),
+        ({**RECIPIENT, **COURIER}, {"recipient": None}, None),
+        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None}, 5),
+        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None, "by_number": True, "is_named": False}, None),
+        # Nor does a name of one part, or initials: it may be theirs.
+        ({"courier_name": "Dana"}, {"by_number": True}, 6),
+        ({"courier_name": "Izzy"}, {"by_number": True}, 6),
+        ({"courier_name": "Dana", "courier_born": "1990-05-01"}, {"by_number": True}, 6),
+        (COURIER, {"by_number": True, "party": "D. Cole"}, 6),
+        ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {}, 5),
+        ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {"by_number": True, "is_named": False}, None),
+        ({"courier_name": "Dana", "facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
         (COURIER, {"by_number": True, "party": None}, 6),
         ({**COURIER, "facility": MAIN}, {"party": None}, None),
         ({**COURIER, "courier_born": "1971-01-01"}, {"by_number": True, "born": None}, 10),
-        ({"courier_born": "1971-01-01"}, {"by_number": True}, 6),
+        ({"courier_born": "1990-05-01"}, {"by_number": True}, 6),
+        ({"courier_born": "1990-05-01", "facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
     ],
 )
 def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected: int | None) -> None:
