@@ -196,9 +196,10 @@ class Examination:
             yield Finding(Part.WORKERS, Grade.CRITICAL, str(error))
             return
         waiting = sum(topic.lag or 0 for topic in report.topics)
-        yield health.workers_found(self._site, report.stages, time.time_ns() // 1000, waiting)
+        now = time.time_ns() // 1000
+        yield health.workers_found(self._site, report.stages, now, waiting)
         yield health.lag_found(report.topics)
-        yield health.dead_letters_found(report.dead_letters)
+        yield health.dead_letters_found(report.dead_letters, now)
 
     def _report(self) -> TopicReport:
         """A broker that has just started knows its groups a moment later: one refusal is no finding."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +18,7 @@ from deploy.changes import Did, Step, What
 from deploy.tls import RENEW_BEFORE
 from deploy.topic_report import DeadLetters, StageStands, TopicStands
 from schemas.site import Site
+from schemas.topics import BUS, DEAD_LETTERS_KEPT_MS
 from streams.identify import FUTURE_TOLERANCE
 from streams.standby import STANDBY
 
@@ -243,14 +244,25 @@ def lag_found(topics: Iterable[TopicStands]) -> Finding:
     return Finding(Part.LAG, Grade.WARNING, says, "look again in a minute; where it grows, start another worker")
 
 
-def dead_letters_found(letters: Iterable[DeadLetters]) -> Finding:
-    """Records that were refused and are still kept, by agency and reason."""
+SETTLE_WITHIN: Final = 7 * 24 * 60 * 60 * 1_000_000
+"""Microseconds before a dead letter goes from which on it is urgent to settle it."""
+
+
+def dead_letters_found(letters: Iterable[DeadLetters], now: int) -> Finding:
+    """Records that were refused and are still kept, by agency and reason; `now` is in microseconds.
+
+    What nobody settles goes in the end, and then nothing tells of it any more.
+    """
     kept = sorted(letters, key=lambda one: (one.agency, one.reason))
     if not kept:
         return Finding(Part.DEAD_LETTERS, Grade.OK, "none")
     told = "; ".join(f"{one.agency}: {one.count:,} {one.reason}" for one in kept)
+    goes = {one: one.oldest + DEAD_LETTERS_KEPT_MS * 1000 for one in kept}
+    told += f"; the first goes on {datetime.fromtimestamp(min(goes.values()) / 1e6, UTC):%Y-%m-%d}"
+    # The bus's own are faults of ours, which nobody can mend here.
+    is_urgent = any(one.agency != BUS and at - now <= SETTLE_WITHIN for one, at in goes.items())
     do = "mend or dismiss them by `sallyport dlq`, report those of the bus itself: docs/operations.md#dead-letters"
-    return Finding(Part.DEAD_LETTERS, Grade.WARNING, told, do)
+    return Finding(Part.DEAD_LETTERS, Grade.CRITICAL if is_urgent else Grade.WARNING, told, do)
 
 
 # -- this machine ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,6 +78,8 @@ class DeadLetters:
     agency: str
     reason: str
     count: int
+    oldest: int
+    """When the first of them was refused, microseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,7 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
         if spec.name in agency_of or spec.name in settles or spec.name == reports
         for partition in range(spec.partitions)
     ]
-    refused: dict[tuple[str, int], str] = {}
+    refused: dict[tuple[str, int], tuple[str, int]] = {}
     done: set[tuple[str, int]] = set()
     latest: dict[object, object] = {}
     for message in _whole(settings.kafka(site.user(BUS)), places):
@@ -290,10 +292,14 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
             if (one := settled(record.key, record.headers, record.timestamp)) is not None:
                 done.add((settles[topic], one[0]))
         else:
-            refused[agency_of[topic], record.offset] = header(record.headers, "reason") or "UNKNOWN"
-    counted = Counter((letter[0], reason) for letter, reason in refused.items() if letter not in done)
+            reason = header(record.headers, "reason") or "UNKNOWN"
+            refused[agency_of[topic], record.offset] = reason, record.timestamp * 1000
+    came: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for letter, (reason, at) in refused.items():
+        if letter not in done:
+            came[letter[0], reason].append(at)
     return (
-        tuple(DeadLetters(agency, reason, count) for (agency, reason), count in sorted(counted.items())),
+        tuple(DeadLetters(agency, reason, len(at), min(at)) for (agency, reason), at in sorted(came.items())),
         [value for value in latest.values() if isinstance(value, bytes)],
     )
 

@@ -17,6 +17,8 @@ from schemas.site import Recipient, Site
 
 VERSION: Final = "v1"
 DAY_MS: Final = 86_400_000
+DEAD_LETTERS_KEPT_MS: Final = 30 * DAY_MS
+"""How long a dead letter is there to be mended: it holds personal data, so it goes then, mended or not."""
 
 
 BUS: Final = "bus"
@@ -155,9 +157,8 @@ def inbound_topics(site: Site) -> list[TopicSpec]:
 
 def dead_letter_topics(site: Site) -> dict[str, TopicSpec]:
     """The dead-letter topics: of each agency, by its id, and of the bus itself."""
-    # They hold personal data: a month to mend them, then they go.
     return {
-        owner: TopicSpec(dead_letters(site.name, owner), 1, Cleanup.DELETE, 30 * DAY_MS, None)
+        owner: TopicSpec(dead_letters(site.name, owner), 1, Cleanup.DELETE, DEAD_LETTERS_KEPT_MS, None)
         for owner in (*site.agency_by_id, BUS)
     }
 

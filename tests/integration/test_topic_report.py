@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,15 @@ def test_topics_that_the_workers_do_not_read_by_their_group_have_no_lag(bus: Set
 
 
 def test_dead_letters_are_counted_by_agency_and_reason(bus: Settings, site: Site) -> None:
-    topic = topics.dead_letters(site.name, "city-pd")
+    topic, before = topics.dead_letters(site.name, "city-pd"), time.time_ns() // 1_000_000 * 1_000
     for reason, count in (("NOT_FRAMED", 2), ("SENSELESS_VALUE", 3)):
         put(bus, site.user("bus"), topic, count, headers=[("reason", reason.encode()), ("detail", b"x")])
-    assert topic_report(bus, site).dead_letters == (
-        DeadLetters("city-pd", "NOT_FRAMED", 2),
-        DeadLetters("city-pd", "SENSELESS_VALUE", 3),
+    first, second = topic_report(bus, site).dead_letters
+    assert (first, second) == (
+        DeadLetters("city-pd", "NOT_FRAMED", 2, first.oldest),
+        DeadLetters("city-pd", "SENSELESS_VALUE", 3, second.oldest),
     )
+    assert before <= first.oldest <= second.oldest <= time.time_ns() // 1_000
 
 
 def test_the_last_that_each_stage_reported_is_told(bus: Settings, site: Site) -> None:

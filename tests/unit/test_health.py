@@ -152,11 +152,20 @@ def test_much_that_waits_is_a_warning_and_says_where(lags: list[int | None], gra
     assert says in found.says
 
 
-def test_dead_letters_are_told_by_agency_and_reason() -> None:
-    assert graded(health.dead_letters_found([])) is Grade.OK
-    found = health.dead_letters_found([DeadLetters("police", "FUTURE", 1), DeadLetters("jail", "UNKNOWN_UNIT", 2_000)])
-    assert graded(found) is Grade.WARNING
-    assert found.says == "jail: 2,000 UNKNOWN_UNIT; police: 1 FUTURE"
+CAME = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+A_DAY = 24 * 60 * 60 * 1_000_000
+
+
+@pytest.mark.parametrize(("days", "grade"), [(0, Grade.WARNING), (22.9, Grade.WARNING), (23, Grade.CRITICAL)])
+def test_dead_letters_are_told_by_agency_and_reason_and_in_time_before_they_go(days: float, grade: Grade) -> None:
+    now = CAME + int(days * A_DAY)
+    assert graded(health.dead_letters_found([], now)) is Grade.OK
+    letters = [DeadLetters("police", "FUTURE", 1, CAME + A_DAY), DeadLetters("jail", "UNKNOWN_UNIT", 2_000, CAME)]
+    found = health.dead_letters_found(letters, now)
+    assert graded(found) is grade
+    assert found.says == "jail: 2,000 UNKNOWN_UNIT; police: 1 FUTURE; the first goes on 2026-01-31"
+    of_the_bus = health.dead_letters_found([DeadLetters("bus", "POISON", 1, CAME)], now)
+    assert graded(of_the_bus) is Grade.WARNING, "nobody can mend it here"
 
 
 def test_events_that_wait_on_this_machine_are_told_by_agency_and_what_is_damaged_is_critical() -> None:

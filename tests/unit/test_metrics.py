@@ -25,7 +25,7 @@ REPORT = TopicReport(
         TopicStands("demo.bus.facility.facts.v1", 4, 70, False, 2, "latest of each key"),
         TopicStands("demo.alerts.county-jail-affairs.contraband.v1", 4, 1, False, None, "latest of each key"),
     ),
-    (DeadLetters("city-pd", "NAMES_NOBODY", 1), DeadLetters("city-pd", "NOT_FRAMED", 2)),
+    (DeadLetters("city-pd", "NAMES_NOBODY", 1, 0), DeadLetters("city-pd", "NOT_FRAMED", 2, 0)),
     (
         StageStands("person", 0, "LIVE", 90_000_000, 1, 0, 0, 97_000_000),
         StageStands("facility", 1, "REFOLDING", 0, 7, 4, 9, 98_500_000),
