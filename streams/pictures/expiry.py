@@ -53,8 +53,9 @@ class Expiry:
         """Let it go when its purge date comes, if it has one."""
         if fact.purge_by is not None:
             key = fact.key.encoded()
-            self._dated.add(key)
-            heapq.heappush(self._dates, (fact.purge_by, key))
+            if key not in self._dated:
+                self._dated.add(key)
+                heapq.heappush(self._dates, (fact.purge_by, key))
 
     def withdraw(self, facts: Iterable[Fact]) -> None:
         """Let these go now."""

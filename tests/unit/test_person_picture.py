@@ -269,6 +269,13 @@ def test_a_tombstone_of_what_everyone_was_told_concerns_its_groups() -> None:
     assert fold(made, tombstone(of_everyone(FEUD))) is NOTHING
 
 
+def test_violence_that_is_told_again_and_again_is_waited_for_once_until_its_purge_date() -> None:
+    handling = FEUD.head.handling.model_copy(update={"purge_by": START + DAY})
+    dated = of_everyone(FEUD.model_copy(update={"head": FEUD.head.model_copy(update={"handling": handling})}))
+    made = picture(*[dated] * 5)
+    assert len(made._expiry._dates) == 1
+
+
 def test_violence_concerns_its_groups() -> None:
     made = PersonPicture(SCHEMAS)
     both = frozenset({"eastside", "harbor"})
