@@ -147,7 +147,7 @@ def certificate_found(whose: str, ends: datetime, now: datetime, *, embedded: bo
 
 def certificate_ended(whose: str, *, embedded: bool) -> Finding:
     """A certificate, or that of its CA, is good no more: nobody gets a connection."""
-    says = f"that of {whose}, or of its CA, has ended: nobody gets a connection"
+    says = f"that of {whose} has ended, or that of its CA: nobody gets a connection"
     return Finding(Part.CERTIFICATES, Grade.CRITICAL, says, _renew(embedded=embedded))
 
 
@@ -221,7 +221,8 @@ def workers_found(site: Site, stages: Iterable[StageStands], now: int, waiting: 
     )
     if given_up:
         says = (
-            f"all live; who stands by gave up {_partitions(given_up)}: after a crash they are read from the beginning"
+            f"all live; one who stands by gave up {_partitions(given_up)}: unless another stands by, a crash means "
+            "to read all of it back"
         )
         return Finding(Part.WORKERS, Grade.WARNING, says, "look at its log; for more memory: SALLYPORT_STANDBY_MEMORY")
     return Finding(Part.WORKERS, Grade.OK, f"{_partitions(range(site.partitions))}: all live")

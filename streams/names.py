@@ -22,8 +22,8 @@ SLIPS_FROM: Final = 5
 unless it is the first: "Harry" is not "Barry"."""
 LEAST_PARTS: Final = 2
 """Parts without which a name names nobody: half a jail is called by a first name."""
-_GENERATIONS: Final = frozenset({"jr", "sr", "ii", "iii", "iv"})
-"""What follows a name and is mostly left out."""
+_BESIDE: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "miss", "dr"})
+"""What stands beside a name and is mostly left out: generations, titles."""
 
 
 def is_full(name: str | None) -> bool:
@@ -33,10 +33,29 @@ def is_full(name: str | None) -> bool:
 
 @lru_cache(16_384)
 def parts(name: str) -> tuple[str, ...]:
-    """The parts of a name as they are compared: without case, accents, punctuation, initials and generations."""
+    """The parts of a name as they are compared: without case, accents, punctuation, initials, what stands beside it."""
+    return tuple(word for word in _words(name) if len(word) > 1)
+
+
+def _words(name: str) -> list[str]:
+    """The parts of a name and its initials."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
-    kept = "".join(c if c.isalnum() else "" if c in "'’." else " " for c in plain).split()
-    return tuple(part for part in kept if len(part) > 1 and part not in _GENERATIONS)
+    words = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in plain).split()
+    return [word for word in words if word not in _BESIDE]
+
+
+def is_surname(name: str) -> bool:
+    """Whether a name is one part with initials, as on an envelope: "D. Cole"."""
+    return len(parts(name)) == 1 and len(_words(name)) > 1
+
+
+def is_other(one: str, other: str) -> bool:
+    """Whether two names can't be the same person's. Of a word alone nobody can say: it may be a nickname."""
+    if is_full(one) and is_full(other):
+        return likeness(one, other) == 0
+    if not all(is_full(name) or is_surname(name) for name in (one, other)):
+        return False
+    return not any(_alike(mine, theirs) for mine in parts(one) for theirs in parts(other))
 
 
 @lru_cache(65_536)

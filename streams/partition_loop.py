@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 MOST_OF_A_TOPIC: Final = 4 * 1024 * 1024
 """Bytes of one topic that may wait before it is held: two fetches and more, so that one is ready when one is done."""
 MOST_OF_ALL: Final = 16 * 1024 * 1024
-"""Bytes of all topics that may wait before each that brings more is held."""
+"""Bytes of all topics that may wait before each that brings more is held; as many more of those that wait for the
+registry."""
 RECORD_BYTES: Final = 200
 """What a record counts beside its value: its key, its headers, what the network added."""
 MOST_RECORDS: Final = 5_000
@@ -148,7 +149,7 @@ class PartitionLoop:
         topic.bytes += delivery.bytes
         self._bytes += delivery.bytes
         self.waiting[stage] += len(delivery.batch.records)
-        if topic.bytes >= MOST_OF_A_TOPIC or self._is_full():
+        if topic.bytes >= MOST_OF_A_TOPIC or self._is_full(topic.learner is not None):
             self._held.add((delivery.batch.topic, self.number))
         self._more.set()
 
@@ -163,24 +164,24 @@ class PartitionLoop:
         self._bytes -= delivery.bytes
         self.waiting[stage] -= len(batch.records)
 
-    def _is_full(self) -> bool:
-        """Whether so much waits, of all topics, that no more is to be fetched of any.
+    def _is_full(self, asking: bool) -> bool:
+        """Whether enough waits of all topics that wait for the registry, or of all others, for no more to be fetched.
 
-        What waits for the registry has its own bound, that of a topic: it may stay for hours, and must not hold up the
-        topics whose schemas are known.
+        To wait for the registry may take hours, and must not hold up those whose schemas are known.
         """
         if self._bytes < MOST_OF_ALL:
             return False
         topics = (topic for by_topic in self._waiting.values() for topic in by_topic.values())
-        return self._bytes - sum(topic.bytes for topic in topics if topic.learner is not None) >= MOST_OF_ALL
+        return sum(topic.bytes for topic in topics if (topic.learner is not None) is asking) >= MOST_OF_ALL
 
     def _let_go(self) -> None:
         """Hold no longer what is half done."""
-        if not self._held or self._is_full():
+        if not self._held:
             return
+        is_full = {asking: self._is_full(asking) for asking in (False, True)}
         for by_topic in self._waiting.values():
             for name, topic in by_topic.items():
-                if topic.bytes <= MOST_OF_A_TOPIC // 2:
+                if topic.bytes <= MOST_OF_A_TOPIC // 2 and not is_full[topic.learner is not None]:
                     self._held.discard((name, self.number))
 
     def abandon(self) -> None:
@@ -202,6 +203,8 @@ class PartitionLoop:
             self._more.clear()
             while deliveries := list(self._taken()):
                 await self._process(deliveries)
+            # Those that wait for the registry from now on take no room of the others.
+            self._let_go()
 
     def _taken(self) -> Iterator[tuple[str, Delivery]]:
         """What waits, and goes into one transaction. Each stage has its share: none waits for another's backlog."""

@@ -138,7 +138,7 @@ def _read(lines: Iterable[str], site: Site, opened: ExitStack) -> Iterator[list[
     """The lines, identified by other processes, in their order."""
     numbered = enumerate(lines, start=1)
     work = iter(lambda: list(islice(numbered, LINES)), [])
-    # One for each core: to read a line takes longer than to fold it, so that who folds mostly waits.
+    # One for each core: with --final a line takes longer to read than to fold, so that who folds mostly waits.
     cores = os.cpu_count() or 1
     pool = opened.enter_context(ProcessPoolExecutor(cores))
     opened.callback(pool.shutdown, wait=False, cancel_futures=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from producers.simulator.county import EXPECTED_DAYS, FEUD_DAYS, Tip, Violence
+from producers.simulator.county import DAY, EXPECTED_DAYS, FEUD_DAYS, Tip, Violence
 from producers.simulator.people import Person
 from producers.simulator.world import World, state_number
 from schemas.site import Agency
@@ -56,14 +56,15 @@ class Police:
             place=world.if_known(world.choose.choice(PLACES)) or "",
             retaliation_expected=retaliation,
         )
-        until = when + world.hours(24 * (EXPECTED_DAYS if retaliation else FEUD_DAYS))
+        # The bus counts our days: in a county that lives faster whole weeks would pass in feud, if nobody took it back.
+        until = when + (EXPECTED_DAYS if retaliation else FEUD_DAYS) * min(DAY, world.hours(24))
         world.county.violence.append(Violence(frozenset(map(str.casefold, groups)), when, until, self.agency, said))
         world.truth.look_everywhere(world.now)
-        world.later(until, lambda: self._is_over(said))
+        is_taken_back = world.speed > 1 and until > world.now
+        world.later(until, lambda: self._is_over(said, is_taken_back=is_taken_back))
 
-    def _is_over(self, violence: str) -> None:
-        # The bus counts our days. In a county that lives faster whole weeks would pass in feud.
-        if self.world.speed != 1:
+    def _is_over(self, violence: str, *, is_taken_back: bool) -> None:
+        if is_taken_back:
             self.world.tell(self.agency, "EventWithdrawn", target_event_id=violence, reason="SUPERSEDED")
         self.world.truth.look_everywhere(self.world.now)
 

@@ -88,7 +88,10 @@ STEPS: Final[Mapping[DeliveryMethod, tuple[str, ...]]] = {
     ),
 }
 """What is advised, the least restrictive first."""
-CALL: Final = "Reach the originator through the deconfliction service before anything else is done"
+CALL: Final = (
+    "Reach the originator through the deconfliction service before anything else is done; "
+    "ask whether others are to be called as well"
+)
 WATCH: Final = (
     "Watch only: search nobody for it and change nothing, so that the person is not warned",
     "Write down what is seen: who came, when, with whom",

@@ -323,7 +323,8 @@ class PersonPicture:
 
     def _add(self, fact: Fact) -> bool:
         """Keep a fact of which there was no other content: whether the person's stays may be others by it."""
-        self._count((), (fact,))
+        self.facts += 1
+        self.fact_bytes += len(fact.raw)
         person = self._people.get(fact.person)
         if person is None:
             person = self._people[fact.person] = Person(fact.person, [])
@@ -367,7 +368,8 @@ class PersonPicture:
         person.links = [fact for fact in person.links if fact not in known]
         person.facts = [fact for fact in person.facts if fact not in known]
         person.fallen = tuple(fact for fact in person.fallen if fact not in known)
-        self._count(known, variants[1:])
+        self.facts += len(variants[1:]) - len(known)
+        self.fact_bytes += sum(len(fact.raw) for fact in variants[1:]) - sum(len(fact.raw) for fact in known)
         for fact in variants[:1]:
             self._add(fact)
         if len(variants) > 1:
@@ -376,10 +378,6 @@ class PersonPicture:
             person.fallen = (*person.fallen, *variants[1:])
             person.expires = person.expires or any(True for fact in variants for _ in _purges(fact))
         self._views.pop(one.person, None)
-
-    def _count(self, gone: Variants, come: Variants) -> None:
-        self.facts += len(come) - len(gone)
-        self.fact_bytes += sum(len(fact.raw) for fact in come) - sum(len(fact.raw) for fact in gone)
 
     def _look_again(self, persons: Iterable[str]) -> None:
         for person in persons:

@@ -1,9 +1,9 @@
 """Does a tip mean this delivery? What speaks for it, in points, and with reasons. Pure.
 
 Whatever the tip says and the delivery contradicts, by whom, to whom, where, how or when, rules it out. What both say
-alike counts for it; what one of them does not know counts nothing, and neither does a name that nothing can be compared
-with, such as "Iris" or "D. Cole": who says more must not be heard less. Either the recipient or the courier must be the
-same: a tip of which only the day fits fits everybody's visit.
+alike counts for it; what one of them does not know counts nothing, and neither does a name that is not whole, such as
+"Iris" or "D. Cole": who says more must not be heard less. Either the recipient or the courier must be the same: a tip
+of which only the day fits fits everybody's visit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import is_full, likeness
+from streams.names import is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 from streams.pictures.expiry import NEVER
 
@@ -108,11 +108,12 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
 
 def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reasons | None:
     """None: it is another name."""
-    if said is None or known is None or not (is_full(said) and is_full(known)):
+    if said is None or known is None:
         return ()
     alike = likeness(said, known)
     if not alike:
-        return None
+        # "Iris" or "D. Cole" may be theirs.
+        return None if is_other(said, known) else ()
     return (Reason(f"{whose} name is alike, {round(alike * 100)} of 100", SAME_NAME, (field,)),)
 
 

@@ -83,7 +83,7 @@ def worker_of(process: subprocess.Popen[str]) -> int | None:
 def finds_all_well(settings: Settings) -> bool:
     doctor = [sys.executable, "-m", "deploy", "doctor", "--site", "county", "--json"]
     found = subprocess.run(doctor, env=environment(settings), capture_output=True, text=True, check=False)
-    return (found.returncode, json.loads(found.stdout)["grade"]) == (0, "OK")
+    return found.returncode == 0 and json.loads(found.stdout)["grade"] == "OK"
 
 
 def listening(port: int) -> bool:

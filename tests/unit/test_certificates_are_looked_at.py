@@ -51,11 +51,12 @@ def settings(tmp_path: Path) -> Callable[[Path], Settings]:
 
 
 def test_a_good_one_is_good(tmp_path: Path, settings: Callable[[Path], Settings]) -> None:
-    ensure_certificates(tmp_path / "tls", (HOST,))
+    now = datetime.now(UTC)
+    ensure_certificates(tmp_path / "tls", (HOST,), now)
     with served(tmp_path / "tls") as where:
         found = certificate(settings(tmp_path / "tls"), "the broker", where)
     assert (found.grade, found.do) == (Grade.OK, "")
-    assert f"on {datetime.now(UTC) + VALID:%Y-%m-%d}" in found.says
+    assert f"on {now + VALID:%Y-%m-%d}" in found.says
 
 
 def test_one_that_has_ended_is_to_be_renewed_and_nobody_is_sent_to_its_ca(
@@ -81,6 +82,7 @@ def test_one_of_another_ca_is_not_trusted(tmp_path: Path, settings: Callable[[Pa
 
 def test_where_nobody_answers_nothing_is_known(tmp_path: Path, settings: Callable[[Path], Settings]) -> None:
     ensure_certificates(tmp_path / "tls", (HOST,))
-    with served(tmp_path / "tls") as where:
-        pass
-    assert certificate(settings(tmp_path / "tls"), "the broker", where).grade is Grade.UNKNOWN
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))  # and does not listen
+        found = certificate(settings(tmp_path / "tls"), "the broker", f"{HOST}:{taken.getsockname()[1]}")
+    assert found.grade is Grade.UNKNOWN

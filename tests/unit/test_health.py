@@ -120,7 +120,7 @@ def but(**changes: object) -> list[StageStands]:
         (but(tick=NOW - PATIENCE - 1), Grade.CRITICAL, "time stands still for partition 1"),
         ([*ALL_LIVE, report("standby", 1, at=0, state="REFOLDING")], Grade.OK, "all live"),
         ([*ALL_LIVE, report("standby", 1, at=0, state="STOPPED")], Grade.OK, "all live"),
-        ([*ALL_LIVE, report("standby", 1, state="STOPPED")], Grade.WARNING, "who stands by gave up partition 1"),
+        ([*ALL_LIVE, report("standby", 1, state="STOPPED")], Grade.WARNING, "one who stands by gave up partition 1"),
     ],
 )
 def test_every_partition_has_a_worker_that_works_and_time_passes(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.names import is_full, likeness, parts
+from streams.names import is_full, is_other, likeness, parts
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from streams.names import is_full, likeness, parts
         ("O’Brien, Sean", ("obrien", "sean")),
         ("Núñez-Ortega, José III", ("nunez", "ortega", "jose")),
         ("T. G.", ()),
+        ("D.R. Cole", ("cole",)),
+        ("Mrs. Cole", ("cole",)),
         ("", ()),
     ],
 )
@@ -70,6 +72,30 @@ def test_these_are_alike(one: str, other: str) -> None:
 )
 def test_these_are_not(one: str, other: str) -> None:
     assert likeness(one, other) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_other"),
+    [
+        ("Cole, Dana", "Dana Cole", False),
+        ("Cole, Dana", "Dana Reed", True),
+        # A surname with initials must be there.
+        ("Cole, Dana", "D. Coles", False),
+        ("Cole, Dana", "D.R. Cole", False),
+        ("Cole, Dana", "E. Stone", True),
+        ("D. Cole", "D. Stone", True),
+        ("D. Cole", "E. Cole", False),
+        # Of a word alone nobody can say.
+        ("Cole, Dana", "Izzy", False),
+        ("D. Cole", "Izzy", False),
+        ("Mr. Stone", "Dana Cole", False),
+        ("Cole, Dana", "D. C.", False),
+        ("", "Dana Cole", False),
+    ],
+)
+def test_names_are_of_two_people_where_nothing_else_can_be(one: str, other: str, are_other: bool) -> None:
+    assert is_other(one, other) is are_other
+    assert is_other(other, one) is are_other
 
 
 def test_the_same_name_is_wholly_alike() -> None:

@@ -208,21 +208,42 @@ def test_many_records_are_parted_where_another_key_begins() -> None:
     assert list(parted([], 2)) == []
 
 
-async def test_topics_that_wait_for_the_registry_hold_up_no_other_however_much_they_are() -> None:
-    held: set[tuple[str, int]] = set()
-    loop, kept = a_loop("identify", held=held, registry=Registry())
-    running = asyncio.create_task(loop.run())
-    asking = [f"new {number}" for number in range(MOST_OF_ALL // MOST_OF_A_TOPIC)]
-    for topic in asking:
+ASKING = [f"new {number}" for number in range(MOST_OF_ALL // MOST_OF_A_TOPIC)]
+
+
+def hand_over_what_nobody_knows(loop: PartitionLoop) -> None:
+    """As much as may wait, of topics whose schemas the registry has not told."""
+    for topic in ASKING:
         for number in range(MOST_OF_A_TOPIC // MEGABYTE):
             loop.hand_over("identify", delivery(number, 1, None, topic, b"\1" * MEGABYTE))
+
+
+@pytest.mark.parametrize("before", [0, MOST_RECORDS], ids=["alone", "after what fills a transaction"])
+async def test_topics_that_wait_for_the_registry_hold_up_no_other_however_much_they_are(before: int) -> None:
+    held: set[tuple[str, int]] = set()
+    loop, kept = a_loop("identify", held=held)
+    running = asyncio.create_task(loop.run())
+    if before:
+        loop.hand_over("identify", delivery(100, before, None, "known"))
+    hand_over_what_nobody_knows(loop)
     for number in range(3):
-        done = asyncio.Event()
-        loop.hand_over("identify", a_megabyte(number, "known", done))
-        await asyncio.wait_for(done.wait(), 10)
-        await soon(lambda: ("known", 0) not in held)
-    assert held == {(topic, 0) for topic in asking}
-    assert kept.keys == [b"identify 0", b"identify 1", b"identify 2"]
+        loop.hand_over("identify", a_megabyte(number, "known"))
+        await soon(lambda: not loop.unprocessed("identify", "known") and ("known", 0) not in held)
+    assert held == {(topic, 0) for topic in ASKING}
+    assert kept.keys[before:] == [b"identify 0", b"identify 1", b"identify 2"]
+    running.cancel()
+    loop.abandon()
+
+
+async def test_what_waits_for_the_registry_is_bounded_however_many_topics_there_are() -> None:
+    held: set[tuple[str, int]] = set()
+    loop, _ = a_loop("identify", held=held)
+    running = asyncio.create_task(loop.run())
+    hand_over_what_nobody_knows(loop)
+    loop.hand_over("identify", delivery(0, 1, None, "one more", b"\1" * MEGABYTE))
+    await soon(lambda: loop.asks_the_registry("identify", "one more"))
+    loop.hand_over("identify", delivery(1, 1, None, "one more", b"\1" * MEGABYTE))
+    assert ("one more", 0) in held
     running.cancel()
     loop.abandon()
 

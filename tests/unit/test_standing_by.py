@@ -25,8 +25,8 @@ from streams.outside import Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
 from streams.stage import FACILITY, PERSON
-from streams.standby import GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
-from tests.county import agency_of, demo_site, event
+from streams.standby import FACT_BYTES, GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
+from tests.county import JAIL, agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus
 
 SITE: Final = demo_site(partitions=1, clock="history")
@@ -273,6 +273,32 @@ async def test_a_number_that_is_too_large_is_given_up_and_holds_nothing() -> Non
     assert scene.standbys.ready() == {0}
     scene.standbys.release(0)
     assert await scene.standbys.taken_over(following) is None
+    await scene.standbys.close()
+
+
+async def test_what_has_gone_from_the_log_takes_no_room() -> None:
+    scene = Scene(most_bytes=100_000)
+    following = scene.stand_by()
+    for number in range(6):
+        told = [event("BookingReported", f"p{number}-{one}", day=0) for one in range(60)]
+        scene.happens(told)
+        await scene.until(lambda: following.failed or persons(following.fold) == 60)
+        assert following.bytes > 60 * FACT_BYTES
+        scene.happens([event("EventWithdrawn", agency=JAIL, target_event_id=one.head.event_id) for one in told])
+        await scene.until(lambda: following.failed or persons(following.fold) == 0)
+        assert following.bytes == 0
+    assert not following.failed
+    await scene.standbys.close()
+
+
+async def test_what_a_worker_knew_when_it_handed_a_number_over_takes_room() -> None:
+    scene = Scene(most_bytes=10_000)
+    scene.happens(reviews(200))
+    fold = Fold(Partition.of(SITE, 0, SCHEMAS))
+    recover(fold, Progress(), cast(Consumer, scene.reader), cast(SchemaCache, scene.schemas))
+    scene.standbys.stand_by_for(frozenset({0}), frozenset(), {0: fold})
+    scene.happens(reviews(201)[-3:])
+    await scene.until(lambda: scene.standbys.following[0].failed)
     await scene.standbys.close()
 
 

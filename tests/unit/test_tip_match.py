@@ -78,6 +78,7 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         ({"courier_name": "Izzy"}, {"by_number": True}, 6),
         ({"courier_name": "Dana", "courier_born": "1990-05-01"}, {"by_number": True}, 6),
         (COURIER, {"by_number": True, "party": "D. Cole"}, 6),
+        (COURIER, {"by_number": True, "party": "E. Stone"}, None),
         ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {}, 5),
         ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {"by_number": True, "is_named": False}, None),
         ({"courier_name": "Dana", "facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
