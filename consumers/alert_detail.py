@@ -69,7 +69,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
         parts.append(_title("Shown to this desk under"))
         parts += [_item("•", Text(f"{titles.get(name, '')} ({name})".strip())) for name in alert.agreements]
     if alert.until is not None and not over:
-        parts.append(Text(f"Looked at again by itself at {words.when(alert.until, now, zone)}.", "dim"))
+        parts.append(Text(f"The bus looks at it again by itself at {words.when(alert.until, now, zone)}.", "dim"))
     return Group(*parts)
 
 
