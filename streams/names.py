@@ -44,7 +44,7 @@ def _words(name: str) -> list[str]:
     return [word for word in words if word not in _BESIDE]
 
 
-def is_surname(name: str) -> bool:
+def _is_surname(name: str) -> bool:
     """Whether a name is one part with initials, as on an envelope: "D. Cole"."""
     return len(parts(name)) == 1 and len(_words(name)) > 1
 
@@ -53,7 +53,7 @@ def is_other(one: str, other: str) -> bool:
     """Whether two names can't be the same person's. Of a word alone nobody can say: it may be a nickname."""
     if is_full(one) and is_full(other):
         return likeness(one, other) == 0
-    if not all(is_full(name) or is_surname(name) for name in (one, other)):
+    if not all(is_full(name) or _is_surname(name) for name in (one, other)):
         return False
     return not any(_alike(mine, theirs) for mine in parts(one) for theirs in parts(other))
 
