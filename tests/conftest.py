@@ -106,14 +106,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--real-lists",
         type=int,
-        default=31,
+        default=14,
         help="Real lists that are imported through crashes, 92 at most.",
     )
 
 
 @pytest.fixture
 def real_lists(pytestconfig: pytest.Config) -> int:
-    """How many of the real lists are imported through crashes: a month of them, where nobody asks for more."""
+    """How many of the real lists are imported through crashes: two weeks of them, where nobody asks for more."""
     return int(pytestconfig.getoption("--real-lists"))
 
 

@@ -64,9 +64,12 @@ def what_they_say(alerts: Mapping[str, Mapping[str, Any]], site: Site) -> dict[s
     return {known_as: said(alert) for known_as, alert in alerts.items()}
 
 
-def imported(site: WorkingSite, files: tuple[Path, ...], *, shuffle: int | None = None) -> int:
-    """Import into the site, with the events between two ticks in random order where asked; the last tick."""
-    chosen = all_days(files)
+def imported(site: WorkingSite, files: tuple[Path, ...], *, shuffle: int | None = None, since: int = 0) -> int:
+    """Import into the site, with the events between two ticks in random order where asked; the last tick.
+
+    `since` is the first day that is published: those before it are compared only.
+    """
+    chosen = all_days(files)[since:]
     if shuffle is not None:
         choose = random.Random(shuffle)
         chosen = [replace(day, events=tuple(choose.sample(day.events, len(day.events)))) for day in chosen]

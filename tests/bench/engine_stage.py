@@ -1,6 +1,6 @@
 """The engine stage, facts to alerts, against its peers: one run, one broker, the same records, the same decisions.
 
-    make bench ARGS=--quick
+    make bench-engine-stage ARGS=--quick
     python tests/bench/engine_stage.py --help
 
 It starts an embedded bus of its own in a temporary home. Each engine is a process of its own (tests/bench/peers/),
@@ -259,7 +259,8 @@ def main(
     if not engines:
         raise typer.BadParameter(f"no such engine; there are {', '.join(e.name for e in ENGINES)}")
     if not PEERS_PYTHON.exists():
-        raise typer.BadParameter(f"the peers are not installed in {PEERS_PYTHON.parents[1].name}: run `make bench`")
+        missing = PEERS_PYTHON.parents[1].name
+        raise typer.BadParameter(f"the peers are not installed in {missing}: run `make bench-engine-stage`")
     if quick:
         runs, people = 1, 500
     load = os.getloadavg()[0]

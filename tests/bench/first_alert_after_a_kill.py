@@ -1,6 +1,6 @@
 """From kill -9 of a worker to the first new alert: from the log alone, and with a second worker that stands by.
 
-    python tests/bench/first_alert_after_a_kill.py --help
+    make bench-takeover ARGS="--people 5000 --json"
 
 It starts a bus of its own in a temporary home and fills a site with the facts of a county, as identify writes them.
 Workers run under the supervisor of `sallyport up`. One is killed; at once an event is published for a person of each
@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -44,8 +44,11 @@ from streams.heard import NOTES, parse_note
 from streams.pictures.feeds import KEPT
 from streams.records import Out
 from streams.standby import STANDBY
+from tests.bench import takeover_page
+from tests.bench.engine_stage import PEERS_PYTHON
 from tests.bench.ground import framed
 from tests.bench.mix import Published, county, facts, inbound
+from tests.bench.performance_page import machine
 from tests.county import DAY, JAIL, START, event
 from tests.free_ports import settings_on_free_ports
 from tests.working_site import environment, site_files, until
@@ -282,26 +285,21 @@ def _read(logs: Sequence[Path], taken: Sequence[int], killed: float) -> int:
     return sum(first[number] for number in taken)
 
 
-def told_of(name: str, takeover: Takeover) -> str:
-    phases = ", ".join(f"{phase} {at:.1f} s" for phase, at in takeover.phases.items())
-    return (
-        f"{name}: {len(takeover.partitions)} partitions taken over, {takeover.read:,} records read back; {phases}; "
-        f"first alert {takeover.first_alert:.1f} s, the last of the first ones {takeover.all_alerts:.1f} s"
-    )
-
-
 def main(
     people: Annotated[int, typer.Option(help="People known.")] = 100_000,
     facts_each: Annotated[int, typer.Option("--facts", help="Events of each.")] = 10,
     partitions: Annotated[int, typer.Option(help="Partitions of the site.")] = 4,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+    runs: Annotated[int, typer.Option(help="Kills of each kind, which alternate.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON; the page stays as it is.")] = False,
 ) -> None:
-    """Measure the time from kill -9 of a worker to the first new alert, cold and with a standby.
+    """Measure the time from kill -9 of a worker to the first new alert, cold and with a standby, for the page.
 
-    Example: python tests/bench/first_alert_after_a_kill.py --people 5000
+    Example: python tests/bench/first_alert_after_a_kill.py --people 5000 --runs 1 --json
     """
     home = Path(tempfile.mkdtemp(prefix="sallyport-takeover-"))
     settings = settings_on_free_ports(home / "bus")
+    load = os.getloadavg()[0]
+    found: dict[str, list[Takeover]] = {way: [] for way in takeover_page.WAYS}
     try:
         directory = site_files(home, "takeover", partitions)
         site = read_site(directory)
@@ -310,17 +308,21 @@ def main(
             began = time.monotonic()
             written = fill(settings, site, people, facts_each)
             typer.echo(f"{written:,} facts of {people:,} people written in {time.monotonic() - began:.0f} s", err=True)
-            found = {
-                "cold, the same worker started again": measure(settings, directory, site, 1),
-                "a second worker stands by": measure(settings, directory, site, 2),
-            }
+            for run in range(runs):
+                for workers_alive, (way, takeovers) in enumerate(found.items(), 1):
+                    takeovers.append(measure(settings, directory, site, workers_alive))
+                    typer.echo(f"run {run + 1}, {way}: {takeovers[-1].first_alert:.1f} s", err=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+    result = {
+        "ways": {way: [asdict(one) for one in takeovers] for way, takeovers in found.items()},
+        "people": people, "facts": written, "partitions": partitions, "machine": machine(), "load": load,
+    }  # fmt: skip
     if as_json:
-        typer.echo(json.dumps({n: {f: getattr(t, f) for f in Takeover.__slots__} for n, t in found.items()}))
+        typer.echo(json.dumps(result))
     else:
-        for name, takeover in found.items():
-            typer.echo(told_of(name, takeover))
+        takeover_page.write(result, PEERS_PYTHON)
+        typer.echo(takeover_page.section(result))
 
 
 if __name__ == "__main__":

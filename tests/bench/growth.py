@@ -1,24 +1,26 @@
 """How the engine grows: what a fact costs in time and memory with ever more people known, and in ever larger jails.
 
-    python tests/bench/growth.py --help
+    make bench-growth ARGS="--size 10000 --json"
 
-The pure stages alone, without a broker, each size in a process of its own (memory is that process's). Of each size:
-facts folded silently, as on recovery; bytes a fact that nobody asked about; reconciling; then facts of the same people
-taken live. And a street-violence event in jails of several sizes, in which the same few are of the groups concerned.
+The pure stages alone, without a broker, each measurement in a process of its own (memory is that process's). Of each
+number of people: facts folded silently, as on recovery; bytes a fact that nobody asked about; reconciling; then facts
+of the same people taken live. And in jails of several sizes, in which the same few are of the groups concerned:
+what a street-violence event takes, and how many of the jail's own records a second are taken.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import pickle
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
@@ -34,8 +36,10 @@ from streams.facts import TICK_KEY
 from streams.garbage import collect_seldom
 from streams.records import LoggedRecord, Out
 from streams.stage import FacilityStage, PersonStage
+from tests.bench import growth_page
+from tests.bench.engine_stage import PEERS_PYTHON
 from tests.bench.mix import Published, county, facts, inbound
-from tests.bench.performance_page import PAGE, replace_section
+from tests.bench.performance_page import machine
 from tests.county import DAY, START, demo_site, event
 
 SITE: Final = demo_site(partitions=1)
@@ -44,17 +48,16 @@ SIZES: Final = ((10_000, 10), (100_000, 10), (1_000_000, 2))
 JAILS: Final = (1_000, 5_000, 20_000)
 CONCERNED: Final = 20
 """Members of the feuding groups, in each of the jails."""
+VIOLENCE: Final = 50
+"""Street-violence events in each of them."""
 LIVE: Final = 5_000
 """Facts taken live."""
-MOST_BYTES: Final = 600
-LEAST_REFOLD: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What one size of the county came to."""
+    """What one number of people came to, once."""
 
-    people: int
     facts: int
     raw: float
     """Bytes of an event, without what the bus adds."""
@@ -88,7 +91,17 @@ def read(file: Path) -> Iterator[LoggedRecord]:
             offset += 1
 
 
-def measure(file: Path, people: int) -> Size:
+@dataclass(frozen=True, slots=True)
+class InJail:
+    """What one size of a jail came to, once."""
+
+    violence_ms: float
+    """Of a street-violence event that concerns `CONCERNED` of its people; the median of many."""
+    moves: float
+    """Records a second of people who are moved from one unit to another."""
+
+
+def measure(file: Path) -> Size:
     """Fold a file, all but the last facts silently."""
     collect_seldom()  # as a worker does
     total = sum(1 for _ in read(file))
@@ -117,30 +130,39 @@ def measure(file: Path, people: int) -> Size:
     for record in rest:
         stage.process(record)
     live = time.perf_counter() - began
-    return Size(people, total, raw / silent, size, silent / spent, reconciled, len(rest) / live)
+    return Size(total, raw / silent, size, silent / spent, reconciled, len(rest) / live)
 
 
-def violence_ms(jail: int) -> float:
-    """Milliseconds that a street-violence event takes in a jail of so many, `CONCERNED` of whom are of its groups."""
+def in_jail(jail: int) -> InJail:
+    """Put so many people into a jail, `CONCERNED` of them of two groups, and see what happens there."""
+    collect_seldom()  # as a worker does
     stage = FacilityStage(SITE, 0, SCHEMAS)
-    units = [unit.id for unit in SITE.facilities[0].units]
     for number in range(jail):
-        # Of who has no standing with a group a jail is told nothing: the others are of other groups.
-        others = f"Group {number % 97}"
-        group = "Eastside" if number < CONCERNED // 2 else "Harbor" if number < CONCERNED else others
-        stage.refold(_placed(number, units[number % len(units)], group))
+        stage.refold(_placed(number, number, revision=1))
+    took = _violence_ms(stage, jail)
+    # Everybody in turn, or every tenth of ten thousand: those concerned in the share that they have of the jail.
+    who = [place * max(1, jail // LIVE) % jail for place in range(LIVE)]
+    moved = [_placed(2 * jail + place, number, revision=2 + place // jail) for place, number in enumerate(who)]
+    began = time.perf_counter()
+    for record in moved:
+        stage.process(record)
+    return InJail(took, LIVE / (time.perf_counter() - began))
+
+
+def _violence_ms(stage: FacilityStage, offset: int) -> float:
+    """Milliseconds of a street-violence event, the median of many; the last one stands."""
     took = []
-    for number in range(50):
+    for number in range(VIOLENCE):
         told = event("StreetViolenceReported", day=number / 10, name=f"v{number}", groups=["Eastside", "Harbor"])
         source, value = inbound(Published(told, "city-pd"), SITE)
         record = next(out for out in facts(source, value, SITE) if out.topic == topics.facility_facts(SITE.name))
         began = time.perf_counter()
-        outs = stage.process(logged(jail + number, record))
+        outs = stage.process(logged(offset + 2 * number, record))
         took.append((time.perf_counter() - began) * 1_000)
         if not outs:
             raise RuntimeError("the violence changed no alert")
-        withdrawn = Out(record.topic, 0, record.key, None, None)
-        stage.process(logged(jail + number, withdrawn))
+        if number < VIOLENCE - 1:
+            stage.process(logged(offset + 2 * number + 1, Out(record.topic, 0, record.key, None, None)))
     return statistics.median(took)
 
 
@@ -152,7 +174,13 @@ def logged(offset: int, out: Out) -> LoggedRecord:
     return LoggedRecord(offset, out.key, value, out.headers)
 
 
-def _placed(number: int, unit: str, group: str) -> LoggedRecord:
+def _placed(offset: int, number: int, revision: int) -> LoggedRecord:
+    """The record of a person in custody, in another unit with each revision."""
+    facility = SITE.facilities[0]
+    unit = facility.units[(number + revision) % len(facility.units)].id
+    # Of who has no standing with a group a jail is told nothing: the others are of other groups.
+    others = f"Group {number % 97}"
+    group = "Eastside" if number < CONCERNED // 2 else "Harbor" if number < CONCERNED else others
     provenance = {
         "agency": "county-jail",
         "event_type": "HousingAssigned",
@@ -165,79 +193,69 @@ def _placed(number: int, unit: str, group: str) -> LoggedRecord:
     }
     value = {
         "person_id": f"person-{number}",
-        "facility": SITE.facilities[0].id,
-        "revision": 1,
-        "digest": str(number),
+        "facility": facility.id,
+        "revision": revision,
+        "digest": f"{number} {revision}",
         "in_custody": True,
         "booking_number": f"B-{number}",
         "name": None,
         "unit": unit,
         "housing": [provenance],
         "affiliations": [{"group": group, "status": "MEMBER", **provenance}],
-        "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": number, "event_id": None},
+        "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": offset, "event_id": None},
     }
-    facility = SITE.facilities[0].id
-    head = Placed(0, number, 1, str(number), here=True, standings=1, event_id="", unit=unit)
-    key = custody_key(facility, f"person-{number}")
-    return logged(number, Out(topics.facility_facts(SITE.name), 0, key, "PersonInCustody", value, head.headers()))
+    head = Placed(0, offset, revision, f"{number} {revision}", here=True, standings=1, event_id="", unit=unit)
+    key = custody_key(facility.id, f"person-{number}")
+    return logged(offset, Out(topics.facility_facts(SITE.name), 0, key, "PersonInCustody", value, head.headers()))
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
-
-
-def section(sizes: list[Size], jails: dict[int, float]) -> str:
-    """What stands between the marks of the page."""
-    lines = [
-        "| people | facts | bytes an event | memory a fact, bytes | folded, facts/s | reconciled in | live, facts/s |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {s.people:,} | {s.facts:,} | {s.raw:.0f} | {s.bytes_a_fact:.0f} | {s.refold:,.0f} | "
-            f"{s.reconcile_s:.1f} s | {s.live:,.0f} |"
-            for s in sizes
-        ),
-        "",
-        f"Targets: at most {MOST_BYTES} bytes a fact, at least {LEAST_REFOLD:,} facts/s folded, a live rate that",
-        "falls by at most a quarter.",
-        "",
-        f"A street-violence event that concerns {CONCERNED} people in custody, median of 50:",
-        ", ".join(f"{ms:.2f} ms in a jail of {jail:,}" for jail, ms in jails.items()) + ".",
-    ]
-    return "\n".join(lines)
+def elsewhere(*arguments: str) -> dict[str, float]:
+    """What a measurement finds in a process of its own."""
+    said = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True).stdout
+    found: dict[str, float] = json.loads(said)
+    return found
 
 
 def main(
     size: Annotated[
         list[int] | None, typer.Option(help="People; may be repeated. 10 events each, above 100,000 two.")
     ] = None,
-    one: Annotated[Path | None, typer.Option(hidden=True, help="Measure a file of facts in this process.")] = None,
+    runs: Annotated[int, typer.Option(help="Runs of each, which alternate.")] = 3,
+    of: Annotated[Path | None, typer.Option(hidden=True, help="Measure a file of facts in this process.")] = None,
+    jail: Annotated[int | None, typer.Option(hidden=True, help="Measure a jail of so many in this process.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON; the page stays as it is.")] = False,
 ) -> None:
-    """Measure how time and memory of a fact grow with the people known, and write it into docs/performance.md.
+    """Measure how time and memory grow with the people known and held, and write it into docs/performance.md.
 
-    Example: python tests/bench/growth.py --size 10000 --json
+    Example: python tests/bench/growth.py --size 10000 --runs 1 --json
     """
-    if one is not None:
-        found = measure(one, (size or [0])[0])
-        typer.echo(json.dumps({name: getattr(found, name) for name in found.__slots__}))
+    if of is not None or jail is not None:
+        typer.echo(json.dumps(asdict(measure(of) if of is not None else in_jail(jail or 0))))
         return
-    chosen = [(people, 10 if people <= SIZES[1][0] else 2) for people in size] if size else list(SIZES)
-    sizes = []
-    for people, each in chosen:
-        with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / "facts"
-            person_facts(people, each, file)
-            command = [sys.executable, __file__, "--one", str(file), "--size", str(people)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        sizes.append(Size(**json.loads(said)))
-        typer.echo(f"{people:,} people measured", err=True)
-    jails = {jail: violence_ms(jail) for jail in JAILS}
+    chosen = {people: 10 if people <= SIZES[1][0] else 2 for people in size} if size else dict(SIZES)
+    load = os.getloadavg()[0]
+    sizes: dict[int, list[dict[str, float]]] = {people: [] for people in chosen}
+    jails: dict[int, list[dict[str, float]]] = {held: [] for held in JAILS}
+    with tempfile.TemporaryDirectory() as directory:
+        for people, each in chosen.items():
+            person_facts(people, each, Path(directory) / f"{people}")
+        for run in range(runs):
+            for people in in_turn(chosen, run):
+                sizes[people].append(elsewhere("--of", str(Path(directory) / f"{people}")))
+                typer.echo(f"run {run + 1}: {people:,} people measured", err=True)
+            for held in in_turn(jails, run):
+                jails[held].append(elsewhere("--jail", str(held)))
+    result = {"sizes": sizes, "jails": jails, "concerned": CONCERNED, "machine": machine(), "load": load}
     if as_json:
-        rows = [{name: getattr(s, name) for name in s.__slots__} for s in sizes]
-        typer.echo(json.dumps({"sizes": rows, "violence_ms": jails}))
+        typer.echo(json.dumps(result))
     else:
-        text = section(sizes, jails)
-        replace_section(PAGE, "growth", text)
-        typer.echo(text)
+        growth_page.write(result, PEERS_PYTHON)
+        typer.echo(growth_page.section(result))
+
+
+def in_turn(sizes: Iterable[int], run: int) -> list[int]:
+    """The order of a run: forth, and the next time back, so that none is always the first."""
+    return list(sizes) if run % 2 == 0 else list(sizes)[::-1]
 
 
 if __name__ == "__main__":

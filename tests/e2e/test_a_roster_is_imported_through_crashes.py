@@ -56,7 +56,8 @@ def test_real_lists_shuffled_on_eight_partitions_with_the_worker_killed_five_tim
     assert recorded(site) == expected
     history = len(site.records(topics.alerts_raised(site.site.name)))
 
-    imported(site, lists[:3])
+    # Not the first list again, with which everybody comes in: the small sample is imported twice as a whole.
+    imported(site, lists, since=1)
     site.until_settled(last_tick)
     assert recorded(site) == expected
     assert len(site.records(topics.alerts_raised(site.site.name))) == history, "importing twice changes nothing"

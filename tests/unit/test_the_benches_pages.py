@@ -8,7 +8,7 @@ import pytest
 
 from schemas.events import EVENT_TYPES, TIP_EVENTS, type_name
 from streams.pictures.deliveries import DELIVERY_TYPES
-from tests.bench import latency_page, whole_path_page
+from tests.bench import growth_page, latency_page, takeover_page, whole_path_page
 from tests.bench.hops import Place, steps
 from tests.bench.mix import county, with_the_rare
 from tests.bench.probes import Probe, Way, in_turn
@@ -94,3 +94,34 @@ def test_latency_of_each_rate_is_told_with_the_number_of_probes() -> None:
     page = latency_page.section(result)
     assert "| 1,000/s | 1,000/s | 1,500 | 20 ms | 40 ms | 60 ms | 0.50, 0.25, 0.12 | p99 at most 50 ms |" in page
     assert "| identify: committed | 1.2 | 2.5 |" in page
+
+
+def test_growth_is_told_by_medians_beside_the_smallest_size() -> None:
+    def size(live: float, took: float) -> dict[str, float]:
+        return {"facts": 30, "raw": 140, "bytes_a_fact": took, "refold": 90_000, "reconcile_s": 1.25, "live": live}
+
+    jail = {"violence_ms": 1.5, "moves": 2_000.0}
+    result = {
+        "sizes": {10: [size(100, 500), size(200, 700), size(300, 600)], 20: [size(150, 590)]},
+        "jails": {1_000: [jail], 20_000: [{"violence_ms": 1.75, "moves": 1_900.0}]},
+        "concerned": 20, "machine": MACHINE, "load": 0.0,
+    }  # fmt: skip
+    page = growth_page.section(result)
+    assert "| 10 | 30 | 140 | 600 B | 90,000 | 1.2 s | 200 | 100% |" in page
+    assert "| 20 | 30 | 140 | 590 B | 90,000 | 1.2 s | 150 | 75% |" in page
+    assert "| 20,000 | 1.75 ms | 1,900 | 95% |" in page
+    assert "Medians of 3 alternating runs" in page
+
+
+def test_a_takeover_is_told_by_medians_with_the_spread_of_its_first_alert() -> None:
+    def takeover(first: float) -> dict[str, Any]:
+        phases = {"noticed": 6.0, "folded": first - 2, "reconciled": first - 1, "live": first}
+        return {"first_alert": first, "all_alerts": first + 5, "phases": phases, "read": 1_000}
+
+    ways = {"cold": [takeover(22), takeover(18), takeover(19)], "standby": [takeover(7)]}
+    page = takeover_page.section(
+        {"ways": ways, "people": 10, "facts": 1_000, "partitions": 4, "machine": MACHINE, "load": 0.0}
+    )
+    assert "| 19.0 | 6.0 | 17.0 | 18.0 | 19.0 | 24.0 | 18.0 to 22.0 | first new alert in at most 20 s |" in page
+    assert "3 kills of each kind" in page
+    assert "1,000 were read back" in page
