@@ -101,7 +101,7 @@ $(MUTATE_STAMP): requirements-mutate.lock $(STAMP)
 	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(MUTATE)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
 	@touch $@
 
-mutate: $(MUTATE_STAMP)  ## change what decides a little, again and again: a test must notice; ARGS=streams.storm for one module
+mutate: $(MUTATE_STAMP)  ## change what decides a little, again and again: a test must notice; ARGS=streams.clock for one module
 	@$(MUTATE)/bin/python tests/mutation/mutate.py $(ARGS)
 
 docs: $(STAMP)  ## make the pages that are generated from the code

@@ -25,7 +25,7 @@ def detail(line: Entry | Notice, site: Site, now: int, zone: tzinfo, desk_now: i
 def _notice(notice: Notice) -> RenderableType:
     parts: list[RenderableType] = [
         Text(words.notice(notice), "bold"),
-        Text("One change brought all of these about. a acknowledges those that are open.", "dim"),
+        Text("All of these came together. a acknowledges those that are open.", "dim"),
         Text(),
     ]
     for entry in notice.entries[:100]:

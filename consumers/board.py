@@ -18,6 +18,12 @@ from schemas.site import Site
 SECOND: Final = 1_000_000
 OVER_SHOWN: Final = 120 * SECOND
 """How long a withdrawn alert is still shown, as over, and the notice of a mass change."""
+TOGETHER: Final = 2 * SECOND
+"""How soon after each other changes of one rule come together: what one event does comes from many partitions."""
+MANY: Final = 20
+"""Changes of one rule that came together, beyond which they are one notice."""
+BURST: Final = "together since "
+"""What the desk itself names a mass change: its rule, this, and the time of the first."""
 PATIENCE: Final = 10 * SECOND
 """How old a tick or a report may be before the desk calls itself blind, and how long it may take to start."""
 MUCH_LAG: Final = 1000
@@ -140,17 +146,11 @@ class Entry:
     """When the desk heard that it is over."""
     over_by: str | None = None
     """Kind of cause of its end, as the record has it."""
-    over_group: str | None = None
 
     @property
     def key(self) -> str:
         """What tells it from the other lines."""
         return self.alert.alert_id
-
-    @property
-    def group(self) -> str | None:
-        """The mass change that brought it to where it is."""
-        return self.over_group if self.is_over else self.alert.group
 
     @property
     def is_over(self) -> bool:
@@ -171,7 +171,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """That one mass change touched several alerts. Those that are open stand in the list besides."""
+    """That several alerts changed together. Those that are open stand in the list besides."""
 
     group: str
     entries: tuple[Entry, ...]
@@ -183,9 +183,18 @@ class Notice:
         return tuple(entry for entry in self.entries if entry.is_over)
 
     @property
+    def is_burst(self) -> bool:
+        """Whether nobody but the desk says that it is one: they came together."""
+        return _is_burst(self.group)
+
+    @property
     def key(self) -> str:
         """What tells it from the other lines."""
         return f"group/{self.group}"
+
+
+def _is_burst(group: str) -> bool:
+    return f": {BURST}" in group
 
 
 class Blind(StrEnum):
@@ -333,11 +342,18 @@ Said = AlertSaid | AlertForgotten | ActionSaid | ReportSaid | Unreadable | Reada
 
 
 @dataclass(frozen=True, slots=True)
+class _Heard:
+    """When the last change of an alert came, and what with."""
+
+    at: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Over:
     alert: Alert
-    at: int
+    heard: _Heard
     by: str
-    group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,8 +381,10 @@ class Board:
         self._revisions: dict[str, int] = {}
         self._open: dict[str, Alert] = {}
         self._over: dict[str, _Over] = {}
-        self._heard: dict[str, int] = {}
-        """When the last revision of an open alert came; what was there at the start is no news."""
+        self._heard: dict[str, _Heard] = {}
+        """Of open alerts whose last revision is news: what was there at the start is none."""
+        self._bursts: dict[str, tuple[int, int]] = {}
+        """By rule: when the first and the last came of those that came together last."""
         self._acknowledged: dict[str, tuple[Acknowledged, str]] = {}
         self._reports: dict[tuple[str, int], _Report] = {}
         self._unreadable: dict[tuple[str, str], int] = {}
@@ -413,7 +431,7 @@ class Board:
             alert = replace(alert, opened=was.opened)
         self._open[alert_id] = alert
         if self.caught_up:
-            self._heard[alert_id] = now
+            self._heard[alert_id] = self._hear(alert, record["group"], now)
         if was is None:
             return Change(ChangeKind.OPENED, self._entry(alert))
         graver = SEVERITIES.index(alert.severity) < SEVERITIES.index(was.severity)
@@ -429,11 +447,22 @@ class Board:
         self._heard.pop(alert_id, None)
         if alert is None:
             return None
-        over = _Over(alert, now, by, group)
+        over = _Over(alert, self._hear(alert, group, now), by)
         # What was over before this desk looked is nothing that its user saw.
         if self.caught_up:
             self._over[alert_id] = over
         return Change(ChangeKind.WITHDRAWN, self._over_entry(over))
+
+    def _hear(self, alert: Alert, group: str | None, now: int) -> _Heard:
+        """A change of an alert came; `group` is what the bus says that it is part of."""
+        if group is not None:
+            return _Heard(now, group)
+        rule = alert.rule or alert.kind
+        first, last = self._bursts.get(rule, (now, now))
+        if not 0 <= now - last <= TOGETHER:
+            first = now
+        self._bursts[rule] = first, now
+        return _Heard(now, f"{rule}: {BURST}{first}")
 
     def _fold_action(self, record: Mapping[str, Any]) -> Change | None:
         if record["action"] != "ACKNOWLEDGE" or record["recipient"] != self._recipient:
@@ -476,11 +505,11 @@ class Board:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def lines(self, now: int) -> list[Entry | Notice]:
-        """What the list shows, in its order: alerts, and above them one notice for each mass change of several.
+        """What the list shows, in its order: alerts, and above them one notice for those that changed together.
 
-        Of such a change's alerts, those that are over are shown by the notice alone.
+        Of these, the ones that are over are shown by the notice alone.
         """
-        self._over = {k: over for k, over in self._over.items() if now - over.at < OVER_SHOWN}
+        self._over = {k: over for k, over in self._over.items() if now - over.heard.at < OVER_SHOWN}
         entries = sorted(
             [*map(self._entry, self._open.values()), *map(self._over_entry, self._over.values())],
             key=lambda entry: entry.rank,
@@ -501,10 +530,14 @@ class Board:
         """By alert, the notice that it belongs to."""
         grouped: dict[str, list[Entry]] = {}
         for entry in entries:
-            at = self._heard.get(entry.key) if entry.over_at is None else entry.over_at
-            if entry.group is not None and at is not None and now - at < OVER_SHOWN:
-                grouped.setdefault(entry.group, []).append(entry)
-        several = [Notice(group, tuple(of_it)) for group, of_it in grouped.items() if len(of_it) > 1]
+            heard = self._over[entry.key].heard if entry.is_over else self._heard.get(entry.key)
+            if heard is not None and now - heard.at < OVER_SHOWN:
+                grouped.setdefault(heard.group, []).append(entry)
+        several = [
+            Notice(group, tuple(of_it))
+            for group, of_it in grouped.items()
+            if len(of_it) > (MANY if _is_burst(group) else 1)
+        ]
         return {entry.key: notice for notice in several for entry in notice.entries}
 
     def open_entries(self) -> list[Entry]:
@@ -526,7 +559,7 @@ class Board:
 
     def _over_entry(self, over: _Over) -> Entry:
         known = self._acknowledged.get(over.alert.alert_id)
-        return Entry(over.alert, Standing.OVER, known[0] if known else None, over.at, over.by, over.group)
+        return Entry(over.alert, Standing.OVER, known[0] if known else None, over.heard.at, over.by)
 
     def time(self, now: int) -> int:
         """The time that ages and "today" are counted from: the wall clock's, on a history site the log's."""

@@ -42,7 +42,7 @@ touched keys or mouse for a minute, what came to the top is shown in full.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over; it goes after two minutes
- ▸ one change touched many alerts: Enter shows those that it withdrew
+ ▸ many alerts changed together: Enter shows those that are withdrawn
 
 [b]Keys[/b]
  up, down     another alert        Enter   the whole alert, and back

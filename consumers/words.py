@@ -114,20 +114,22 @@ def rule(name: str) -> str:
 
 
 def notice(line: Notice) -> str:
-    """What a mass change was: "classification review: 37 alerts withdrawn; the rule is now version 2"."""
+    """What changed together: "classification review: 37 alerts withdrawn; the rule is now version 2"."""
     name, _, what = line.group.partition(": ")
     over = len(line.over)
     others = len(line.entries) - over
     happened = [f"{count(over, 'alert')} withdrawn"] if over else []
     if others:
         happened.append(f"{others:,} new or changed" if over else f"{count(others, 'alert')} new or changed")
-    if what.startswith("found on recovery"):
+    if line.is_burst:
+        # Whatever brought it about may be more than this desk may know.
+        why = "all within moments"
+    elif what.startswith("found on recovery"):
         why = "found when the bus started again"
     elif what.startswith("version "):
         why = f"the rule is now {what}"
     else:
-        # "at once, ...": whatever it was, what it was may be more than this desk may know.
-        why = "by one change" if what.startswith("at once") else what or "one change"
+        why = what or "one change"
     return f"{rule(name)}: {', '.join(happened)}; {why}"
 
 

@@ -17,7 +17,6 @@ from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
 from streams.records import Out, Record
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
-from streams.storm import grouped
 
 FOLDING = (PERSON, FACILITY)
 """The stages that fold a topic of facts; disclose folds what these raise."""
@@ -98,7 +97,7 @@ class Partition:
         self.disclose.recall_tick(self.tick)
         # Each alert beside who is told of it: so many records may be written in parts.
         told = [one for out in outs for one in (out, *self._told([out]))]
-        return grouped([*told, *self.disclose.reconcile()], self.tick)
+        return [*told, *self.disclose.reconcile()]
 
     # -- live ----------------------------------------------------------------------------------------------------
 
@@ -114,7 +113,7 @@ class Partition:
             outs += self._told(outs)
         if record.key == TICK_KEY:
             outs += self.disclose.advance(self.tick)
-        return grouped(outs, self.stage(name).tick)
+        return outs
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
         return [

@@ -216,7 +216,7 @@ def main() -> int:
     """The command."""
     runs = tomllib.loads((HERE / "modules.toml").read_text(encoding="utf-8"))["together"]
     parser = argparse.ArgumentParser(description="Change what decides a little, and see whether a test notices.")
-    parser.add_argument("modules", nargs="*", metavar="module", help="such as streams.storm; all where none is named")
+    parser.add_argument("modules", nargs="*", metavar="module", help="such as streams.clock; all where none is named")
     named = set(parser.parse_args().modules) or {module for run in runs for module in run["modules"]}
     if unknown := sorted(named.difference(*(run["modules"] for run in runs))):
         raise SystemExit(f"not in modules.toml: {', '.join(unknown)}")

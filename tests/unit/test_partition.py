@@ -16,7 +16,6 @@ from streams.facts import TICK_KEY, partition_of, person_id
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
-from streams.storm import MANY
 from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event
 from tests.facility_facts import placed
 from tests.in_memory_bus import InMemoryBus, processed
@@ -172,19 +171,6 @@ def test_what_a_tick_ends_is_told_beside_what_begins_with_it() -> None:
     assert names(outs) == ["AlertRaised", *both, *both]
 
 
-def test_many_alerts_of_one_record_are_grouped_with_the_time_of_the_stage_that_raised_them() -> None:
-    people = [f"p{number}" for number in range(MANY + 1)]
-    members = [event("AffiliationValidated", one, day=0.5, group="Eastside") for one in people]
-    reviewed = [what for one in people for what in to_review(one)[:2]]
-    bus = happened(*members, *reviewed)
-    partition = bus.running[0].partition
-    partition.process(PERSON, tick(5))
-    bus.publish(FEUD, "city-pd")
-    outs = partition.process(PERSON, bus.input_of(PERSON, 0)[-1])
-    groups = {one["group"] for one in values(outs) if "group" in one}
-    assert groups == {f"classification_review: at once, {START + 5 * DAY}"}
-
-
 # -- recovery ----------------------------------------------------------------------------------------------------------
 
 
@@ -243,12 +229,8 @@ def test_who_stands_by_derives_a_part_of_each_stage_at_a_time() -> None:
     assert warm.reconcile(positions(bus)) == cold.reconcile(positions(bus)) != []
 
 
-def test_a_recovery_of_many_is_grouped() -> None:
-    bus = happened(*(what for number in range(MANY + 1) for what in to_review(f"p{number}")))
+def test_what_a_recovery_finds_is_grouped() -> None:
+    bus = happened(*(what for person in ("ada", "bo") for what in to_review(person)))
     outs = refolded(bus, [(FACILITIES, 0)]).reconcile(positions(bus))
     told = {value["group"] for out, value in zip(outs, values(outs), strict=True) if out.name == "AlertDisclosed"}
     assert told == {f"classification_review: found on recovery of person-0 at {START + 3 * DAY}"}
-    lost = [where for where in Partition.of(SITE, 0, SCHEMAS).outputs() if where[0] != DESK]
-    outs = refolded(bus, lost).reconcile(positions(bus))
-    told = {value["group"] for out, value in zip(outs, values(outs), strict=True) if out.name == "AlertDisclosed"}
-    assert told == {f"classification_review: at once, {START + 3 * DAY}"}

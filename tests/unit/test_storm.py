@@ -1,4 +1,5 @@
-"""What one change does to many alerts is one notice at a desk; each alert stands for itself besides."""
+"""What changes for many at once is one notice at a desk, on however many partitions it is; each alert stands for itself
+besides, and who is told of a few learns nothing of the rest."""
 
 from __future__ import annotations
 
@@ -7,17 +8,17 @@ from typing import Any
 import pytest
 
 from consumers import words
-from consumers.board import AlertSaid, Board, CaughtUp, Entry, Notice
+from consumers.board import MANY, SECOND, TOGETHER, AlertSaid, Board, CaughtUp, Entry, Notice
 from schemas import topics
 from schemas.events import Event
-from streams.records import Out
-from streams.storm import MANY, grouped
-from tests.county import DAY, START, agency_of, demo_site, event
+from schemas.site import Unit
+from tests.county import DAY, MAIN, START, agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus, digests
 
 WATCH = "county-jail-watch"
-CLASSIFICATION = "county-jail-classification"
 FEUD = event("StreetViolenceReported", day=3, groups=["Eastside", "Harbor"], name="the feud")
+NOW = START + 4 * DAY
+PARTITIONS = 16
 
 
 def members(count: int) -> list[Event]:
@@ -31,127 +32,221 @@ def members(count: int) -> list[Event]:
 
 
 def after(events: list[Event], *more: Event, **changes: Any) -> InMemoryBus:
-    bus = InMemoryBus(demo_site(partitions=1, **changes))
-    bus.tick(START + 4 * DAY)
+    bus = InMemoryBus(demo_site(**{"partitions": PARTITIONS, **changes}))
+    bus.tick(NOW)
     for part in (events, more):
-        for what in part:
-            bus.publish(what, agency_of(what))
-        bus.run()
+        happens(bus, *part)
     return bus
 
 
-def groups(bus: InMemoryBus, topic: str | None = None) -> list[str | None]:
-    return [alert["group"] for alert in bus.history(topic or topics.alerts_raised("demo"))]
+def happens(bus: InMemoryBus, *events: Event) -> None:
+    for what in events:
+        bus.publish(what, agency_of(what))
+    bus.run()
 
 
-def told(bus: InMemoryBus, recipient: str = WATCH) -> str:
-    return topics.alerts_for(bus.site.name, recipient, "housing")
+class Desk:
+    """The watch's desk, which reads on when it looks."""
+
+    def __init__(self, bus: InMemoryBus, kind: str = "housing") -> None:
+        self._bus = bus
+        self._topic = topics.alerts_for(bus.site.name, WATCH, kind)
+        self._heard = [0] * bus.site.partitions
+        self._board = Board(bus.site, WATCH, started=NOW)
+        self.lines()
+        self._board.fold(CaughtUp(), NOW)
+
+    def lines(self) -> list[Entry | Notice]:
+        self.changes = [self._board.fold(AlertSaid(record), NOW) for record in self.new_records()]
+        return self._board.lines(NOW)
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """What is told and was not read, partition by partition."""
+        logs = [self._bus.logs[self._topic, number] for number in range(self._bus.site.partitions)]
+        every = iter(self._bus.history(self._topic))
+        told = [[next(every) for _ in log] for log in logs]
+        new = [record for log, read in zip(told, self._heard, strict=True) for record in log[read:]]
+        self._heard = [len(log) for log in logs]
+        return new
 
 
-def a_desk(bus: InMemoryBus, since: int = 0) -> Board:
-    """The watch's board: it hears what is told from the record `since` on while it looks."""
-    now = START + 4 * DAY
-    board = Board(bus.site, WATCH, started=now)
-    for number, record in enumerate(bus.history(told(bus))):
-        if number == since:
-            board.fold(CaughtUp(), now)
-        board.fold(AlertSaid(record), now)
-    return board
+def said(line: Entry | Notice) -> str:
+    assert isinstance(line, Notice)
+    return words.notice(line)
 
 
-def test_a_feud_that_concerns_many_is_one_notice_and_each_alert_is_in_the_list() -> None:
-    bus = after(members(MANY + 1), FEUD)
-    name = f"classification_review: at once, {START + 4 * DAY}"
-    assert groups(bus) == [name] * (MANY + 1)
-    assert groups(bus, told(bus)) == [name] * (MANY + 1)
-    first, *others = a_desk(bus).lines(START + 4 * DAY)
+@pytest.mark.parametrize("partitions", [1, 4, PARTITIONS])
+def test_a_feud_that_concerns_many_is_one_notice_and_each_alert_is_in_the_list(partitions: int) -> None:
+    bus = after(members(MANY + 1), partitions=partitions)
+    desk = Desk(bus)
+    happens(bus, FEUD)
+    first, *others = desk.lines()
+    assert said(first) == "classification review: 21 alerts new or changed; all within moments"
     assert isinstance(first, Notice)
-    assert words.notice(first) == "classification review: 21 alerts new or changed; by one change"
-    assert len(others) == MANY + 1
-    assert all(isinstance(one, Entry) for one in others)
     assert {entry.key for entry in first.entries} == bus.open_alerts().keys()
+    assert all(isinstance(one, Entry) for one in others)
+    assert len(others) == MANY + 1
 
 
-def test_what_concerns_no_more_than_a_handful_has_no_group() -> None:
-    bus = after(members(MANY), FEUD)
-    assert groups(bus) == [None] * MANY
-    assert set(groups(bus, told(bus))) == {None}
+def test_a_feud_that_concerns_hundreds_is_one_notice_though_no_partition_has_more_than_a_handful() -> None:
+    bus = after(members(300))
+    desk = Desk(bus)
+    happens(bus, FEUD)
+    assert len(desk.lines()) == 1 + 300
+    assert said(desk.lines()[0]) == "classification review: 300 alerts new or changed; all within moments"
+
+
+def test_what_concerns_no_more_than_a_handful_is_no_notice() -> None:
+    bus = after(members(MANY))
+    desk = Desk(bus)
+    happens(bus, FEUD)
+    assert len(desk.lines()) == MANY
+    assert not any(isinstance(line, Notice) for line in desk.lines())
 
 
 def test_the_feuds_end_is_one_notice_too() -> None:
-    withdrawn = event("EventWithdrawn", agency="city-pd", day=3.5, target_event_id=FEUD.head.event_id)
-    bus = after([*members(MANY + 1), FEUD], withdrawn)
+    bus = after(members(MANY + 1), FEUD)
+    desk = Desk(bus)
+    happens(bus, event("EventWithdrawn", agency="city-pd", day=3.5, target_event_id=FEUD.head.event_id))
     assert bus.open_alerts() == {}
-    over = [record for record in bus.history(told(bus)) if record["state"] == "WITHDRAWN"]
-    assert {record["group"] for record in over} == {f"classification_review: at once, {START + 4 * DAY}"}
-    (only,) = a_desk(bus, since=MANY + 1).lines(START + 4 * DAY)
-    assert isinstance(only, Notice)
-    assert words.notice(only) == "classification review: 21 alerts withdrawn; by one change"
+    (only,) = desk.lines()
+    assert said(only) == "classification review: 21 alerts withdrawn; all within moments"
+
+
+def test_the_time_that_ends_a_feud_is_one_notice_too() -> None:
+    bus = after(members(MANY + 1), FEUD)
+    desk = Desk(bus)
+    bus.tick(START + 30 * DAY)
+    bus.run()
+    (only,) = desk.lines()
+    assert said(only) == "classification review: 21 alerts withdrawn; all within moments"
 
 
 def test_an_agreement_that_ends_takes_many_alerts_with_it_as_one_notice() -> None:
-    site = demo_site()
-    ending = tuple(a.model_copy(update={"valid_until": START + 5 * DAY}) for a in site.agreements)
+    ending = tuple(a.model_copy(update={"valid_until": START + 5 * DAY}) for a in demo_site().agreements)
     bus = after(members(MANY + 1), FEUD, agreements=ending)
-    assert len(bus.shown_to(WATCH)) == MANY + 1
+    desk = Desk(bus)
+    assert len(desk.lines()) == MANY + 1
     bus.tick(START + 6 * DAY)
     bus.run()
-    assert bus.shown_to(WATCH) == {}
-    over = [record["group"] for record in bus.history(told(bus)) if record["state"] == "WITHDRAWN"]
-    assert over == [f"classification_review: at once, {START + 6 * DAY}"] * (MANY + 1)
+    (only,) = desk.lines()
+    assert said(only) == "classification review: 21 alerts withdrawn; all within moments"
     assert len(bus.open_alerts()) == MANY + 1, "the alerts themselves stand"
 
 
-def test_an_alert_told_alone_later_does_not_carry_the_group_in_which_it_was_raised() -> None:
-    site = demo_site()
-    coming = tuple(a.model_copy(update={"valid_from": START + 5 * DAY}) for a in site.agreements)
-    bus = after(members(MANY + 1), FEUD, agreements=coming)
-    assert bus.shown_to(WATCH) == {}
-    bus.restart_all()
-    bus.tick(START + 6 * DAY)
-    bus.run()
-    assert set(groups(bus, told(bus))) == {f"classification_review: at once, {START + 6 * DAY}"}
-    bus.restart_all()
-    assert len(groups(bus, told(bus))) == MANY + 1, "a restart tells nobody anything"
+def test_a_feud_in_every_unit_of_a_jail_is_one_notice() -> None:
+    jail = demo_site().facility_by_id[MAIN]
+    units = tuple(Unit(id=f"U-{number}") for number in range(MANY + 1))
+    housed = [
+        what
+        for unit in units
+        for group in ("Eastside", "Harbor")
+        for who in [f"{group}-{unit.id}"]
+        for what in (
+            event("BookingReported", who),
+            event("HousingAssigned", who, day=1, unit=unit.id),
+            event("AffiliationValidated", who, day=1, group=group),
+        )
+    ]
+    bus = after(housed, facilities=(jail.model_copy(update={"units": units}),))
+    desk = Desk(bus)
+    happens(bus, FEUD)
+    assert said(desk.lines()[0]) == "rivals housed together: 21 alerts new or changed; all within moments"
 
 
-def told_of(recipient: str, number: int, rule: str | None = "rivals", group: str | None = None) -> Out:
-    value = {"alert_id": f"a{number}", "recipient": recipient, "rule": rule, "group": group, "state": "OPEN"}
-    return Out(f"alerts.{recipient}", 0, b"", "AlertDisclosed", value)
+def told(board: Board, number: int, at: int, **changes: Any) -> None:
+    """The desk is told of an alert of its own for each number."""
+    record = {
+        "alert_id": f"a{number}",
+        "revision": 1,
+        "state": "OPEN",
+        "recipient": WATCH,
+        "kind": "housing",
+        "rule": "rivals_housed_together",
+        "severity": "LOW",
+        "confidence": "HIGH",
+        "facility": None,
+        "unit": None,
+        "headline": "",
+        "subjects": [],
+        "why": [],
+        "left_out": 0,
+        "actions": [],
+        "agreements": [],
+        "due": None,
+        "until": None,
+        "at": at,
+        "cause": {"kind": "FACT"},
+        "group": None,
+    }
+    board.fold(AlertSaid({**record, **changes}), at)
 
 
-NAMED = "rivals: at once, 7"
-TO_THE_JAIL = [told_of("jail", number) for number in range(MANY + 1)]
-A_FACT = Out("facts", 0, b"", None, b"as it came")
+def a_board() -> Board:
+    board = Board(demo_site(), WATCH, started=NOW)
+    board.fold(CaughtUp(), NOW)
+    return board
+
+
+def notices(board: Board, now: int = NOW) -> list[Notice]:
+    return [line for line in board.lines(now) if isinstance(line, Notice)]
+
+
+def test_what_comes_within_moments_of_each_other_is_one_notice_under_one_name() -> None:
+    board = a_board()
+    for number in range(MANY + 1):
+        told(board, number, NOW + number * TOGETHER)
+    (before,) = notices(board, NOW + MANY * TOGETHER)
+    told(board, 90, NOW + (MANY + 1) * TOGETHER)
+    (notice,) = notices(board, NOW + (MANY + 1) * TOGETHER)
+    assert (notice.key, len(notice.entries)) == (before.key, MANY + 2)
+
+
+def test_a_busy_hour_is_no_storm() -> None:
+    board = a_board()
+    for number in range(3 * MANY):
+        told(board, number, NOW + number * (TOGETHER + 1))
+    assert notices(board, NOW + 3 * MANY * (TOGETHER + 1)) == []
+
+
+def test_a_clock_that_is_set_back_begins_another() -> None:
+    board = a_board()
+    for number in range(MANY):
+        told(board, number, NOW)
+    told(board, 90, NOW - SECOND)
+    assert notices(board) == []
 
 
 @pytest.mark.parametrize(
-    ("case", "beside", "said"),
+    ("case", "changes"),
     [
-        ("who is told of one does not learn that there are more", [told_of("court", 0)], [None]),
-        ("who is told of a handful does not either", [told_of("court", n) for n in range(MANY)], [None] * MANY),
-        ("what has a group keeps it", [told_of("jail", 90, group="found on recovery")], ["found on recovery"]),
-        ("a withdrawal of which nobody says the rule has none", [told_of("jail", 91, rule=None)], [None]),
-        ("another rule's alert is of another crowd", [told_of("jail", 92, rule="review")], [None]),
+        ("another rule's alert is of another crowd", {"rule": "classification_review"}),
+        ("what the bus found on recovery is of that", {"group": "rivals: found on recovery of person-0 at 7"}),
+        ("another recipient's is none of this desk's", {"recipient": "city-pd-intel"}),
     ],
 )
-def test_beside_a_crowd(case: str, beside: list[Out], said: list[str | None]) -> None:
-    groups = [out.value["group"] for out in grouped([*TO_THE_JAIL, *beside], 7) if isinstance(out.value, dict)]
-    assert groups == [NAMED] * len(TO_THE_JAIL) + said, case
+def test_beside_a_crowd(case: str, changes: dict[str, Any]) -> None:
+    board = a_board()
+    for number in range(MANY):
+        told(board, number, NOW)
+    told(board, 90, NOW, **changes)
+    assert notices(board) == [], case
+    told(board, 91, NOW)
+    (notice,) = notices(board)
+    assert len(notice.entries) == MANY + 1, case
 
 
-def test_many_records_of_which_none_is_an_alert_go_as_they_are() -> None:
-    assert grouped([A_FACT] * (MANY + 1), 7) == [A_FACT] * (MANY + 1)
-    assert grouped([*TO_THE_JAIL, A_FACT], 7)[-1] == A_FACT
-
-
-def test_a_group_says_nothing_else_than_before_and_a_restart_finds_nothing_to_do() -> None:
+def test_that_many_changed_is_part_of_no_record_and_a_restart_finds_nothing_to_do() -> None:
     many = after(members(MANY + 1), FEUD)
     one_by_one = after([FEUD, *members(MANY + 1)])
     assert digests(many) == digests(one_by_one)
-    before = len(groups(many))
+    records = many.history(topics.alerts_raised("demo"))
+    assert {record["group"] for record in [*records, *Desk(many).new_records()]} <= {None}
     many.restart_all()
-    assert len(groups(many)) == before
+    assert len(many.history(topics.alerts_raised("demo"))) == len(records)
+
+
+# -- merges ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_merge_of_identities_is_at_the_desk_one_alert_in_place_of_another_and_rings_once() -> None:
@@ -159,16 +254,45 @@ def test_a_merge_of_identities_is_at_the_desk_one_alert_in_place_of_another_and_
         event("DisciplinaryRecorded", "ada", day=2 + n / 100, name=f"i{n}", violent=True) for n in range(2 * MANY)
     ]
     bus = after([event("BookingReported", "ada"), event("CustodyClassified", "ada", day=1), *infractions])
-    (before,) = {alert["alert_id"] for alert in bus.history(told(bus))}
-    heard = len(bus.history(told(bus)))
-    bus.publish(event("HousingAssigned", "ada", day=3, sid="SID-ada", unit="4-A"), "county-jail")
-    bus.run()
-
-    desk, now = a_desk(bus, since=len(bus.history(told(bus)))), START + 4 * DAY
-    (line,) = [line for line in desk.lines(now) if isinstance(line, Entry) and not line.is_over]
-    assert line.alert.alert_id != before
+    desk = Desk(bus)
+    (before,) = desk.lines()
+    happens(bus, event("HousingAssigned", "ada", day=3, sid="SID-ada", unit="4-A"))
+    lines = desk.lines()
     # Each fact that moves is a record, and changes the alert.
-    looking = a_desk(InMemoryBus(bus.site))
-    changes = [looking.fold(AlertSaid(record), now) for record in bus.history(told(bus))[heard:]]
-    assert len(changes) > MANY
-    assert [change.entry.key for change in changes if change is not None and change.is_urgent] == [line.key]
+    assert len(desk.changes) > MANY
+    (line,) = [line for line in lines if isinstance(line, Entry) and not line.is_over]
+    assert line.key != before.key
+    assert [change.entry.key for change in desk.changes if change is not None and change.is_urgent] == [line.key]
+
+
+def test_a_merge_of_one_who_expects_much_is_one_notice() -> None:
+    """Each fact that moves is a record of its own: so is what is told of each delivery."""
+    mail = [event("MailReceived", "ada", day=3 + n / 1000, item_number=f"M-{n}") for n in range(2 * MANY)]
+    tip = event("ContrabandTipped", day=3, recipient_name="Ada Quist", method="MAIL")
+    bus = after([event("BookingReported", "ada", booked_as="Ada Quist"), *mail, tip])
+    desk = Desk(bus, "contraband")
+    assert len(desk.lines()) == 2 * MANY
+    happens(bus, event("HousingAssigned", "ada", day=3.5, sid="SID-ada", unit="4-A"))
+    first, *others = desk.lines()
+    assert said(first) == ("contraband delivery expected: 40 alerts withdrawn, 40 new or changed; all within moments")
+    assert len(others) == 2 * MANY, "each delivery's alert once"
+
+
+def test_a_list_of_numbers_that_joins_many_people_is_one_notice() -> None:
+    people = [f"p{number}" for number in range(MANY + 1)]
+    reviewed = [
+        what
+        for one in people
+        for what in (
+            event("BookingReported", one),
+            event("CustodyClassified", one, day=1),
+            event("DisciplinaryRecorded", one, day=2),
+        )
+    ]
+    bus = after(reviewed)
+    desk = Desk(bus)
+    assert len(desk.lines()) == len(people)
+    happens(bus, *(event("HousingAssigned", one, day=3, sid=f"SID-{one}", unit="4-A") for one in people))
+    first, *others = desk.lines()
+    assert said(first) == "classification review: 21 alerts withdrawn, 21 new or changed; all within moments"
+    assert len(others) == len(people)
