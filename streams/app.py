@@ -62,7 +62,7 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
     except (RegistryAway, NotRegisteredError) as error:
         raise WorkerError(str(error)) from error
     partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on, on_ready=lambda: _rejoin(app))
-    assignor = NumberAssignor(settings.standbys, partitions.standbys.ready)
+    assignor = NumberAssignor(settings.standbys, partitions.standbys.ready, partitions.standbys.gave_up)
     # Faust wants a directory, though nothing is kept in it; where the bus is not ours nobody else has made it.
     datadir = settings.home / "run" / "faust"
     datadir.mkdir(mode=0o700, parents=True, exist_ok=True)

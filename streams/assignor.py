@@ -9,7 +9,9 @@ is assigned, and every topic's partition of that number follows it.
 
 With standbys a number moves only to a worker that is ready for it, that has followed its logs up to now, as Kafka
 Streams has it (KIP-441): who comes new follows first, says when it is ready, and is given its share then. A number
-whose owner died goes to who stood by for it, though that one may have more than its share for a while.
+whose owner died goes to who stood by for it, though that one may have more than its share for a while. Who gave a
+number up, since it is too large to stand by for, is given others rather, and where there are no others nothing waits
+for it to be ready.
 
 `shared_out` decides and is pure; `NumberAssignor` is the shell that aiokafka calls (its three-method assignor
 protocol).
@@ -43,6 +45,8 @@ class Claim:
     """Those that it stood by for."""
     ready: frozenset[int] = NONE
     """Those of them that it could take over at once."""
+    gave_up: frozenset[int] = NONE
+    """Those that it stood by for and could not be made ready for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ def shared_out(count: int, claims: Mapping[str, Claim], standbys: int) -> dict[s
     """Give each of the partition numbers 0 to count-1 to one member, and to others to stand by for.
 
     In the end no two members own more than one number more than each other. Until then, with standbys: a number moves
-    only to who is ready for it; one whose owner has gone goes to one who is ready, if there is any.
+    only to who is ready for it, or gave up all that could be moved; one whose owner has gone goes to one who is ready,
+    if there is any.
 
     Each number has `standbys` who stand by for it, or as many as there are members besides its owner. They stay as they
     are as far as that leaves nobody with more than its share of them.
@@ -79,7 +84,8 @@ def shared_out(count: int, claims: Mapping[str, Claim], standbys: int) -> dict[s
         if wanted == held.get(number) or wanted in ready:
             owner[number] = wanted
         elif number in held:
-            owner[number] = held[number]
+            # There is nothing to wait for where even this one was given up.
+            owner[number] = wanted if number in claims[wanted].gave_up else held[number]
         else:
             owner[number] = min(ready, key=lambda member: (_count(owner, member), member), default=wanted)
     following = _standbys(owner, to_be, claims, min(standbys, len(claims) - 1))
@@ -108,7 +114,8 @@ def _held(count: int, claims: Mapping[str, Claim]) -> dict[int, str]:
 def _standbys(
     owner: Mapping[int, str], to_be: Mapping[int, str], claims: Mapping[str, Claim], each: int
 ) -> dict[int, set[str]]:
-    """By number: who stands by for it. First who is to own it; then who has it already; then who has the fewest."""
+    """By number: who stands by for it. First who is to own it; then who has it already; then who has the fewest, and
+    did not give it up."""
     most = -(-len(owner) * each // len(claims))
     following: dict[int, set[str]] = {number: {to_be[number]} - {member} for number, member in sorted(owner.items())}
     load = {member: sum(member in who for who in following.values()) for member in claims}
@@ -118,22 +125,27 @@ def _standbys(
         load[member] += 1
 
     for number, who in following.items():
-        has_it = [m for m in sorted(claims) if number in claims[m].numbers | claims[m].follows and m != owner[number]]
+        has_it = [m for m in sorted(claims) if number in _knows(claims[m]) and m != owner[number]]
         for member in sorted(has_it, key=lambda m: (number not in claims[m].ready | claims[m].numbers, m)):
             if len(who) < each and load[member] < most and member not in who:
                 add(number, member)
     for number, who in following.items():
         while len(who) < each:
             others = [member for member in sorted(claims) if member != owner[number] and member not in who]
-            add(number, min(others, key=lambda member: load[member]))
+            add(number, min(others, key=lambda member: (number in claims[member].gave_up, load[member])))
     return following
+
+
+def _knows(claim: Claim) -> frozenset[int]:
+    return claim.numbers | (claim.follows - claim.gave_up)
 
 
 def share_out(count: int, claims: Mapping[str, Claim]) -> dict[str, frozenset[int]]:
     """Give each of the partition numbers 0 to count-1 to one member.
 
     No two members differ by more than one number, and no number moves that balance does not force to move: a
-    member keeps what it claims up to its share. What nobody has goes to who is ready for it, as far as its share goes.
+    member keeps what it claims up to its share, and gives away first what others are ready for, last what they gave up.
+    What nobody has goes to who is ready for it, as far as its share goes.
     """
     if not claims:
         return {}
@@ -145,7 +157,13 @@ def share_out(count: int, claims: Mapping[str, Claim]) -> dict[str, frozenset[in
     share, extra = divmod(count, len(claims))
     by_holding = sorted(claims, key=lambda name: (-len(held[name]), -len(claims[name].ready & orphans), name))
     shares = {member: share + (rank < extra) for rank, member in enumerate(by_holding)}
-    kept = {member: held[member][: shares[member]] for member in claims}
+    takers = [claim for member, claim in claims.items() if len(held[member]) < shares[member]]
+
+    def welcome(number: int) -> tuple[bool, bool]:
+        """How well others could take it, the least first."""
+        return any(number in c.ready for c in takers), any(number not in c.gave_up for c in takers)
+
+    kept = {member: sorted(numbers, key=welcome)[: shares[member]] for member, numbers in held.items()}
     unowned = sorted(set(range(count)).difference(*kept.values()))
     for number in list(unowned):
         ready = [m for m in sorted(claims) if number in claims[m].ready and len(kept[m]) < shares[m]]
@@ -154,6 +172,7 @@ def share_out(count: int, claims: Mapping[str, Claim]) -> dict[str, frozenset[in
             unowned.remove(number)
     for member in sorted(claims):
         while len(kept[member]) < shares[member]:
+            unowned.sort(key=lambda number: (number in claims[member].gave_up, number))
             kept[member].append(unowned.pop(0))
     return {member: frozenset(numbers) for member, numbers in kept.items()}
 
@@ -170,17 +189,24 @@ class NumberAssignor:
     name = "sallyport-number"
     version = 0
 
-    def __init__(self, standbys: int = 0, ready: Callable[[], frozenset[int]] = frozenset) -> None:
-        """`standbys`: how many are to stand by for each number; `ready`: for which this member is ready now."""
+    def __init__(
+        self,
+        standbys: int = 0,
+        ready: Callable[[], frozenset[int]] = frozenset,
+        gave_up: Callable[[], frozenset[int]] = frozenset,
+    ) -> None:
+        """`standbys`: how many are to stand by for each number; `ready`: for which this member is ready now; `gave_up`:
+        for which it never will be."""
         self._standbys = standbys
         self._ready = ready
+        self._gave_up = gave_up
         self._epoch = 0
         self.share = Share()
         """What this member was given last."""
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member tells the leader on joining: its topics and its claim."""
-        claim = Claim(self._epoch, self.share.numbers, self.share.standbys, self._ready())
+        claim = Claim(self._epoch, self.share.numbers, self.share.standbys, self._ready(), self._gave_up())
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), _dump(_fields(claim)))
 
     def assign(
@@ -233,5 +259,5 @@ def _load(raw: Any) -> dict[str, Any]:
 
 def _claim(raw: Any) -> Claim:
     said = _load(raw)
-    numbers = (frozenset(said.get(name, ())) for name in ("numbers", "follows", "ready"))
+    numbers = (frozenset(said.get(name, ())) for name in ("numbers", "follows", "ready", "gave_up"))
     return Claim(said.get("epoch", 0), *numbers)

@@ -103,8 +103,8 @@ class Standbys:
     """What a worker stands by for.
 
     `consumer` makes a consumer for the thread; `is_busy` says whether a number that the worker owns has work;
-    `on_ready` is called when it is ready for all that it is to own as soon as it is. `most_bytes`: what they may take
-    together.
+    `on_ready` is called when it is ready for all that it is to own as soon as it is, as far as it will ever be.
+    `most_bytes`: what they may take together.
     """
 
     def __init__(
@@ -130,10 +130,17 @@ class Standbys:
         self._thread: ThreadPoolExecutor | None = None
         self.following: dict[int, Following] = {}
         """By number."""
+        self._gave_up: frozenset[int] = frozenset()
+        """As far as it is known from before."""
 
     def ready(self) -> frozenset[int]:
-        """The numbers that could be taken over as well now as ever: those given up are as ready as they will be."""
-        return frozenset(f.number for f in list(self.following.values()) if f.is_ready or f.failed)
+        """The numbers that could be taken over at once."""
+        return frozenset(one.number for one in list(self.following.values()) if one.is_ready and not one.failed)
+
+    def gave_up(self) -> frozenset[int]:
+        """The numbers that it stood by for, now or before, and could not be made ready for."""
+        failed = (one.number for one in list(self.following.values()) if one.failed)
+        return self._gave_up.union(failed) - self.ready()
 
     def stand_by_for(self, numbers: frozenset[int], awaited: frozenset[int], kept: Mapping[int, Fold]) -> None:
         """Follow these numbers and no others; `kept` is what is known already of some. `awaited`: what this worker is
@@ -152,6 +159,7 @@ class Standbys:
 
     def release(self, number: int) -> Following | None:
         """Follow a number no more; its thread lets go of it a moment later (`taken_over`)."""
+        self._gave_up = self.gave_up()
         following = self.following.pop(number, None)
         if following is not None:
             following.progress.abandoned = True
@@ -193,7 +201,9 @@ class Standbys:
                 # One after the other is made ready: half of each would be of use to nobody.
                 one_gets_on = one_gets_on or (has_more and not following.is_ready)
                 more = more or has_more
-            if self._awaited and self._awaited <= self.ready():
+            # Who gave a number up is given another, or this one as it is: there is nothing to wait for.
+            awaited = [one for one in self.following.values() if one.number in self._awaited]
+            if awaited and all(one.is_ready or one.failed for one in awaited):
                 self._awaited = frozenset()
                 self._on_ready()
             if not more:

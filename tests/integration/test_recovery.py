@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from deploy.health import Grade, workers_found
+from deploy.topic_report import StageStands, all_live, topic_report
 from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
@@ -21,6 +24,8 @@ from streams import agents
 from streams.agents import IDENTIFY, Partitions, sources
 from streams.assignor import Share
 from streams.batching import Batch
+from streams.clock import wall_clock
+from streams.disclose import DISCLOSE
 from streams.facts import TICK_KEY
 from streams.fencing import Fenced, PartitionWriter
 from streams.fold import (
@@ -35,7 +40,7 @@ from streams.fold import (
 )
 from streams.heard import NOTES
 from streams.identify import DeadLetter, identify
-from streams.partition import Partition
+from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
@@ -191,6 +196,58 @@ def test_a_worker_that_begins_within_the_first_batch_commits_past_it(a_site: Cal
     until(lambda: len(ground.working.open_alerts()) == 3, "all are reviewed")
     until(lambda: ground.committed(PERSON) == 9, "the whole batch is committed")
     assert digests(ground.working) == from_scratch(ground.site.name, events)
+
+
+A_RECOVERY_BY_STEPS = """
+import functools, pathlib, sys, time
+from streams import fold
+
+here = pathlib.Path(sys.argv.pop(1))
+fold.catch_up = functools.partial(fold.catch_up, at_a_time=4)
+
+# After each batch it halts until it is told to go on.
+count = fold.Progress.count
+def halting(progress, records):
+    while progress.done and not (here / f"past {progress.done}").exists():
+        time.sleep(0.02)
+    count(progress, records)
+fold.Progress.count = halting
+
+from deploy.cli import main
+main()
+"""
+
+
+def test_a_worker_that_recovers_says_how_far_it_is_and_is_ready_for_nothing_until_it_is_done(
+    a_site: Callable[..., WorkingSite], tmp_path: Path
+) -> None:
+    ground = Ground(a_site("by-steps", partitions=1, clock="history"))
+    ground.write(ground.facts(reviews("ada", "bo", "cy")))
+    ground.commit(PERSON, 9)
+    program, since = tmp_path / "recovery_by_steps.py", wall_clock()
+    program.write_text(A_RECOVERY_BY_STEPS)
+
+    def reported() -> tuple[StageStands, ...]:
+        return topic_report(ground.settings, ground.site).stages
+
+    def said() -> dict[str, tuple[str, int, int]]:
+        return {one.stage: (one.state, one.done, one.total) for one in reported() if one.stage in (*FOLDING, DISCLOSE)}
+
+    ground.working.start_worker([str(program), str(tmp_path), "worker"])
+    for done in (4, 8):
+        wanted = dict.fromkeys((*FOLDING, DISCLOSE), ("REFOLDING", done, 9))
+        until(lambda wanted=wanted: said() == wanted, f"{done} of 9 are read")  # type: ignore[misc]
+        assert {one.state for one in reported() if one.stage == IDENTIFY} == {"LIVE"}, "it identifies meanwhile"
+        assert not all_live(ground.settings, ground.site, since)
+        found = workers_found(ground.site, reported(), wall_clock(), waiting=1)
+        assert found.grade is Grade.WARNING
+        assert found.says.startswith(f"partition 0: recovering, {done} of 9 records")
+        assert ground.working.open_alerts() == {}
+        (tmp_path / f"past {done}").touch()
+    (tmp_path / "past 9").touch()
+    until(lambda: all_live(ground.settings, ground.site, since), "it is live")
+    assert said() == dict.fromkeys((*FOLDING, DISCLOSE), ("LIVE", 9, 9))
+    assert len(ground.working.open_alerts()) == 3
 
 
 def test_an_empty_partition_is_recovered_at_once_and_again_from_there(ground: Ground) -> None:

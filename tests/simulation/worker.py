@@ -238,8 +238,9 @@ class SimulatedWorker:
         group = self.broker.group
         while not self._leaving:
             await self.broker.reached()
-            ready = self.partitions.standbys.ready()
-            claim = Claim(self._round, self._share.numbers, self._share.standbys, ready)
+            standbys = self.partitions.standbys
+            ready, gave_up = standbys.ready(), standbys.gave_up()
+            claim = Claim(self._round, self._share.numbers, self._share.standbys, ready, gave_up)
             self._wants_to_rejoin = False
             generation, share = await group.join(self._member, claim)
             self._round, self._share = generation, share

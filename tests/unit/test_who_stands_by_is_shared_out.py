@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +18,9 @@ numbers = st.frozensets(st.integers(0, 20), max_size=12)
 @st.composite
 def a_claim(draw: st.DrawFn) -> Claim:
     follows = draw(numbers)
-    return Claim(draw(st.integers(0, 5)), draw(numbers), follows, draw(st.frozensets(st.sampled_from(sorted(follows))))
-                 if follows else frozenset())  # fmt: skip
+    some_of_them = st.frozensets(st.sampled_from(sorted(follows))) if follows else st.just(frozenset())
+    gave_up = draw(some_of_them)
+    return Claim(draw(st.integers(0, 5)), draw(numbers), follows, draw(some_of_them) - gave_up, gave_up)
 
 
 members = st.dictionaries(st.sampled_from("abcdef"), a_claim(), min_size=1)
@@ -87,6 +90,39 @@ CASES = [
         {"away": Claim(3, some(0, 1)), "here": Claim(5, some(2, 3), some(0, 1), some(0, 1))},
         {"away": Share(some(), some(0, 1, 2, 3), some(0, 1)), "here": Share(some(0, 1, 2, 3))},
     ),
+    (
+        "of a dead worker's numbers, one that its standby gave up goes by the share",
+        {"b": Claim(3, some(2, 3), some(0, 1), some(0), some(1)), "new": Claim()},
+        {"b": Share(some(0, 2, 3), some(1)), "new": Share(some(1), some(0, 2, 3), some(0))},
+    ),
+    (
+        "who gave up one that it was to own awaits another instead",
+        {"a": Claim(2, some(0, 1, 2, 3)), "b": Claim(2, some(), some(0, 1, 2, 3), some(2), some(3))},
+        {"a": Share(some(0, 1, 3), some(2)), "b": Share(some(2), some(0, 1, 3), some(1))},
+    ),
+    (
+        "who is ready for others is given these",
+        {"a": Claim(2, some(0, 1, 2, 3)), "b": Claim(2, some(), some(0, 1, 2, 3), some(0, 1), some(2, 3))},
+        {"a": Share(some(2, 3), some(0, 1)), "b": Share(some(0, 1), some(2, 3))},
+    ),
+    (
+        "who gave up all has its share all the same, and recovers it from the beginning",
+        {"a": Claim(2, some(0, 1, 2, 3)), "b": Claim(2, some(), some(0, 1, 2, 3), some(), some(0, 1, 2, 3))},
+        {"a": Share(some(0, 1), some(2, 3)), "b": Share(some(2, 3), some(0, 1))},
+    ),
+    (
+        "who can hold it stands by in place of one that gave it up",
+        {
+            "a": Claim(2, some(0, 1), some(2)),
+            "b": Claim(2, some(2, 3), some(0, 4), some(4), some(0)),
+            "c": Claim(2, some(4, 5), some(1, 3, 5), some(1, 3, 5)),
+        },
+        {
+            "a": Share(some(0, 1), some(2, 5)),
+            "b": Share(some(2, 3), some(4)),
+            "c": Share(some(4, 5), some(0, 1, 3)),
+        },
+    ),
 ]
 
 
@@ -118,19 +154,26 @@ def test_each_number_has_one_owner_and_as_many_standbys_as_there_can_be_and_nobo
 @given(counts, members, each)
 def test_nobody_awaits_what_it_is_ready_for(count: int, claims: dict[str, Claim], standbys: int) -> None:
     """Or it would ask for another round at once, and again."""
-    for member, share in shared_out(count, claims, standbys).items():
+    shares = shared_out(count, claims, standbys)
+    for member, share in shares.items():
         assert not share.awaited & claims[member].ready
+    given_up = {
+        member: replace(claim, gave_up=claims[member].gave_up)
+        for member, claim in claims_of(shares, 6, ready=False).items()
+    }
+    for member, share in shared_out(count, given_up, standbys).items():
+        assert not share.awaited & claims[member].gave_up
 
 
 @given(counts, members, each)
-def test_a_number_moves_from_a_living_owner_only_to_who_is_ready(
+def test_a_number_moves_from_a_living_owner_only_to_who_is_ready_or_will_never_be(
     count: int, claims: dict[str, Claim], standbys: int
 ) -> None:
     shares = shared_out(count, claims, standbys)
     newest = max(claim.epoch for claim in claims.values())
     owners = {m: c.numbers for m, c in claims.items() if c.epoch == newest}
     for member, share in shares.items():
-        for number in share.numbers - claims[member].ready:
+        for number in share.numbers - claims[member].ready - claims[member].gave_up:
             others = [m for m, held in owners.items() if number in held and m != member]
             assert not others or number in owners.get(member, ())
 
@@ -157,6 +200,36 @@ def test_as_soon_as_all_are_ready_nobody_has_more_than_its_share_and_nothing_mov
     assert not any(share.awaited for share in shares.values())
     assert shared_out(count, claims_of(shares, 9), standbys) == shares
     assert shared_out(count, claims_of(shares, 9, ready=False), standbys) == shares
+
+
+@given(counts, st.integers(1, 5), st.data())
+def test_who_comes_new_and_gives_some_up_has_its_share_in_the_end_and_waits_for_nothing(
+    count: int, workers: int, data: st.DataObject
+) -> None:
+    shares = settled(count, [f"w{n}" for n in range(workers)], 1)
+    too_large = data.draw(st.frozensets(st.integers(0, count - 1)))
+    gave_up = some()
+    for epoch in range(9, 12 + count):
+        claims = claims_of(shares, epoch)
+        new = claims.get("new", Claim())
+        gave_up |= new.follows & too_large
+        claims["new"] = replace(new, ready=new.follows - gave_up, gave_up=gave_up)
+        shares = shared_out(count, claims, 1)
+    assert len(shares["new"].numbers) == count // (workers + 1)
+    assert not any(share.awaited for share in shares.values())
+
+
+@given(counts, st.data())
+def test_who_comes_new_is_given_what_it_gave_up_only_where_it_is_ready_for_nothing_else(
+    count: int, data: st.DataObject
+) -> None:
+    everything = frozenset(range(count))
+    gave_up = data.draw(st.frozensets(st.integers(0, count - 1)))
+    claims = {"old": Claim(2, everything), "new": Claim(2, some(), everything, everything - gave_up, gave_up)}
+    shares = shared_out(count, claims, 1)
+    assert len(shares["new"].numbers) == count // 2
+    if shares["new"].numbers & gave_up:
+        assert shares["old"].numbers <= gave_up
 
 
 @given(counts, st.integers(2, 6))
