@@ -205,8 +205,10 @@ def workers_found(site: Site, stages: Iterable[StageStands], now: int, waiting: 
         return Finding(Part.WORKERS, Grade.CRITICAL, f"nobody works for {_partitions(silent)}", start)
     refolding = [report for report in reports.values() if report.state == "REFOLDING"]
     if refolding:
-        done, total = sum(one.done for one in refolding), sum(one.total for one in refolding)
-        numbers = sorted({one.partition for one in refolding})
+        # The stages of a partition are recovered together, and each reports all of it.
+        progress = {one.partition: (one.done, one.total) for one in refolding}
+        done, total = (sum(counts) for counts in zip(*progress.values(), strict=True))
+        numbers = sorted(progress)
         says = f"{_partitions(numbers)}: recovering, {done:,} of {total:,} records; no alerts of them meanwhile"
         return Finding(Part.WORKERS, Grade.WARNING, says, "wait until it is done; it takes a minute a million records")
     stopped = sorted({one.partition for one in reports.values() if one.state != "LIVE"})

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumers.board import PATIENCE, REPORTING
+from consumers.board import FOLDING, PATIENCE, REPORTING
 from deploy import health
 from deploy.changes import Did, Step, What
 from deploy.health import Copies, Finding, Grade, Part, worst
@@ -116,6 +116,11 @@ def but(**changes: object) -> list[StageStands]:
         (but(at=NOW - PATIENCE), Grade.OK, "all live"),
         (but(at=NOW - PATIENCE - 1), Grade.CRITICAL, "nobody works for partition 1"),
         (but(state="REFOLDING"), Grade.WARNING, "partition 1: recovering, 5 of 20 records"),
+        (
+            [*ALL_LIVE, *(report(stage, n, state="REFOLDING") for stage in FOLDING for n in range(2))],
+            Grade.WARNING,
+            "partitions 0, 1: recovering, 10 of 40 records",
+        ),
         (but(state="STOPPED"), Grade.CRITICAL, "stopped for partition 1"),
         (but(tick=NOW - PATIENCE - 1), Grade.CRITICAL, "time stands still for partition 1"),
         ([*ALL_LIVE, report("standby", 1, at=0, state="REFOLDING")], Grade.OK, "all live"),

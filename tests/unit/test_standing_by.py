@@ -270,7 +270,7 @@ async def test_a_number_that_is_too_large_is_given_up_and_holds_nothing() -> Non
     assert persons(following.fold) == 0
     # Whoever waits for it waits for nothing better.
     await scene.until(lambda: scene.readies)
-    assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset(), {0})
+    assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset(), frozenset({0}))
     scene.standbys.release(0)
     assert await scene.standbys.taken_over(following) is None
     await scene.standbys.close()
@@ -283,12 +283,12 @@ async def test_what_was_given_up_is_remembered_until_it_is_made_ready() -> None:
     following = scene.stand_by()
     await scene.until(lambda: following.failed)
     scene.standbys.stand_by_for(frozenset(), frozenset(), {})
-    assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset(), {0})
+    assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset(), frozenset({0}))
     scene.happens([event("EventWithdrawn", agency=JAIL, target_event_id=one.head.event_id) for one in told])
     scene.bus.compact(input_of(PERSON, SITE))
     following = scene.stand_by()
     await scene.until(lambda: following.is_ready or following.failed)
-    assert (scene.standbys.ready(), scene.standbys.gave_up()) == ({0}, frozenset())
+    assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset({0}), frozenset())
     scene.standbys.stand_by_for(frozenset(), frozenset(), {})
     assert scene.standbys.gave_up() == frozenset()
     await scene.standbys.close()
