@@ -28,6 +28,7 @@ from deploy.broker import Broker
 from deploy.changes import ProvisionError, What, changes, steps
 from deploy.health import Copies, Finding, Grade, Part
 from deploy.kafka_config import ADMIN
+from deploy.nobody_told import untold
 from deploy.provision import schema_steps, with_password
 from deploy.topic_report import ReportError, TopicReport, topic_report
 from producers.spool import SpoolDamagedError, spool_directory, waiting_in
@@ -59,6 +60,7 @@ class Examination:
             ((Part.BROKER,), self._broker),
             ((Part.TOPICS, Part.USERS, Part.RIGHTS), self._ground),
             ((Part.REGISTRY, Part.SCHEMAS), self._registry),
+            ((Part.RECIPIENTS,), self._recipients),
             ((Part.CERTIFICATES,), self._certificates),
             ((Part.SECRETS,), self._secrets),
             ((Part.CLOCK,), self._clock),
@@ -144,6 +146,9 @@ class Examination:
             return
         yield Finding(Part.REGISTRY, Grade.OK, f"{where} answers")
         yield health.provisioned_found(What.SCHEMA, schema_steps(found), self._site.name)
+
+    def _recipients(self) -> Iterator[Finding]:
+        yield from health.recipients_found(untold(self._site, time.time_ns() // 1000))
 
     # -- certificates, secrets, clock ----------------------------------------------------------------------------
 

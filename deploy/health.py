@@ -15,6 +15,7 @@ from typing import Final
 
 from consumers.board import FOLDING, MUCH_LAG, PATIENCE, REPORTING
 from deploy.changes import Did, Step, What
+from deploy.nobody_told import Untold
 from deploy.tls import RENEW_BEFORE
 from deploy.topic_report import DeadLetters, StageStands, TopicStands
 from schemas.site import Site
@@ -32,6 +33,7 @@ class Part(StrEnum):
     RIGHTS = "rights"
     REGISTRY = "registry"
     SCHEMAS = "schemas"
+    RECIPIENTS = "recipients"
     CERTIFICATES = "certificates"
     SECRETS = "secrets"
     CLOCK = "clock"
@@ -124,6 +126,14 @@ def provisioned_found(what: What, steps: Iterable[Step], site: str) -> Finding:
         f"not as the site's files say: {', '.join(differing)}",
         f"look: sallyport provision --site {site} --check; mend: sallyport provision --site {site}",
     )
+
+
+def recipients_found(nobody_told: Sequence[Untold]) -> list[Finding]:
+    """Whether each alert that can come has somebody to be told of it, and each of those learns when it is blind."""
+    if not nobody_told:
+        return [Finding(Part.RECIPIENTS, Grade.OK, "each alert that can come has one")]
+    then = "in the site's files; then sallyport provision, and start the workers anew"
+    return [Finding(Part.RECIPIENTS, Grade.WARNING, one.says, f"{one.do}; {then}") for one in nobody_told]
 
 
 # -- certificates, secrets, clock ------------------------------------------------------------------------------------

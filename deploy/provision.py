@@ -8,6 +8,7 @@ here: a topic that no file names any more is reported, and `purge` is the only w
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from deploy import registry
 from deploy.acls import users
 from deploy.broker import Broker, settle
 from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, changes, notes, steps
+from deploy.nobody_told import untold
 from deploy.private_files import private_directory
 from schemas.settings import Settings
 from schemas.site import Site
@@ -77,7 +79,8 @@ def _provision(settings: Settings, site: Site, broker: Broker, progress: Progres
     if not check and not todo.are_none:
         broker.apply(todo, ground.brokers, progress)
         settle(lambda: look()[1].are_none)
-    return Provisioned(site.name, (*steps(site, ground, todo), *of_schemas), notes(site, ground))
+    nobody_told = (one.line for one in untold(site, time.time_ns() // 1000))
+    return Provisioned(site.name, (*steps(site, ground, todo), *of_schemas), (*notes(site, ground), *nobody_told))
 
 
 def with_password(directory: Path, site: Site) -> frozenset[str]:

@@ -24,8 +24,8 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the findings as JSON.")] = False,
 ) -> None:
-    """Examine the bus: broker, registry, what provisioning keeps right, certificates, clocks, workers, dead letters,
-    disk.
+    """Examine the bus: broker, registry, what provisioning keeps right, whether each alert has a recipient,
+    certificates, clocks, workers, dead letters, disk.
 
     Asks and reads, and changes nothing. Each part is well, or it says what to do. Exit codes, as monitoring has them:
     0 all well, 1 a warning, 2 something is critical, or there is no such site, 3 something can't be examined from here.

@@ -20,6 +20,7 @@ from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
 from deploy.live_county import COUNTY, SPEED, live_county
+from deploy.nobody_told import untold
 from deploy.pause import Pausing
 from deploy.provision import provision
 from deploy.sites import keep_site_files, load_site, settings_for, shipped_sites
@@ -79,6 +80,8 @@ def up(
             for name, site in zip(names, described, strict=True):
                 with console.status(f"Provisioning {site.name} ..."):
                     provision(settings, site)
+                for one in untold(site, time.time_ns() // 1000) if site.clock == "live" else ():
+                    console.print(f"{site.name}: {one.line}", style="yellow", markup=False, soft_wrap=True)
                 if bus is not None:
                     keep_site_files(settings_for(settings, name), site)
             supervisor = Supervisor([_worker(settings, name, n) for name in names for n in range(workers)])

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deploy.commands.errors import fail, settings_given
+from deploy.nobody_told import untold
 from deploy.sites import load_site
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError
@@ -48,6 +49,10 @@ def worker(
         described = load_site(settings)
         if described.clock == "history":
             os.nice(GIVE_WAY)
+        else:
+            # A county that runs must not stand still for it.
+            for one in untold(described, time.time_ns() // 1000):
+                logging.getLogger(__name__).warning("%s: %s", described.name, one.line)
         code = run_worker(settings, described)
     except (WorkerError, SiteError, SecretUnreadableError) as error:
         fail(str(error))

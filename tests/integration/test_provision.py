@@ -271,6 +271,8 @@ def test_a_desk_that_the_site_names_no_more_is_cut_off_even_while_it_reads(bus: 
     # Its alerts are records of the county: they are not deleted with the desk.
     assert topic in names_on(bus, site)
     assert f"topic {topic} is no part of the site any more; its records are kept" in result.notes
+    # Nobody is left to be told of anything: said, and not refused.
+    assert any(note.startswith("nobody would be told of feed_silent of city-pd: ") for note in result.notes)
 
 
 # --- refused ---

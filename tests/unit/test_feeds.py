@@ -110,6 +110,24 @@ def limit(slots: list[int]) -> float:
     return Cadence(slots, BEGIN + 28 * DAY).limit
 
 
+@pytest.mark.parametrize(
+    ("an_hour", "hours"), [pytest.param(12, (3, 4)), pytest.param(4, (4.5, 6.5)), pytest.param(1.2, (11.5, 17))]
+)
+def test_the_less_often_a_feed_comes_as_it_likes_the_longer_it_takes_up_to_half_a_day_and_more(
+    an_hour: float, hours: tuple[float, float]
+) -> None:
+    """As the page on silent agencies has it: docs/feeds.md."""
+    choose = random.Random(1)
+    at, slots = 0.0, set[int]()
+    while at < 28 * 24:
+        at += choose.expovariate(an_hour)
+        slots.add(BEGIN + int(at * HOUR))
+    last = max(slots)
+    found = first_silent(heard(slots), range(last, last + 2 * DAY))
+    assert found is not None
+    assert hours[0] * HOUR <= found - last <= hours[1] * HOUR
+
+
 def test_a_feed_that_comes_as_it_likes_is_silent_when_a_million_quiets_would_have_none_so_long() -> None:
     slots = as_it_likes(4 * HOUR)
     longest = sorted(after - before for before, after in pairwise(slots))[-4]

@@ -7,9 +7,13 @@ from functools import partial
 
 import pytest
 
+from deploy.sites import SITES_DIR
+from schemas.site import read_site
+from streams.alerts import content
 from streams.backtest import SCHEMAS
 from streams.correlations import feed_frozen, feed_silent
 from streams.correlations.situation import Evidence, Severity, Situation
+from streams.disclose import Disclose, decide
 from streams.facts import Provenance
 from streams.heard import SLOT, SLOTS_AN_HOUR, Heard, Listed, note_id
 from streams.pictures.facility import FacilityPicture
@@ -126,3 +130,18 @@ def test_a_list_that_changes_again_is_said_with_how_much_changed_at_once() -> No
         list_said("What the list says was taken once more, and nothing had changed", BEGIN + 6 * DAY, None),
         list_said("It says something else again: 30 entries changed at once", again, None),
     )
+
+
+def test_police_whose_tips_rest_on_a_jails_visits_learn_since_when_none_come_and_nothing_of_its_housing() -> None:
+    county = read_site(SITES_DIR / "county")
+    silent = picture([*daily("VisitScheduled"), *daily("HousingAssigned")])
+    now = (LAST + 3 * DAY) * SLOT
+    (situation,) = feed_silent.situations(silent, FeedKey(AGENCY), now)
+    alert = {**content(situation), "rule": "feed_silent", "kind": "coordination", "state": "OPEN", "until": None}
+    for desk in ("city-pd-intel", "sheriff-intel", "fusion-desk"):
+        told = decide(alert, county.recipient_by_id[desk], county, now)
+        assert isinstance(told, Disclose)
+        assert told.view["severity"] == "MEDIUM"
+        assert told.view["why"] == [
+            {"text": "VisitScheduled: the last came", "agency": AGENCY, "event_time": LAST * SLOT}
+        ]

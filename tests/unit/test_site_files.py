@@ -127,7 +127,7 @@ def test_the_option_of_a_command_is_a_name_or_a_directory_and_counts_before_the_
         ('agency = "county-jail"', 'agency = "jail"', "no agency jail"),
         ("partitions = 4", "partitions = 0", "partitions: "),
         ("partitions = 4", "partition = 4", "partition: "),
-        ('kinds = ["housing"]', 'kinds = ["gossip"]', "recipients.1.kinds.0: "),
+        ('kinds = ["housing", "coordination"]', 'kinds = ["housing", "gossip"]', "recipients.1.kinds.1: "),
         ("[[agencies]]", "[agencies", r"site.toml: Expected '\]'.*line"),
     ],
 )
