@@ -75,7 +75,13 @@ class Delivery:
     at: int
     over: int
     """When it is over if nobody says so before, microseconds."""
+    ends: int | None = None
+    """When it ends as planned, microseconds; None: nobody has planned that."""
     ended: bool = False
+    said: int = 0
+    """When it was told of last, microseconds."""
+    known: int = 0
+    """When that has reached the bus, microseconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +100,8 @@ class Tip:
     method: str | None
     window: tuple[int, int] | None
     touches_staff: bool
+    known: int
+    """When it has reached the bus, microseconds."""
     ended: bool = False
 
 

@@ -196,7 +196,7 @@ class Jail:
         world = self.world
         born = world.if_known(visitor.born)
         number, ends = world.number(), starts + world.hours(1)
-        visit = Delivery(stay, "VISIT", number, visitor, born is not None, starts, ends + VISIT_LINGERS)
+        visit = Delivery(stay, "VISIT", number, visitor, born is not None, starts, ends + VISIT_LINGERS, ends)
         self._tell_visit(visit, world.spelled(visitor), born, contact, setting)
         if contact == "ORDINARY" and setting != "VIDEO":
             self._comes(visit)
@@ -205,7 +205,8 @@ class Jail:
     def put_off(self, visit: Delivery, starts: int) -> None:
         """Schedule a visit anew, under its number."""
         world = self.world
-        visit.at, visit.over = starts, starts + world.hours(1) + VISIT_LINGERS
+        visit.at, visit.ends = starts, starts + world.hours(1)
+        visit.over = visit.ends + VISIT_LINGERS
         if visit.party is not None:
             born = visit.party.born if visit.birth_known else None
             self._tell_visit(visit, world.spelled(visit.party), born, "ORDINARY", "CONTACT")
@@ -219,7 +220,7 @@ class Jail:
             "contact": contact,
             "setting": setting,
             "starts": visit.at,
-            "ends": visit.at + self.world.hours(1),
+            "ends": visit.ends,
         }
         self._tell("VisitScheduled", visit.stay, **said)
 
@@ -276,7 +277,9 @@ class Jail:
         self._over(delivery)
 
     def _comes(self, delivery: Delivery) -> None:
+        """It was told just now."""
         world, facility = self.world, self.facility.id
+        delivery.said, delivery.known = world.now, world.reaches
         world.county.deliveries[facility][delivery.method, delivery.number] = delivery
         world.truth.look_at_deliveries(facility, [delivery], world.now)
         world.later(delivery.over, lambda: self._lapses(delivery))

@@ -104,7 +104,7 @@ class Police:
             credibility=world.choose.randint(1, 3),
             narrative=world.if_known("Heard from a source that asks not to be named."),
         )
-        said = recipient, numbered, courier, born is not None, facility, method, window, touches_staff
+        said = recipient, numbered, courier, born is not None, facility, method, window, touches_staff, world.reaches
         tip = world.county.tips[event_id] = Tip(self.agency, event_id, world.now, *said)
         world.truth.look_at_tip(tip, world.now)
         return tip

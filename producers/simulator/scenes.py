@@ -13,6 +13,7 @@ from typing import Final
 from producers.simulator.county import DAY, FEUD_DAYS, Delivery, Stay, Tip
 from producers.simulator.jail import Jail
 from producers.simulator.life import AT_ONCE_H, GROUPS, Life
+from producers.simulator.noise import HOUR
 from producers.simulator.police import Police
 from producers.simulator.truth import Decoy
 from producers.simulator.world import Process
@@ -62,17 +63,17 @@ class Stage:
         *,
         by_number: bool = True,
         staff: bool = False,
-        says_where: bool = True,
+        window: tuple[int, int] | None = None,
     ) -> Tip:
-        """A tip that means a delivery, and says most of it."""
+        """A tip that means a delivery, and says most of it; by its `window`, or some hours around it."""
         around = self.world.hours(WINDOW_H)
         return police.tip(
             recipient=delivery.stay.person,
             by_number=by_number,
             courier=delivery.party,
-            facility=delivery.stay.facility.id if says_where else None,
+            facility=delivery.stay.facility.id,
             method=delivery.method,
-            window=(delivery.at - around, delivery.at + around),
+            window=window or (delivery.at - around, delivery.at + around),
             substance=self.choose.choice(SUBSTANCES),
             handling=self.choose.choice(("ACT", "ACT", "CALL_FIRST", "WATCH_ONLY")),
             touches_staff=staff,
@@ -321,6 +322,45 @@ def somebody_returns_with_it(stage: Stage, jail: Jail, police: Police, stay: Sta
     yield from _ends(stage, jail, police, movement, tip)
 
 
+@of_a_tip(known=True)
+def said_roughly(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
+    """A tip's time has only a part of the visit in it, or nearly that of the return."""
+    delivery = _to_come(stage, jail, stay)
+    yield stage.world.wait(SETTLED_H)
+    hours, off = stage.world.hours, stage.choose.uniform(0.1, 0.9)
+    is_later = delivery.ends is not None or stage.choose.random() < 0.5
+    since = delivery.at + hours(off if is_later else -off - 3)
+    tip = stage.tip_on(police, delivery, window=(since, since + hours(3)))
+    yield stage.world.wait(SETTLED_H)
+    yield from _ends(stage, jail, police, delivery, tip)
+
+
+@of_a_tip(known=True)
+def said_in_the_last_hour(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
+    """A tip comes minutes before what it means, and in time: at the gate it is known."""
+    world = stage.world
+    delivery = _to_come(stage, jail, stay)
+    yield world.clock.timeout(delivery.at - world.hours(stage.choose.uniform(0.1, 1)) - world.now)
+    tip = stage.tip_on(police, delivery, by_number=stage.choose.random() < 0.5)
+    yield world.clock.timeout(delivery.at + world.hours(0.5) - world.now)
+    found = stage.choose.random() < 0.5
+    if found:
+        jail.seize(delivery, "")
+    yield world.wait(0.6)
+    if delivery.method == "VISIT" and not delivery.ended:
+        jail.complete(delivery)
+    yield world.wait(SETTLED_H)
+    police.close(tip, "FOUND" if found else "NOT_FOUND")
+
+
+def _to_come(stage: Stage, jail: Jail, stay: Stay) -> Delivery:
+    """A visit, or a return, of tomorrow."""
+    if stage.choose.random() < 0.6:
+        return jail.visit(stay, stage.life.kin(stay), stage.life.visiting_hour(stage.choose.randint(1, 2)))
+    purpose, ahead = stage.choose.choice(("COURT", "WORK_CREW")), stage.choose.uniform(30, 40)
+    return jail.goes_out(stay, purpose, stage.world.now + stage.world.hours(ahead))
+
+
 def _ends(stage: Stage, jail: Jail, police: Police, delivery: Delivery, tip: Tip) -> Process:
     """One of the ways in which it ends; the tip is closed at last."""
     world, way = stage.world, stage.choose.choice(("seized", "over", "withdrawn", "cancelled", "put off"))
@@ -352,6 +392,35 @@ def the_day_after(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Proce
     tip = police.tip(recipient=stay.person, courier=visitor, method="VISIT", window=(said - around, said + around))
     stage.decoy("the visit is on another day than the tip says", stay)
     yield from _passes(stage, jail, police, visit, tip)
+
+
+@of_a_tip(known=True)
+def at_another_hour(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
+    """The visit is over when the tip's time begins; the return is due more than an hour outside it."""
+    delivery = _to_come(stage, jail, stay)
+    yield stage.world.wait(SETTLED_H)
+    hours = stage.world.hours
+    # The hour that something without an end may be off is one of ours.
+    away = (delivery.ends or delivery.at + HOUR) - delivery.at + hours(stage.choose.uniform(0.2, 1))
+    tip = stage.tip_on(police, delivery, window=(delivery.at + away, delivery.at + away + hours(3)))
+    stage.decoy("the tip speaks of a later hour", stay)
+    yield from _passes(stage, jail, police, delivery, tip)
+
+
+@of_a_tip(known=True)
+def said_too_late(stage: Stage, jail: Jail, police: Police, stay: Stay) -> Process:
+    """The visit is over when somebody speaks of it: nothing is left to be met."""
+    world = stage.world
+    visit = jail.visit(stay, stage.world.people.somebody(), stage.life.visiting_hour(stage.choose.randint(1, 2)))
+    yield world.clock.timeout(visit.at + world.hours(1.1) - world.now)
+    # Now and then nobody says that it is over, where that makes no difference for long.
+    if stage.choose.random() < 0.5 or visit.over > world.now + world.hours(SETTLED_H):
+        jail.complete(visit)
+    yield world.wait(SETTLED_H)
+    tip = stage.tip_on(police, visit, by_number=stage.choose.random() < 0.5)
+    stage.decoy("the visit was over before the tip came", stay)
+    yield world.wait(SETTLED_H)
+    police.close(tip, "NOT_FOUND")
 
 
 def another_jail(stage: Stage) -> Process:
@@ -412,7 +481,7 @@ def _passes(stage: Stage, jail: Jail, police: Police, visit: Delivery, tip: Tip)
     if visit.at > stage.world.now:
         yield stage.world.clock.timeout(visit.at - stage.world.now)
     yield stage.world.wait(1.1)
-    if not visit.ended:
+    if visit.method == "VISIT" and not visit.ended:
         jail.complete(visit)
     yield stage.world.wait(SETTLED_H)
     police.close(tip, "NOT_FOUND")
@@ -467,7 +536,11 @@ SCENES: Final[dict[Scene, float]] = {
     visit_is_scheduled_after_the_tip: 0.7,
     something_comes_by_mail: 0.7,
     somebody_returns_with_it: 0.7,
+    said_roughly: 0.5,
+    said_in_the_last_hour: 0.7,
     the_day_after: 0.5,
+    at_another_hour: 0.4,
+    said_too_late: 0.4,
     another_jail: 0.5,
     visitor_is_a_namesake: 0.5,
     cancelled_before: 0.5,

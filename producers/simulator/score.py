@@ -1,7 +1,9 @@
 """Score: alerts held against the truth, correlation by correlation. Pure.
 
 Recall: of the situations that there were, those for all of which an alert was open. Precision: of what was raised, what
-was so, from when it was raised until it was withdrawn. Both but for a while: what is told late can be known late.
+was so, from when it was raised until it was withdrawn. Both but for a while: what is told late can be known late. A
+delivery is asked for at the gate besides: where what brought it about was known before it came, an alert had to be open
+then, however short a while that was.
 """
 
 from __future__ import annotations
@@ -113,10 +115,12 @@ def score(
     scores = {correlation: Score() for correlation in CORRELATIONS}
     for key, of in true.items():
         for situation in of:
-            if (situation.until or end) > _shows(situation):
+            lasts, comes = _lasts(situation, end), _comes(situation, end)
+            if lasts or comes:
                 one = scores[key[0]]
                 one.situations += 1
-                if _finds(told.get(key, ()), situation, end):
+                alerts_ = told.get(key, ())
+                if (not lasts or _finds(alerts_, situation, end)) and (not comes or _in_time(alerts_, situation)):
                     one.found += 1
                 else:
                     one.missed.append(situation)
@@ -136,6 +140,22 @@ def score(
 def _shows(situation: Situation) -> int:
     """When an alert has to be open for it, microseconds."""
     return situation.since + SHOWS.get(situation.key[0], GRACE)
+
+
+def _lasts(situation: Situation, end: int) -> bool:
+    """Whether it lasts long enough to be asked for: what is told late is known by then."""
+    return (situation.until or end) > _shows(situation)
+
+
+def _comes(situation: Situation, end: int) -> bool:
+    """Whether it is known of before what it speaks of comes, and still is so then."""
+    return situation.due is not None and situation.known < situation.due < (situation.until or end)
+
+
+def _in_time(alerts: Sequence[Raised], situation: Situation) -> bool:
+    """Whether an alert was open when what it speaks of came."""
+    due = situation.due or 0
+    return any(alert.since <= due and (alert.until is None or alert.until >= due) for alert in alerts)
 
 
 def _finds(alerts: Sequence[Raised], situation: Situation, end: int) -> bool:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from producers.simulator.county import DAY, County, Delivery, Stay, Tip
-from producers.simulator.noise import LATEST
+from producers.simulator.noise import HOUR, LATEST
 from producers.simulator.people import Person
 
 Key = tuple[str, ...]
@@ -27,6 +27,8 @@ SILENT: Final = "feed_silent"
 FROZEN: Final = "feed_frozen"
 MOST_MEANT: Final = 5
 """Persons at one facility whom a tip may mean."""
+ROUGHLY: Final = HOUR
+"""How far outside a tip's time something may come of which nobody has planned the end, microseconds."""
 TIP_DAYS: Final = 30
 """Days of which a tip speaks that does not say when."""
 
@@ -44,6 +46,10 @@ class Situation:
     """Whoever was of it at any time, or can have been thought to be."""
     scene: str = ""
     """The scene that brought it about; empty where it came about by itself."""
+    due: int | None = None
+    """Of a delivery: when it comes, microseconds; None where neither its record nor a tip brought it about."""
+    known: int = field(default=0, compare=False)
+    """Of such a one: when both have reached the bus, microseconds. Nothing of what is so follows from it."""
 
     def record(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -64,6 +70,7 @@ class Decoy:
         return asdict(self)
 
 
+NONE: Final[Mapping[Key, tuple[int, int]]] = {}
 Scope = tuple[str, ...]
 """What is looked at in one go: a unit, a stay, the gate of a facility."""
 
@@ -145,6 +152,7 @@ class Truth:
 
     def _settle(self, facility: str, now: int) -> None:
         found: dict[Key, set[str]] = {}
+        to_come: dict[Key, tuple[int, int]] = {}
         for tip, meant in self._meant.items():
             here = [one for one in meant if one.stay.facility.id == facility]
             if len({one.stay.person for one in here}) > MOST_MEANT:
@@ -152,10 +160,16 @@ class Truth:
                 continue
             for one in here:
                 staff = ("staff",) if tip.touches_staff else ()
-                found[DELIVERY, facility, one.method, one.number, *staff] = {one.stay.number}
-        self._account((DELIVERY, facility), found, now)
+                key = (DELIVERY, facility, one.method, one.number, *staff)
+                found[key] = {one.stay.number}
+                if now in {tip.time, one.said}:
+                    to_come[key] = one.at, max(tip.known, one.known)
+        self._account((DELIVERY, facility), found, now, to_come)
 
-    def _account(self, scope: Scope, found: Mapping[Key, set[str]], now: int) -> None:
+    def _account(
+        self, scope: Scope, found: Mapping[Key, set[str]], now: int, to_come: Mapping[Key, tuple[int, int]] = NONE
+    ) -> None:
+        """`to_come`: of some of them, when it comes and when that is known."""
         known = self._open[scope]
         for key in [*known]:
             if key not in found:
@@ -164,6 +178,8 @@ class Truth:
             if key not in known:
                 known[key] = Situation(key, now, scene=self.scene)
                 self.situations.append(known[key])
+                if key in to_come:
+                    known[key].due, known[key].known = to_come[key]
             known[key].bookings |= bookings
         if not known:
             del self._open[scope]
@@ -222,8 +238,15 @@ def _means(county: County, tip: Tip, delivery: Delivery, now: int) -> bool:
     if tip.recipient is None and (tip.courier is None or delivery.party is None):
         return False
     if tip.window is not None:
-        return tip.window[0] <= delivery.at <= tip.window[1]
+        return _comes_between(delivery, *tip.window)
     return tip.time < delivery.over and delivery.at <= tip.time + TIP_DAYS * DAY
+
+
+def _comes_between(delivery: Delivery, begins: int, ends: int) -> bool:
+    """Whether some of a visit is between two times; of all else, whether it comes then, an hour more or less."""
+    if delivery.ends is None:
+        return begins - ROUGHLY <= delivery.at <= ends + ROUGHLY
+    return delivery.at <= ends and (begins <= delivery.at or begins < delivery.ends)
 
 
 def _is_recipient(county: County, tip: Tip, stay: Stay) -> bool:

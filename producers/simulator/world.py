@@ -58,6 +58,8 @@ class World:
         self._numbers = count(1)
         self._order = count()
         self._underway: list[tuple[int, int, Told]] = []
+        self.reaches = start
+        """When what was told last reaches the bus, for the first time, microseconds."""
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -131,8 +133,9 @@ class World:
             "handling": {},
         }
         event = EVENT_TYPES[kind].model_validate({**fields, "head": head})
-        for delay in delays(self.noise, chance or self.errors, self.speed):
-            arrives = max(self.now + delay, not_before)
+        each = [max(self.now + delay, not_before) for delay in delays(self.noise, chance or self.errors, self.speed)]
+        self.reaches = min(each)
+        for arrives in each:
             heappush(self._underway, (arrives, next(self._order), Told(arrives, agency, event)))
         return event_id
 

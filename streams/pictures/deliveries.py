@@ -62,6 +62,11 @@ class Delivery(NamedTuple):
     """When it is over, microseconds, where nobody says so before."""
     source: Provenance
 
+    @property
+    def ends(self) -> int | None:
+        """When it ends as planned, microseconds; None where that is not known."""
+        return self.over - VISIT_LINGERS if self.method is DeliveryMethod.VISIT else None
+
     def record(self) -> dict[str, Any]:
         """As the fields of the contract's record."""
         told = {"method": self.method.value, "number": self.number, "party": self.party, "born": self.born}

@@ -28,10 +28,16 @@ TIP_LIVES: Final = 30 * 24 * HOUR
 """How long after its own time a tip speaks of deliveries, where it does not say when, microseconds."""
 
 
+ROUGHLY: Final = HOUR
+"""How far outside a tip's time something may come of which no end is known, microseconds: people say "at two" of what
+comes at half past one, and a van from court keeps no minute. A visit has a beginning and an end: it is in the tip's
+time where any of it is."""
+
+
 def speaks_until(tip: Tip, time: int) -> int:
-    """The last time of a delivery that a tip can mean, microseconds; `time` is the tip's own."""
+    """After which no delivery comes that a tip can mean, microseconds; `time` is the tip's own."""
     if tip.expected_until is not None:
-        return tip.expected_until
+        return tip.expected_until + ROUGHLY
     return NEVER if tip.expected_from is not None else time + TIP_LIVES
 
 
@@ -133,6 +139,14 @@ def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:
     if begins is None and ends is None:
         # What is over already when the tip comes is not what it means.
         return tuple(found) if time < delivery.over and delivery.at <= time + TIP_LIVES else None
-    if (begins is not None and delivery.at < begins) or (ends is not None and delivery.at > ends):
+    if not _comes_between(delivery, begins, ends):
         return None
-    return (*found, Reason("the time is within the tip's", SAME_CIRCUMSTANCE, ("expected_from", "expected_until")))
+    return (*found, Reason("the time fits the tip's", SAME_CIRCUMSTANCE, ("expected_from", "expected_until")))
+
+
+def _comes_between(delivery: Delivery, begins: int | None, ends: int | None) -> bool:
+    """Whether any of it is in a tip's time, or it comes so roughly."""
+    roughly = ROUGHLY if delivery.ends is None else 0
+    is_before = begins is not None and delivery.at + roughly < begins and (delivery.ends or 0) <= begins
+    is_after = ends is not None and delivery.at - roughly > ends
+    return not is_before and not is_after

@@ -11,7 +11,7 @@ from deploy.judged_simulation import judged
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
 from producers.simulator.truth import DELIVERY, FROZEN, REVIEW, RIVALS, SILENT
-from schemas.events import AffiliationStatus, CustodyLevel
+from schemas.events import AffiliationStatus, CustodyLevel, Tip, VisitCancellation
 from streams import correlations
 from streams.correlations import classification_review, rivals_housed_together
 from streams.names import likeness
@@ -100,6 +100,33 @@ def mail_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deliveries, "DEPOSIT_COUNTS", deliveries.HOUR)
 
 
+def times_are_taken_at_their_word(patch: pytest.MonkeyPatch) -> None:
+    """Only what begins in a tip's time is in it."""
+    patch.setattr(tip_match, "ROUGHLY", 0)
+    patch.setattr(deliveries.Delivery, "ends", None)
+
+
+def any_hour_will_do(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tip_match, "_comes_between", lambda *_: True)
+
+
+def tips_of_the_last_hour_are_not_heard(patch: pytest.MonkeyPatch) -> None:
+    match = tip_match.match
+
+    def too_late(tip: Tip, time: int, names_somebody: bool, awaited: tip_match.Awaited) -> tip_match.Match | None:
+        is_late = 0 <= awaited.delivery.at - time < deliveries.HOUR
+        return None if is_late else match(tip, time, names_somebody, awaited)
+
+    patch.setattr(interceptions, "match", too_late)
+
+
+def what_is_over_can_still_be_met(patch: pytest.MonkeyPatch) -> None:
+    """Visits that are over, as those that were called off, are forgotten a day later."""
+    patch.setattr(deliveries, "VISIT_LINGERS", 24 * deliveries.HOUR)
+    patch.setattr(deliveries.Delivery, "ends", None)
+    patch.setattr(deliveries, "VisitCompletion", VisitCancellation)
+
+
 def no_tip_is_too_broad(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interceptions, "MOST_RECIPIENTS", 100)
 
@@ -141,6 +168,10 @@ def test_a_bus_that_hears_badly_is_seen_to(
         (births_are_not_compared, "contraband_delivery_expected", "precision"),
         (names_have_to_be_the_same, "contraband_delivery_expected", "recall"),
         (mail_is_forgotten_at_once, "contraband_delivery_expected", "recall"),
+        (times_are_taken_at_their_word, "contraband_delivery_expected", "recall"),
+        (any_hour_will_do, "contraband_delivery_expected", "precision"),
+        (tips_of_the_last_hour_are_not_heard, "contraband_delivery_expected", "recall"),
+        (what_is_over_can_still_be_met, "contraband_delivery_expected", "precision"),
         (no_tip_is_too_broad, "tip_too_broad", "recall"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -13,7 +13,7 @@ from schemas.events import DeliveryMethod, Event, Tip
 from streams.backtest import SCHEMAS
 from streams.facts import Fact, Provenance
 from streams.pictures.decoding import decoder
-from streams.pictures.deliveries import Delivery
+from streams.pictures.deliveries import HOUR, Delivery
 from streams.pictures.interceptions import (
     MOST_RECIPIENTS,
     NOTHING,
@@ -175,27 +175,44 @@ def test_each_facility_is_counted_by_itself() -> None:
     assert TIP._replace(facility="annex") in set(made.focuses())
 
 
+@pytest.mark.parametrize("tip_first", [True, False])
+def test_mail_that_comes_an_hour_after_a_tips_time_is_meant_whichever_was_known_first(tip_first: bool) -> None:
+    mail = Delivery(DeliveryMethod.MAIL, "M-1", "Cole, Dana", None, START + 5 * DAY + HOUR, START + 8 * DAY, SOURCE)
+    ada = replace(addressee(), deliveries=(mail,))
+    said = tip(expected_until=5)
+    made = told(said) if tip_first else told(said, people=(ada,))
+    if tip_first:
+        made.place(MAIN, "ada", ada)
+    assert [found.fact.event_id for found, _ in made.meaning(DeliveryKey(MAIN, "ada", "MAIL", "M-1"))] == [
+        said.head.event_id
+    ]
+
+
 WHEN = st.one_of(st.none(), st.integers(0, 80))
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 40), WHEN, WHEN), min_size=1, max_size=8),
-    st.lists(st.integers(0, 90), min_size=1, max_size=3, unique=True),
+    st.lists(st.tuples(st.integers(0, 90), st.integers(-3, 3)), min_size=1, max_size=3, unique=True),
+    st.sampled_from([DeliveryMethod.VISIT, DeliveryMethod.MAIL]),
     st.booleans(),
 )
 def test_whoever_comes_first_a_tip_means_what_it_matches(
-    tips: list[tuple[int, int | None, int | None]], visits: list[int], tips_first: bool
+    tips: list[tuple[int, int | None, int | None]],
+    days: list[tuple[int, int]],
+    method: DeliveryMethod,
+    tips_first: bool,
 ) -> None:
-    """What is left out of the comparison, since a tip does not speak of so late a time, would not have matched."""
+    """Deliveries by day, and by half an hour before and after it.
+
+    What is left out of the comparison, since a tip does not speak of so late a time, would not have matched."""
     some = [
         tip(f"tip {n}", day=day, expected_from=begins, expected_until=ends)
         for n, (day, begins, ends) in enumerate(tips)
         if begins is None or ends is None or begins <= ends
     ]
-    coming = tuple(
-        Delivery(DeliveryMethod.VISIT, f"V-{at}", "Cole, Dana", None, START + at * DAY, START + (at + 1) * DAY, SOURCE)
-        for at in visits
-    )
+    times = {f"{day}:{half}": START + day * DAY + half * HOUR // 2 for day, half in days}
+    coming = tuple(Delivery(method, number, "Cole, Dana", None, at, at + DAY, SOURCE) for number, at in times.items())
     ada = replace(addressee(), deliveries=coming)
     made = told(*some) if tips_first else told(*some, people=(ada,))
     if tips_first:
@@ -203,7 +220,8 @@ def test_whoever_comes_first_a_tip_means_what_it_matches(
     for delivery in coming:
         awaited = Awaited(MAIN, None, False, delivery)
         matched = [one for one in map(fact_of, some) if match(tip_of(one), one.time, False, awaited)]
-        assert set(meant(made, number=delivery.number)) == {one.event_id for one in matched}
+        where = DeliveryKey(MAIN, "ada", method.value, delivery.number)
+        assert {found.fact.event_id for found, _ in made.meaning(where)} == {one.event_id for one in matched}
 
 
 def tip_of(fact: Fact) -> Tip:

@@ -155,3 +155,41 @@ def test_a_silence_shows_within_half_a_day_and_it_may_be_said_for_a_day_that_it_
     silence = Situation(key, 10 * HOUR, 60 * HOUR)
     got = score([silence], [], [Raised(key, since * HOUR, until * HOUR, frozenset())], END)[SILENT]
     assert (got.situations, got.found, got.right) == (1, found, right)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "found"),
+    [
+        (10.2, 11.5, 1),  # open when it comes, and withdrawn when it is over
+        (11, None, 1),  # in the last moment
+        (11.1, None, 0),  # after it has come
+        (10.2, 10.9, 0),  # withdrawn before it comes
+    ],
+)
+def test_a_delivery_that_is_known_of_in_time_is_asked_for_when_it_comes_however_short_a_while(
+    since: float, until: float | None, found: int
+) -> None:
+    late_tip = Situation(
+        (DELIVERY, "main", "VISIT", "V-1"), 10 * HOUR, 12 * HOUR, {"1"}, known=10 * HOUR, due=11 * HOUR
+    )
+    told = Raised(late_tip.key, int(since * HOUR), None if until is None else int(until * HOUR), frozenset({"1"}))
+    got = score([late_tip], [], [told], END)[DELIVERY]
+    assert (got.situations, got.found) == (1, found)
+
+
+def test_a_delivery_that_lasts_has_to_be_known_of_in_the_end_and_when_it_comes() -> None:
+    tip = Situation((DELIVERY, "main", "MAIL", "M-1"), 10 * HOUR, 60 * HOUR, {"1"}, known=10 * HOUR, due=12 * HOUR)
+
+    def found(since: int, until: int) -> int:
+        told = Raised(tip.key, since * HOUR, until * HOUR, frozenset({"1"}))
+        return score([tip], [], [told], END)[DELIVERY].found
+
+    assert (found(11, 60), found(13, 60), found(11, 50)) == (1, 0, 0)
+
+
+def test_what_is_over_before_it_comes_or_comes_after_the_end_is_not_asked_for_at_the_gate() -> None:
+    called_off = Situation(
+        (DELIVERY, "main", "VISIT", "V-1"), 10 * HOUR, 11 * HOUR, {"1"}, known=10 * HOUR, due=12 * HOUR
+    )
+    to_come = Situation((DELIVERY, "main", "VISIT", "V-2"), 99 * HOUR, None, {"1"}, known=99 * HOUR, due=101 * HOUR)
+    assert score([called_off, to_come], [], [], END)[DELIVERY].situations == 0

@@ -17,6 +17,7 @@ from producers.simulator.life import Life
 from producers.simulator.live import live
 from producers.simulator.noise import HOUR, LATEST, USUAL, Noise
 from producers.simulator.scenes import SCENES
+from producers.simulator.score import GRACE
 from producers.simulator.simulation import START, Simulation
 from producers.simulator.truth import FROZEN, REVIEW, RIVALS, SILENT, Situation
 from producers.simulator.world import Process, Told
@@ -89,7 +90,17 @@ def test_every_scene_is_played_and_every_decoy_is_noted(fortnight: Simulation) -
     assert set(decoys) <= names
     # A decoy brings about nothing by itself; but what else is so then is noted under its name.
     assert names - set(decoys) <= set(true)
-    assert len(decoys) == 12
+    assert len(decoys) == 14
+
+
+def test_tips_come_in_the_last_hour_before_what_they_mean(fortnight: Simulation) -> None:
+    late = [one for one in fortnight.truth.situations if one.scene == "said_in_the_last_hour" and one.due is not None]
+    last = [one for one in late if one.due is not None and one.due - one.since < HOUR]
+    assert len(last) > 5
+    assert min(one.due - one.since for one in last if one.due is not None) < HOUR // 3
+    # In time; and mostly over so soon that they are asked for when they come, or not at all.
+    assert all(one.known < (one.due or 0) for one in last)
+    assert sum((one.until or START) - one.since < GRACE for one in last) > 5
 
 
 def test_things_come_about_without_a_scene_too(fortnight: Simulation) -> None:

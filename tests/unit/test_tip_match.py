@@ -8,12 +8,14 @@ import pytest
 
 from schemas.events import DeliveryMethod, Tip
 from streams.facts import Provenance
-from streams.pictures.deliveries import HOUR, Delivery
-from streams.pictures.tip_match import TIP_LIVES, Awaited, match
+from streams.pictures.deliveries import HOUR, VISIT_LINGERS, Delivery
+from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match
 from tests.county import DAY, MAIN, START
 
 SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
 AT = START + 5 * DAY
+ENDS = AT + HOUR
+OVER = ENDS + VISIT_LINGERS
 
 
 def tip(**said: Any) -> Tip:
@@ -31,7 +33,7 @@ def points(
     **delivery: Any,
 ) -> int | None:
     """What speaks for a visit of Dana Cole to Ada Adams; None where it is not meant."""
-    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", "1990-05-01", AT, AT + HOUR, SOURCE)
+    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", "1990-05-01", AT, OVER, SOURCE)
     named = by_number if is_named is None else is_named
     found = match(tip(**said), time, by_number, Awaited(MAIN, recipient, named, coming._replace(**delivery)))
     return None if found is None else found.points
@@ -97,14 +99,18 @@ def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected
     ("said", "time", "meant"),
     [
         ({"expected_from": AT, "expected_until": AT}, START, True),
-        ({"expected_from": AT + 1}, START, False),
+        # Any of it is enough: a visit at 13:55 is one of "two to four".
+        ({"expected_from": AT + 1}, START, True),
+        ({"expected_from": ENDS - 1}, START, True),
+        ({"expected_from": ENDS}, START, False),
+        ({"expected_from": ENDS, "expected_until": OVER}, START, False),
         ({"expected_until": AT - 1}, START, False),
         ({"expected_from": AT}, START, True),
         ({"expected_until": AT}, START, True),
         ({}, AT - TIP_LIVES, True),
         ({}, AT - TIP_LIVES - 1, False),
-        ({}, AT + HOUR - 1, True),
-        ({}, AT + HOUR, False),
+        ({}, OVER - 1, True),
+        ({}, OVER, False),
         # What it says itself counts, whenever it was said.
         ({"expected_from": AT}, AT - 2 * TIP_LIVES, True),
     ],
@@ -113,8 +119,35 @@ def test_the_time_at_its_bounds(said: dict[str, Any], time: int, meant: bool) ->
     assert (points(said, by_number=True, time=time) is not None) is meant
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"expected_from": AT + ROUGHLY, "expected_until": OVER}, True),
+        ({"expected_from": AT + ROUGHLY + 1, "expected_until": OVER}, False),
+        ({"expected_until": AT - ROUGHLY}, True),
+        ({"expected_until": AT - ROUGHLY - 1}, False),
+        ({"expected_from": AT - 2 * ROUGHLY, "expected_until": AT - ROUGHLY}, True),
+        ({"expected_from": AT - 2 * ROUGHLY, "expected_until": AT - ROUGHLY - 1}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    "method",
+    [DeliveryMethod.MAIL, DeliveryMethod.DEPOSIT, DeliveryMethod.COURT_RETURN, DeliveryMethod.WORK_CREW],
+)
+def test_what_has_no_end_may_come_an_hour_earlier_or_later_than_the_tip_says(
+    method: DeliveryMethod, said: dict[str, Any], meant: bool
+) -> None:
+    assert (points(said, by_number=True, method=method) is not None) is meant
+
+
+def test_a_visit_of_no_length_comes_when_it_begins() -> None:
+    over = AT + VISIT_LINGERS
+    assert points({"expected_from": AT, "expected_until": AT}, by_number=True, over=over) is not None
+    assert points({"expected_from": AT + 1}, by_number=True, over=over) is None
+
+
 def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -> None:
-    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Danna", "1990-05-01", AT, AT + HOUR, SOURCE)
+    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Danna", "1990-05-01", AT, OVER, SOURCE)
     said = tip(**COURIER, courier_born="1990-05-01", facility=MAIN, method="VISIT", **THAT_DAY)
     found = match(said, START, True, Awaited(MAIN, None, True, coming))
     assert found is not None
@@ -124,6 +157,6 @@ def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -
         ("the courier's date of birth is the same", 2, ("courier_born",)),
         ("the facility is the same", 1, ("facility",)),
         ("the method is the same", 1, ("method",)),
-        ("the time is within the tip's", 1, ("expected_from", "expected_until")),
+        ("the time fits the tip's", 1, ("expected_from", "expected_until")),
     ]
     assert found.points == 15
