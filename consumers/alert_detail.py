@@ -42,10 +42,10 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     headline = Text.assemble(badge(alert.severity), " ", (alert.headline, "bold"))
     parts: list[RenderableType] = [Text(f"over: {alert.headline}", "dim bold") if over else headline]
     where = words.place(alert, site)
-    since = f"since {words.when(alert.opened, now, zone)}"
-    changed = f"changed {words.when(alert.at, now, zone)}" if alert.at != alert.opened else ""
-    sure = f"confidence {alert.confidence.lower()}"
-    parts.append(Text(" · ".join(part for part in (where, since, changed, sure) if part)))
+    raised = f"raised {words.when(alert.opened, now, zone, named=True)}"
+    at, opened = words.when(alert.at, now, zone), words.when(alert.opened, now, zone)
+    changed = f"changed {at}" if at != opened else ""
+    parts.append(Text(" · ".join(part for part in (where, raised, changed, words.confidence(alert)) if part)))
     if alert.due is not None and not over:
         soon = f", {words.expected(alert, now)}" if alert.due > now else ""
         parts.append(Text(f"Expected {words.when(alert.due, now, zone)}{soon}", "bold"))
@@ -63,13 +63,15 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
         parts.append(_item("•", Text.assemble(why.text, (f" · {_from(why, site, now, zone)}", "dim"))))
     if alert.left_out:
         are = "piece of evidence is" if alert.left_out == 1 else "pieces of evidence are"
-        parts.append(Text(f"{alert.left_out} {are} not shown for want of an agreement."))
+        parts.append(Text(f"{alert.left_out} {are} not shown: no agreement lets this desk see more."))
     titles = {agreement.id: agreement.title for agreement in site.agreements}
     if alert.agreements:
         parts.append(_title("Shown to this desk under"))
         parts += [_item("•", Text(f"{titles.get(name, '')} ({name})".strip())) for name in alert.agreements]
     if alert.until is not None and not over:
-        parts.append(Text(f"The bus looks at it again by itself at {words.when(alert.until, now, zone)}.", "dim"))
+        parts.append(
+            Text(f"Checked again at {words.when(alert.until, now, zone)}, if nothing new comes before.", "dim")
+        )
     return Group(*parts)
 
 
@@ -86,7 +88,7 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
     known = entry.acknowledged
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
-        return Text(f"Over {words.when(entry.over_at, desk_now, zone)}. {words.over_because(entry.over_by)}", "bold")
+        return Text(f"Over since {words.when(entry.over_at, desk_now, zone)}: {words.over_because(entry)}", "bold")
     if entry.standing is Standing.ACKNOWLEDGED:
         return Text(f"✓ Acknowledged {said}", "green")
     if entry.standing is Standing.CHANGED:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -17,7 +18,6 @@ from textual.strip import Strip
 
 from consumers import words
 from consumers.board import SECOND, Entry, Notice, Standing
-from schemas.site import Site
 
 LINES: Final = 2
 LEFT_ALONE: Final = 60 * SECOND
@@ -33,6 +33,7 @@ SEVERITY_STYLES: Final = {
     "LOW": "white on grey37",
 }
 MARKS: Final = {Standing.OPEN: "●", Standing.CHANGED: "◐", Standing.ACKNOWLEDGED: "✓", Standing.OVER: "×"}
+CHANGED: Final = "changed since acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +68,42 @@ def badge(severity: str) -> Text:
     return Text(f" {words.severity(severity):<8} ", SEVERITY_STYLES[severity])
 
 
-def row_text(row: Row, site: Site, now: int) -> tuple[Text, Text]:
-    """The two lines of a row. `now` is the time that ages are counted from."""
+def row_text(row: Row, called: Mapping[str, str], now: int, width: int) -> tuple[Text, Text]:
+    """The two lines of a row in so many columns. `called`: what facilities are called; ages are counted from `now`."""
     if isinstance(row.line, Notice):
         return _notice_text(row.line, row.opened)
     entry, indent = row.line, "  " if row.inside else ""
-    below = words.short_place_and_persons(entry.alert, site)
+    below = f"{indent}    {_below(entry, called, now, width - len(indent) - 4)}"
     mark = f"{indent}{MARKS[entry.standing]} "
     if entry.standing is Standing.OVER:
         said = Text.assemble(f"{mark}over: ", (entry.alert.headline, "strike"))
         said.stylize("dim")
-        return said, Text(f"{indent}    {below}", "dim")
+        return said, Text(below, "dim")
     quiet = entry.standing is Standing.ACKNOWLEDGED
     first = Text.assemble(mark, badge(entry.alert.severity), " ", (entry.alert.headline, "" if quiet else "bold"))
-    age = f"raised {words.age(max(0, now - entry.alert.opened))} ago"
-    aged = " · ".join(part for part in (words.expected(entry.alert, now), below, age) if part)
-    if entry.standing is Standing.CHANGED:
-        return first, Text.assemble((f"{indent}    changed since acknowledged", "bold"), (f" · {aged}", "dim"))
-    return first, Text(f"{indent}    {'acknowledged · ' if quiet else ''}{aged}", "dim")
+    return first, Text(below, "bold" if entry.standing is Standing.CHANGED else "dim")
+
+
+def _below(entry: Entry, called: Mapping[str, str], now: int, width: int) -> str:
+    """When, where, who and what of it, as much as there is room for: a name that is cut off is none. What is in the
+    headline or the whole alert as well goes first."""
+    alert = entry.alert
+    where, everybody, some = words.short_place(alert, called), words.persons(alert), words.persons(alert, 1)
+    if entry.is_over:
+        why = words.over_because(entry)
+        ways = [(where, everybody, why), (where, some, why), (some, why)]
+    else:
+        standing = {Standing.CHANGED: CHANGED, Standing.ACKNOWLEDGED: "acknowledged"}.get(entry.standing, "")
+        due, age = words.expected(alert, now), f"raised {words.age(max(0, now - alert.opened))} ago"
+        ways = [
+            (standing, due, where, everybody, age),
+            (standing, due, where, everybody),
+            (standing, due, where, some, age),
+            (standing, due, where, some),
+            ("changed" if standing == CHANGED else "", due, where, some),
+        ]
+    said = [" · ".join(part for part in parts if part) for parts in ways]
+    return next((one for one in said if cell_len(one) <= width), said[-1])
 
 
 def _notice_text(notice: Notice, opened: bool) -> tuple[Text, Text]:
@@ -125,10 +144,11 @@ class AlertList(ScrollView, can_focus=True):
     class Chosen(Message):
         """Enter, or a second click."""
 
-    def __init__(self, site: Site, clock: Callable[[], int], **options: Any) -> None:
-        """A list of a site's alerts; `clock` says the desk's time in microseconds."""
+    def __init__(self, called: Mapping[str, str], clock: Callable[[], int], **options: Any) -> None:
+        """A list of alerts. `called` is what facilities are called in it, by id; `clock` says the desk's time in
+        microseconds."""
         super().__init__(**options)
-        self._site = site
+        self._called = called
         self._clock = clock
         self._pressed: int | None = None
         """When somebody was at the keys last."""
@@ -212,7 +232,7 @@ class AlertList(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         number, part = divmod(self.scroll_offset.y + y, LINES)
         if number < len(self._rows):
-            text = row_text(self._rows[number], self._site, self._now)[part]
+            text = row_text(self._rows[number], self._called, self._now, width - 1)[part]
         else:
             text = Text(f"  {self.nothing}" if not self._rows and y == 1 else "")
         text.no_wrap = True

@@ -146,6 +146,8 @@ class Entry:
     """When the desk heard that it is over."""
     over_by: str | None = None
     """Kind of cause of its end, as the record has it."""
+    ended: int | None = None
+    """When it ended by the log, as the record has it."""
 
     @property
     def key(self) -> str:
@@ -352,8 +354,10 @@ class _Heard:
 @dataclass(frozen=True, slots=True)
 class _Over:
     alert: Alert
+    """As the desk was told last: the record of its end has nothing but its id."""
     heard: _Heard
     by: str
+    ended: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +427,7 @@ class Board:
             return None
         self._revisions[alert_id] = record["revision"]
         if record["state"] == "WITHDRAWN":
-            return self._close(alert_id, now, record["cause"]["kind"], record["group"])
+            return self._close(alert_id, now, record["cause"]["kind"], record["at"], record["group"])
         alert = Alert.of(record)
         was = self._open.get(alert_id)
         self._over.pop(alert_id, None)
@@ -440,14 +444,14 @@ class Board:
     def _forget(self, alert_id: str, now: int) -> Change | None:
         # Whoever writes of it again begins to count anew.
         self._revisions.pop(alert_id, None)
-        return self._close(alert_id, now, "UNKNOWN", None)
+        return self._close(alert_id, now, "UNKNOWN", None, None)
 
-    def _close(self, alert_id: str, now: int, by: str, group: str | None) -> Change | None:
+    def _close(self, alert_id: str, now: int, by: str, ended: int | None, group: str | None) -> Change | None:
         alert = self._open.pop(alert_id, None)
         self._heard.pop(alert_id, None)
         if alert is None:
             return None
-        over = _Over(alert, self._hear(alert, group, now), by)
+        over = _Over(alert, self._hear(alert, group, now), by, ended)
         # What was over before this desk looked is nothing that its user saw.
         if self.caught_up:
             self._over[alert_id] = over
@@ -559,7 +563,8 @@ class Board:
 
     def _over_entry(self, over: _Over) -> Entry:
         known = self._acknowledged.get(over.alert.alert_id)
-        return Entry(over.alert, Standing.OVER, known[0] if known else None, over.heard.at, over.by)
+        acknowledged = known[0] if known else None
+        return Entry(over.alert, Standing.OVER, acknowledged, over.heard.at, over.by, over.ended)
 
     def time(self, now: int) -> int:
         """The time that ages and "today" are counted from: the wall clock's, on a history site the log's."""

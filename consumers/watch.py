@@ -31,25 +31,28 @@ from consumers.desk import Desk
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 
-WIDE: int = 110
+WIDE: int = 120
 """Columns from which list and detail stand side by side."""
 HELP = """\
-The line on top says whether this desk sees everything. While it is red and
-says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
+The line on top says up to when every alert for this desk is here. While it
+is red and says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
 Below it are the open alerts: the gravest first, then those nobody has
 acknowledged, then the oldest. An alert advises; you decide. When nobody
 touched keys or mouse for a minute, what came to the top is shown in full.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
- ◐ changed since acknowledged      × over; it goes after two minutes
+ ◐ changed since acknowledged      × over, and how; goes in two minutes
  ▸ many alerts changed together: Enter shows those that are withdrawn
+
+Confidence is how sure the evidence makes an alert. Times: the facility's.
+How one ended is told as far as it betrays no source: often several ways.
 
 [b]Keys[/b]
  up, down     another alert        Enter   the whole alert, and back
  PgUp, PgDn   a page               Home, End   the first, the last
  a            acknowledge: all desks of this recipient see it
- m            bell off or on; it rings for new critical and high alerts,
-              and when this desk turns blind
+ m            bell off or on, here; it rings for new critical and high
+              alerts, and when this desk turns blind
  ?            this page            q       quit
 
 Any key goes back."""
@@ -115,8 +118,8 @@ class WatchApp(App[int]):
     #detail { height: 1fr; padding: 0 1; background: black; border-top: solid grey; }
     #detail:focus { border-top: solid white; }
     .-wide #body { layout: horizontal; }
-    .-wide AlertList { width: 1fr; height: 100%; }
-    .-wide #detail { width: 1fr; height: 100%; border-top: none; border-left: solid grey; }
+    .-wide AlertList { width: 11fr; height: 100%; }
+    .-wide #detail { width: 9fr; height: 100%; border-top: none; border-left: solid grey; }
     .-wide #detail:focus { border-left: solid white; }
     #body.whole AlertList { display: none; }
     #body.whole #detail { border: none; }
@@ -170,7 +173,7 @@ class WatchApp(App[int]):
         yield Static(id="banner")
         yield Static(id="heading")
         with Container(id="body"):
-            yield AlertList(self._site, self._clock)
+            yield AlertList(words.buildings(self._site, self._recipient), self._clock)
             with Detail(id="detail"):
                 yield Static(id="text")
         yield Footer(show_command_palette=False)
@@ -250,9 +253,9 @@ class WatchApp(App[int]):
         entries = self._board.open_entries()
         todo = sum(entry.standing is not Standing.ACKNOWLEDGED for entry in entries)
         counts = f"{words.count(len(entries), 'open alert')}, {todo:,} not acknowledged" if entries else "no open alert"
-        muted = " · bell off" if self._muted else ""
         name = self._site.recipient_by_id[self._recipient].name
-        self.query_one("#heading", Static).update(Text(f"{name} · {counts}{muted}", no_wrap=True, overflow="ellipsis"))
+        line = f"{name} · {counts} · bell {'off' if self._muted else 'on'}"
+        self.query_one("#heading", Static).update(Text(line, no_wrap=True, overflow="ellipsis"))
 
     def _nothing(self, sight: Sight) -> str:
         if not self._board.caught_up:
@@ -342,12 +345,9 @@ def banner_line(site: Site, sight: Sight, now: int, zone: Any) -> str:
     if sight.blind:
         return f"Starting: {words.blindness(sight.blind[0])}."
     if site.clock == "history":
-        known = (
-            f"the time on its log is {words.when(sight.tick, now, zone)}" if sight.tick else "no time on its log yet"
-        )
+        known = f"its log stands at {words.date_and_time(sight.tick, zone)}" if sight.tick else "no time on its log yet"
         return f"History: {known}."
-    tick = words.when(sight.tick, now, zone, seconds=True)
-    return f"Live: sees everything up to {tick} ({words.seconds(now - sight.tick)} ago)."
+    return f"Live: every alert for this desk is here, up to {words.date_and_time(sight.tick, zone)}."
 
 
 def run_watch(settings: Settings, site: Site, recipient: str, trouble: Callable[[], str | None] = lambda: None) -> int:

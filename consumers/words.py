@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import takewhile
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from consumers.board import SECOND, Alert, Blind, Blindness, Notice, Person
+from consumers.board import SECOND, Alert, Blind, Blindness, Entry, Notice, Person
 from schemas.site import Site
 
 MINUTE: Final = 60 * SECOND
@@ -27,6 +29,19 @@ WHAT_TO_DO: Final[dict[Blind, str]] = {
     Blind.BEHIND: f"alerts come late; if it does not shrink, {_OPERATOR}",
 }
 
+TAKEN_BACK: Final = "a report taken back"
+WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
+    "rivals_housed_together": ("moved", "released", TAKEN_BACK),
+    "classification_review": ("classified again", "released", TAKEN_BACK),
+    "contraband_delivery_expected": ("done", "called off", "seized", "the tip taken back"),
+    "tip_too_broad": ("the tip taken back", "fewer are meant now"),
+    "feed_silent": ("it comes as usual again",),
+    "feed_frozen": ("the list changes as usual again",),
+}
+"""By rule: in which ways its alerts end, time aside. The record of an end does not say which: it could tell whose
+information it was."""
+TIME_PASSED: Final = "time passed"
+
 
 def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
     """The time zone that an alert of a facility is read in: its own, else that of the recipient's first facility."""
@@ -37,13 +52,13 @@ def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
     return UTC
 
 
-def when(time: int, now: int, zone: tzinfo, seconds: bool = False) -> str:
+def when(time: int, now: int, zone: tzinfo, named: bool = False) -> str:
     """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another.
 
-    To the second it names the zone too: "14:02:07 EST today", since the clock on the desk may show another.
+    `named`: with its zone, "14:02 EST today".
     """
     moment, today = datetime.fromtimestamp(time / SECOND, zone), datetime.fromtimestamp(now / SECOND, zone)
-    clock = moment.strftime("%H:%M:%S %Z" if seconds else "%H:%M")
+    clock = moment.strftime("%H:%M %Z" if named else "%H:%M")
     if moment.date() == today.date():
         return f"{clock} today"
     if moment.date() == today.date() - timedelta(days=1):
@@ -52,6 +67,12 @@ def when(time: int, now: int, zone: tzinfo, seconds: bool = False) -> str:
         return f"{clock} tomorrow"
     year = "" if moment.year == today.year else f" {moment.year}"
     return f"{clock} on {moment.day} {moment:%B}{year}"
+
+
+def date_and_time(time: int, zone: tzinfo) -> str:
+    """A time with everything: "Thu 27 Nov 2025 14:02:07 EST"."""
+    moment = datetime.fromtimestamp(time / SECOND, zone)
+    return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M:%S %Z}"
 
 
 def age(microseconds: int) -> str:
@@ -65,11 +86,6 @@ def age(microseconds: int) -> str:
     return f"{microseconds // DAY} days"
 
 
-def seconds(microseconds: int) -> str:
-    """A short age: "1 s", "75 s"; longer ones as `age`."""
-    return f"{max(0, microseconds) // SECOND} s" if microseconds < 2 * MINUTE else age(microseconds)
-
-
 def count(number: int, one: str, many: str | None = None) -> str:
     """ "1 alert", "1,200 alerts"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -79,7 +95,17 @@ def person(who: Person) -> str:
     """A person as far as the desk may know."""
     if who.name and who.booking_number:
         return f"{who.name} (booking {who.booking_number})"
-    return who.name or (f"booking {who.booking_number}" if who.booking_number else "a person who may not be named here")
+    if who.booking_number:
+        return f"booking {who.booking_number} (name not shown)"
+    return who.name or "a person who may not be named here"
+
+
+def persons(alert: Alert, most: int | None = None) -> str:
+    """Who, for the list: all of them, or so many and how many more: "Adams, Ada and 2 more"."""
+    named = [who.name or person(who) for who in alert.persons]
+    if most is None or len(named) <= most:
+        return "; ".join(named)
+    return f"{'; '.join(named[:most])} and {len(named) - most:,} more"
 
 
 def expected(alert: Alert, now: int) -> str:
@@ -96,16 +122,28 @@ def place(alert: Alert, site: Site) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def short_place_and_persons(alert: Alert, site: Site) -> str:
-    """Where and who, for the list. The facility, where the site has several, stands last: it may be cut off."""
-    several = len(site.facilities) > 1
-    facility = site.facility_by_id.get(alert.facility or "")
-    parts = [
-        alert.unit and f"unit {alert.unit}",
-        "; ".join(one.name or person(one) for one in alert.persons),
-        facility.name if facility and several else None,
-    ]
-    return " · ".join(part for part in parts if part)
+def buildings(site: Site, recipient: str) -> Mapping[str, str]:
+    """What the list calls the facilities of a desk, by id: "annex" for "County Jail, annex", where the others' names
+    begin with "County Jail" as well; nothing on a desk of one facility."""
+    facilities = [site.facility_by_id[name] for name in site.recipient_by_id[recipient].facilities] or site.facilities
+    if len(facilities) == 1:
+        return {}
+    names = [facility.name.split(", ") for facility in facilities]
+    begins = zip(*(name[:-1] for name in names), strict=False)
+    common = len(list(takewhile(lambda parts: len(set(parts)) == 1, begins)))
+    return {facility.id: ", ".join(name[common:]) for facility, name in zip(facilities, names, strict=True)}
+
+
+def short_place(alert: Alert, called: Mapping[str, str]) -> str:
+    """Where, for the list: "annex, unit 4-B". `called` is what `buildings` says."""
+    parts = [called.get(alert.facility or ""), alert.unit and f"unit {alert.unit}"]
+    return ", ".join(part for part in parts if part)
+
+
+def confidence(alert: Alert) -> str:
+    """How sure the evidence makes the alert."""
+    sure = "can't be told from what is shown" if alert.confidence == "UNKNOWN" else alert.confidence.lower()
+    return f"confidence in this alert: {sure}"
 
 
 def rule(name: str) -> str:
@@ -138,14 +176,24 @@ def severity(name: str) -> str:
     return "UNRATED" if name == "UNKNOWN" else name
 
 
-def over_because(cause: str | None) -> str:
-    """Why an alert is over, from the kind of cause on its last record."""
+def over_because(entry: Entry) -> str:
+    """Why an alert is over, as far as the record of its end and what was shown of it tell: "moved or released"."""
+    ways = WAYS_TO_END.get(entry.alert.rule or "", ())
+    if entry.over_by == "FACT" and ways:
+        until = entry.alert.until
+        if until is None or entry.ended is None:
+            return either([*ways, TIME_PASSED])
+        return TIME_PASSED if entry.ended >= until else either(ways)
     return {
-        "FACT": "What is known by now does not bear it out any more.",
-        "TICK": "An agreement under which this desk was told began or ended.",
-        "RECONCILED": "Found when the bus started again: it does not hold any more.",
-        "RULE_CHANGED": "The rule that raised it was changed.",
-    }.get(cause or "", "It does not hold any more.")
+        "TICK": "an agreement ended: it may still be so",
+        "RECONCILED": "found no longer so when the bus started again",
+        "RULE_CHANGED": "the rule that raised it was changed",
+    }.get(entry.over_by or "", "no longer so")
+
+
+def either(ways: Sequence[str]) -> str:
+    """ "moved", "moved or released", "moved, released or seized"."""
+    return " or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
 
 
 def blindness(one: Blindness) -> str:
@@ -171,6 +219,6 @@ def blind_line(blind: tuple[Blindness, ...], now: int, zone: tzinfo) -> str:
     """The banner: since when, what that means, why, and what to do; further causes by count."""
     first, *others = blind
     more = f" (and {count(len(others), 'more cause')})" if others else ""
-    since = when(min(one.since for one in blind), now, zone).removesuffix(" today")
+    since = when(min(one.since for one in blind), now, zone, named=True).removesuffix(" today")
     why = f"{blindness(first)}{more}: {WHAT_TO_DO[first.why]}."
-    return f"BLIND since {since}: alerts may be missing; phone the floor. {why[0].upper()}{why[1:]}"
+    return f"This desk is BLIND since {since}: alerts may be missing; phone the floor. {why[0].upper()}{why[1:]}"

@@ -16,6 +16,7 @@ Sources of the lines that no agreement can move: health data to care recipients 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -251,7 +252,8 @@ def _confidence(covered: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str
 
 
 def _without_unit(alert: Mapping[str, Any]) -> str:
-    return str(alert["headline"]).replace(str(alert["unit"]), "a housing unit")
+    # As a word of its own only: a unit may be called "C", and that is in other words as well.
+    return re.sub(rf"(?<!\w){re.escape(alert['unit'])}(?!\w)", "a housing unit", alert["headline"])
 
 
 def _subject(
@@ -264,7 +266,7 @@ def _subject(
         return None
     about = [item for item in told if item["person_id"] == subject["person_id"]]
     ways = " and ".join(sorted({item["via"] for item in about if item["via"]}))
-    joined = "; records under several numbers, joined by fingerprint" if any(item["joined"] for item in about) else ""
+    joined = "; tied to this person's other numbers by fingerprint" if any(item["joined"] for item in about) else ""
     return {"booking_number": number, "name": name, "linked_by": f"{ways}{joined}" or None}
 
 

@@ -9,11 +9,12 @@ Misses: whoever is not classified yet, or at maximum already; affiliations that 
 alone raises no custody level, and intelligence alone does not either); anything the facility records late with an
 event time before the classification.
 
-What the facility itself recorded and a feud outside are two situations: the one stands on the facility's own
+What the facility itself recorded and a feud on the street are two situations: the one stands on the facility's own
 information, whoever may be told of the other.
 
-The recipient should: review classification and housing, with these reasons before it. It ends when the person is
-classified again, at whatever level, or leaves custody; the feud's, too, when its window passes.
+The recipient should: review classification and housing, with these reasons before it. The unit is the one where the
+person is now. It ends when the person is classified again, at whatever level, or leaves custody; the feud's, too, when
+its window passes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from schemas.events import (
     Booking,
     Classification,
     CustodyLevel,
+    Housing,
     Infraction,
     InfractionSeverity,
     Validation,
@@ -38,6 +40,7 @@ from streams.correlations.situation import (
     Severity,
     Situation,
     Subject,
+    joined,
 )
 from streams.identify import group_key
 from streams.pictures.decoding import Told
@@ -49,6 +52,7 @@ TRIGGERS: Final = frozenset(
     {
         STAY,
         "CustodyClassified",
+        "HousingAssigned",
         "DisciplinaryRecorded",
         "AffiliationValidated",
         "StreetViolenceReported",
@@ -60,16 +64,20 @@ VALIDATED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPEC
 
 
 def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
-    """The reviews that a person in custody needs: for what the facility recorded, and for a feud outside."""
+    """The reviews that a person in custody needs: for what the facility recorded, and for a feud on the street."""
     stay = picture.stay(person)
     if stay is None:
+        return set()
+    affiliations = _validated(picture, person, stay.facility)
+    recorded = picture.told(person, Infraction, stay=stay)
+    if not affiliations and not recorded:
+        # Of most persons who are moved or classified: nothing of theirs need be decoded.
         return set()
     classified = picture.latest(person, Classification, stay)
     if classified is None or classified.body.level not in REVIEWED_LEVELS:
         return set()
     since = classified.fact.time
-    affiliations = _validated(picture, person, stay.facility)
-    infractions = [told for told in picture.told(person, Infraction, stay=stay) if told.fact.time > since]
+    infractions = [told for told in recorded if told.fact.time > since]
     validated_since = [told for told in affiliations if told.fact.time > since]
     feuds = [
         (told, feud)
@@ -82,7 +90,7 @@ def situations(picture: PersonPicture, person: str, now: int) -> set[Situation]:
     if infractions or validated_since:
         found.add(_recorded(picture, person, stay, classified, infractions, validated_since))
     if feuds:
-        found.add(_feud_outside(picture, person, stay, classified, feuds))
+        found.add(_feud_on_the_street(picture, person, stay, classified, feuds))
     return found
 
 
@@ -103,28 +111,28 @@ def _recorded(
     infractions: list[Told[Infraction]],
     validated: list[Told[Validation]],
 ) -> Situation:
-    reasons = [
-        *(["an infraction"] if infractions else []),
-        *(["a validated membership"] if validated else []),
-    ]
+    reasons = {
+        **({"new infraction": "an infraction"} if infractions else {}),
+        **({"new validated membership": "a validated membership"} if validated else {}),
+    }
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.
         key=(person, stay.facility, stay.booking_number, "recorded"),
         least_severity=Severity.MEDIUM,
-        headline=f"Classification due for review: {len(reasons)} new "
-        f"{'reason' if len(reasons) == 1 else 'reasons'} since it was made",
+        headline=f"Classification due for review: {joined(reasons)}",
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
             *(_infraction_evidence(told, person) for told in infractions),
             *(_affiliation_evidence(told, person) for told in validated),
         ),
-        actions=(f"Review the classification: {' and '.join(reasons)} came after it", CHECK_HOUSING),
+        actions=(f"Review the classification: {joined(reasons.values())} came after it", CHECK_HOUSING),
         facility=stay.facility,
+        unit=_unit(picture, person, stay),
     )
 
 
-def _feud_outside(
+def _feud_on_the_street(
     picture: PersonPicture,
     person: str,
     stay: Stay,
@@ -136,7 +144,7 @@ def _feud_outside(
     return Situation(
         key=(person, stay.facility, stay.booking_number, "feud"),
         least_severity=Severity.HIGH,
-        headline="Classification due for review: a feud outside broke out since it was made",
+        headline="Classification due for review: new feud on the street",
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
@@ -147,10 +155,16 @@ def _feud_outside(
                 for item in feud_evidence(feud, since=since)
             ),
         ),
-        actions=("Review the classification: a feud outside came after it", CHECK_HOUSING),
+        actions=("Review the classification: a feud on the street came after it", CHECK_HOUSING),
         facility=stay.facility,
+        unit=_unit(picture, person, stay),
         until=min(feud.changes_at for _, feud in feuds),
     )
+
+
+def _unit(picture: PersonPicture, person: str, stay: Stay) -> str | None:
+    housed = picture.latest(person, Housing, stay)
+    return housed.body.unit if housed else None
 
 
 def _subject(picture: PersonPicture, person: str, stay: Stay, classified: Told[Classification]) -> Subject:

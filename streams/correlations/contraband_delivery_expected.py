@@ -55,11 +55,11 @@ WAYS: Final[Mapping[DeliveryMethod, str]] = {
 }
 """The ways as they are said."""
 FACTS: Final[Mapping[DeliveryMethod, tuple[str, str, str]]] = {
-    DeliveryMethod.VISIT: ("A visit is scheduled", "starts", "visitor_name"),
+    DeliveryMethod.VISIT: ("A visit was scheduled", "starts", "visitor_name"),
     DeliveryMethod.MAIL: ("Mail is in the mail room", "time", "sender_name"),
     DeliveryMethod.DEPOSIT: ("Money was paid in", "time", "depositor_name"),
-    DeliveryMethod.COURT_RETURN: ("A return from court is due", "returns", ""),
-    DeliveryMethod.WORK_CREW: ("A work crew's return is due", "returns", ""),
+    DeliveryMethod.COURT_RETURN: ("A return from court was scheduled", "returns", ""),
+    DeliveryMethod.WORK_CREW: ("A work crew's return was scheduled", "returns", ""),
 }
 """By way: what the facility's own record says, the field that says when, and the one that says by whom."""
 PARTIES: Final[Mapping[DeliveryMethod, str]] = {

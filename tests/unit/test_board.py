@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,8 @@ from consumers.board import (
     Standing,
     Unreadable,
 )
+from schemas.site import read_site
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from tests.county import demo_site
 
 ME = "county-jail-watch"
@@ -502,7 +505,7 @@ def test_a_lost_bus_blinds_the_desk_even_while_it_starts() -> None:
 @pytest.mark.parametrize("why", list(Blind))
 def test_every_banner_says_since_when_what_it_means_why_and_what_to_do(why: Blind) -> None:
     line = words.blind_line((Blindness(why, NOW, "person 2", 40),), NOW, ZoneInfo("America/New_York"))
-    assert line.startswith("BLIND since 10:13: alerts may be missing; phone the floor. ")
+    assert line.startswith("This desk is BLIND since 10:13 EDT: alerts may be missing; phone the floor. ")
     assert words.WHAT_TO_DO[why] in line
     assert words.blindness(Blindness(why, NOW, "person 2", 40))[1:] in line
 
@@ -510,7 +513,7 @@ def test_every_banner_says_since_when_what_it_means_why_and_what_to_do(why: Blin
 def test_a_banner_since_yesterday_says_so_and_counts_further_causes() -> None:
     blind = (Blindness(Blind.UNREACHABLE, NOW), Blindness(Blind.NO_REPORT, NOW - 24 * 60 * MINUTE))
     line = words.blind_line(blind, NOW, ZoneInfo("America/New_York"))
-    assert line.startswith("BLIND since 10:13 yesterday: ")
+    assert line.startswith("This desk is BLIND since 10:13 EDT yesterday: ")
     assert "(and 1 more cause)" in line
 
 
@@ -524,3 +527,17 @@ def test_a_banner_since_yesterday_says_so_and_counts_further_causes() -> None:
 )  # fmt: skip
 def test_times_are_told_in_the_facilitys_zone(hours: int, said: str) -> None:
     assert words.when(NOW - hours * 60 * MINUTE, NOW, ZoneInfo("America/New_York")) == said
+
+
+def test_the_desk_knows_in_which_ways_the_alerts_of_every_rule_end() -> None:
+    assert set(words.WAYS_TO_END) == {one.name for one in (*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS)}
+
+
+def test_buildings_are_called_by_what_tells_them_from_each_other() -> None:
+    county = read_site(Path(__file__).parents[2] / "deploy" / "sites" / "county")
+    called = words.buildings(county, "county-watch")
+    assert called == {"county-jail-main": "main building", "county-jail-annex": "annex"}
+    assert words.buildings(county, "prison-watch") == {}
+    # Who watches the whole site is told of more than one jail: nothing is common to their names.
+    everywhere = words.buildings(county, "city-pd-intel")
+    assert everywhere == {facility.id: facility.name for facility in county.facilities}

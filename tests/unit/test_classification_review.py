@@ -60,7 +60,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
     assert situation == Situation(
         key=(who, MAIN, "B-ada", "recorded"),
         least_severity=Severity.MEDIUM,
-        headline="Classification due for review: 2 new reasons since it was made",
+        headline="Classification due for review: new infraction and new validated membership",
         subjects=(Subject(who, "county-jail", "B-ada", "Adams, Ada"),),
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
@@ -90,14 +90,14 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
     )
 
 
-def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
+def test_a_feud_on_the_street_is_told_with_the_membership_that_it_concerns() -> None:
     situation = found(BOOKED, CLASSIFIED, EARLY, OLD_FEUD, FEUD)["feud"]
     who = person_of(situation)
     text, shows = "Violence between the groups Eastside and Harbor", ("groups",)
     assert situation == Situation(
         key=(who, MAIN, "B-ada", "feud"),
         least_severity=Severity.HIGH,
-        headline="Classification due for review: a feud outside broke out since it was made",
+        headline="Classification due for review: new feud on the street",
         subjects=(Subject(who, "county-jail", "B-ada", "Adams, Ada"),),
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
@@ -112,7 +112,7 @@ def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
             Evidence(text, shows, source(OLD_FEUD, "")),
             Evidence(text, shows, source(FEUD, ""), None, "feud", FEUD.head.event_id),
         ),
-        actions=("Review the classification: a feud outside came after it", CHECK_HOUSING),
+        actions=("Review the classification: a feud on the street came after it", CHECK_HOUSING),
         facility=MAIN,
         until=OLD_FEUD.head.time + 14 * DAY,
     )
@@ -134,7 +134,7 @@ def test_a_feud_outside_is_told_with_the_membership_that_it_concerns() -> None:
 def test_of_an_infraction_what_is_known_is_said(fields: dict[str, Any], text: str, severity: Severity | None) -> None:
     situation = found(BOOKED, CLASSIFIED, infraction(**fields))["recorded"]
     assert (situation.evidence[1].text, situation.evidence[1].severity) == (text, severity)
-    assert situation.headline == "Classification due for review: 1 new reason since it was made"
+    assert situation.headline == "Classification due for review: new infraction"
     assert situation.actions[0] == "Review the classification: an infraction came after it"
 
 
@@ -199,7 +199,17 @@ def test_when_a_classification_is_to_be_reviewed(case: str, events: list[Event],
 def test_a_standing_is_told_as_it_was_validated(group: str | None, status: str, text: str) -> None:
     situation = found(BOOKED, CLASSIFIED, validated(group, status=status))["recorded"]
     assert situation.evidence[-1].text == text
+    assert situation.headline == "Classification due for review: new validated membership"
     assert situation.actions[0] == "Review the classification: a validated membership came after it"
+
+
+def test_the_unit_is_the_one_where_the_person_is_now() -> None:
+    housed = event("HousingAssigned", "ada", day=0.5, name="housed", unit="4-A")
+    moved = event("HousingAssigned", "ada", day=4, name="moved", unit="4-B")
+    both = BOOKED, CLASSIFIED, MEMBER, FEUD
+    assert {one.unit for one in found(*both).values()} == {None}
+    assert {one.unit for one in found(*both, housed).values()} == {"4-A"}
+    assert {one.unit for one in found(*both, moved, housed).values()} == {"4-B"}
 
 
 def test_who_was_never_booked_has_no_name() -> None:

@@ -280,10 +280,8 @@ def test_how_a_person_was_known_is_told_of_what_is_shown_and_of_nothing_else() -
     (subject,) = view(
         alert(HOUSED, report), agreement("city-pd", "county-jail", grants={"AffiliationReported": ("reliability",)})
     )["subjects"]
-    assert (
-        subject["linked_by"]
-        == "city-pd number and county-jail number; records under several numbers, joined by fingerprint"
-    )
+    ways = "city-pd number and county-jail number"
+    assert subject["linked_by"] == f"{ways}; tied to this person's other numbers by fingerprint"
 
 
 FIELDS = ("groups", "place", "time", "retaliation_expected")

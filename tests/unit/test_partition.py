@@ -175,7 +175,7 @@ def test_what_a_tick_ends_is_told_beside_what_begins_with_it() -> None:
 
 
 def test_what_is_recorded_and_told_is_not_written_again() -> None:
-    bus = happened(*to_review("cy"), *HOUSED, FEUD, event("HousingAssigned", "cy", day=2.5, unit="4-B"))
+    bus = happened(*to_review("cy"), *HOUSED, FEUD, event("BookingReported", "dee", day=2.5))
     assert len(bus.open_alerts()) == 2
     partition = refolded(bus, Partition.of(SITE, 0, SCHEMAS).outputs())
     causes = [one["cause"] for topic in (ALERTS, FACILITIES) for one in bus.history(topic) if "cause" in one]

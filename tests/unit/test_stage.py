@@ -175,7 +175,7 @@ def test_when_a_fact_reaches_its_purge_date_what_stood_on_it_goes_with_the_tick(
     fine = event("DisciplinaryRecorded", "ada", day=2, name="fine", purge_day=7)
     housed = event("HousingAssigned", "ada", day=1, name="housed", unit="4-A", purge_day=7)
     scene = Scene()
-    before = scene.happens(BOOKED, MEMBER, CLASSIFIED, fine, housed)
+    before = scene.happens(BOOKED, MEMBER, CLASSIFIED, housed, fine)
     assert raised(before) == [(REVIEW, 1, "OPEN")]
     assert scene.stage.process(tick(6)) == []
     outs = scene.stage.process(tick(7, offset=77))

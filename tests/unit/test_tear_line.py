@@ -47,7 +47,7 @@ def test_the_jail_is_told_what_where_and_when() -> None:
         "Contraband is said to be coming",
         "It is said to be fentanyl",
         "It is said to come with a visit",
-        "A visit is scheduled",
+        "A visit was scheduled",
         "The visitor is Cole, Dana",
     ]
     assert (alert["facility"], alert["unit"], alert["due"]) == (MAIN, "4-B", START + int(5.5 * DAY))

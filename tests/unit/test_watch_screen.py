@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from textual.color import Color
@@ -17,6 +19,12 @@ from consumers.watch import WatchApp
 from tests.county import SITE, demo_site
 
 RECIPIENT = "county-jail-watch"
+LATER = now_us() + 24 * 3_600 * SECOND
+MAIN = SITE.facilities[0]
+ANNEX = MAIN.model_copy(update={"id": "county-jail-annex", "name": "County Jail, annex"})
+BOTH = SITE.recipient_by_id[RECIPIENT].model_copy(update={"facilities": (MAIN.id, ANNEX.id)})
+TWO_BUILDINGS = demo_site(facilities=(MAIN, ANNEX), recipients=(BOTH,))
+"""The same desk for two buildings of one jail."""
 
 
 class Feed:
@@ -137,6 +145,11 @@ def text_of(app: WatchApp) -> str:
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
 
+def heading(app: WatchApp) -> str:
+    """The second line."""
+    return text_of(app).splitlines()[1]
+
+
 async def until(pilot: Any, app: WatchApp, words: str) -> None:
     deadline = time.monotonic() + 60
     while words not in text_of(app):
@@ -157,6 +170,100 @@ async def test_an_alert_shows_with_who_why_and_what_to_do_and_goes_when_it_is_ov
         assert "segregate" not in shown.lower()
         feed.deliver([alert("one", revision=2, state="WITHDRAWN")])
         await until(pilot, app, "over: Headline of one")
+
+
+async def test_the_top_says_up_to_which_date_and_time_and_in_which_zone() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        tick = now_us()
+        feed.deliver([*reports(tick=tick), alert("one", at=tick), CaughtUp()])
+        shown = datetime.fromtimestamp(tick / SECOND, ZoneInfo("America/New_York"))
+        date = f"{shown:%a} {shown.day} {shown:%b %Y %H:%M:%S %Z}"
+        await until(pilot, app, f"Live: every alert for this desk is here, up to {date}.")
+        assert f"raised {shown:%H:%M %Z} today" in text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ({}, "moved, released, a report taken back or time passed"),
+        ({"rule": "contraband_delivery_expected"}, "done, called off, seized, the tip taken back or time passed"),
+        ({"rule": "of_a_later_version"}, "no longer so"),
+        ({"until": LATER, "ended": LATER - 1}, "moved, released or a report taken back"),
+        ({"until": LATER, "ended": LATER}, "time passed"),
+        ({"cause": "TICK"}, "an agreement ended: it may still be so"),
+        ({"cause": "RULE_CHANGED"}, "the rule that raised it was changed"),
+    ],
+)
+async def test_what_is_over_still_says_who_it_was_about_and_why_it_is_over(end: dict[str, Any], why: str) -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    opened = {name: end[name] for name in ("rule", "until") if name in end}
+    withdrawal = {
+        "headline": None,
+        "subjects": [],
+        "why": [],
+        "rule": None,
+        "at": end.get("ended", now_us()),
+        "cause": {"kind": end.get("cause", "FACT")},
+    }
+    async with app.run_test(size=(220, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", **opened), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        feed.deliver([alert("one", revision=2, state="WITHDRAWN", **withdrawal)])
+        await until(pilot, app, "over: Headline of one")
+        below = app.query_one(AlertList).render_line(1).text
+        assert below.rstrip().endswith(f"· Adams, Ada · {why}")
+        assert f"today: {why}" in " ".join(text_of(app).split())
+        assert "Adams, Ada (booking B-1)" in text_of(app)
+
+
+MANY = ["Fitzwarren, Reginald", "Delacroix, Sylvester", "Abernathy, Sylvester"]
+
+
+@pytest.mark.parametrize(
+    ("width", "changed", "below"),
+    [
+        (120, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
+        (100, False, "annex, unit 4-B · Fitzwarren, Reginald; Delacroix, Sylvester; Abernathy, Sylvester"),
+        (80, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more · raised under 1 min ago"),
+        (80, True, "changed · in 5 h · annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
+    ],
+)
+async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, changed: bool, below: str) -> None:
+    feed = Feed()
+    app = WatchApp(TWO_BUILDINGS, RECIPIENT, feed, Desk())
+    persons = [{"booking_number": None, "name": name, "linked_by": None} for name in MANY]
+    due = now_us() + (5 * 3_600 + 60) * SECOND if changed else None
+    one = alert("one", revision=2, facility="county-jail-annex", subjects=persons, due=due)
+    async with app.run_test(size=(width, 30)) as pilot:
+        feed.deliver([*reports(), one, *([acknowledged("one", 1)] if changed else []), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        line = app.query_one(AlertList).render_line(1).text
+        assert line.removeprefix("▌").strip() == below
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [("MODERATE", "confidence in this alert: moderate"), ("UNKNOWN", "confidence in this alert: can't be told from")],
+)
+async def test_of_what_the_confidence_is_said(confidence: str, said: str) -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(100, 30)) as pilot:
+        feed.deliver([*reports(), alert("one", confidence=confidence), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        assert said in " ".join(text_of(app).split())
+
+
+async def test_a_person_without_a_name_is_said_to_be_so() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(140, 40)) as pilot:
+        nameless = {"booking_number": "B-7", "name": None, "linked_by": None}
+        feed.deliver([*reports(), alert("one", subjects=[nameless]), CaughtUp()])
+        await until(pilot, app, "unit 4-B · booking B-7 (name not shown)")
 
 
 async def test_the_graver_alert_stands_first_at_80_by_24() -> None:
@@ -185,7 +292,7 @@ async def test_a_desk_that_cannot_see_says_so_in_red_across_the_top_and_what_to_
     app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
     async with app.run_test(size=(80, 24)) as pilot:
         feed.deliver([*reports(), CaughtUp()])
-        await until(pilot, app, "Live: sees everything")
+        await until(pilot, app, "Live: every alert for this desk is here")
         clock.ahead = 60 * SECOND
         feed.deliver([LinkLost(Why.UNREACHABLE, clock())])
         await until(pilot, app, "BLIND since")
@@ -211,7 +318,7 @@ async def test_a_desk_that_has_just_begun_is_starting_and_after_ten_seconds_of_s
         assert "No word from the workers" in text_of(app)
         clock.ahead = 0
         feed.deliver(reports())
-        await until(pilot, app, "Live: sees everything")
+        await until(pilot, app, "Live: every alert for this desk is here")
 
 
 async def test_a_history_site_tells_the_time_on_its_log() -> None:
@@ -221,7 +328,7 @@ async def test_a_history_site_tells_the_time_on_its_log() -> None:
     long_ago = 1_600_000_000 * SECOND
     async with app.run_test(size=(140, 40)) as pilot:
         feed.deliver([*reports(tick=long_ago, at=clock()), CaughtUp()])
-        await until(pilot, app, "the time on its log is 08:26 on 13 September 2020")
+        await until(pilot, app, "its log stands at Sun 13 Sep 2020 08:26:40 EDT")
         assert "BLIND" not in text_of(app)
 
 
@@ -362,8 +469,10 @@ async def test_the_bell_rings_for_a_new_grave_alert_only_and_can_be_muted() -> N
         feed.deliver([alert("new", severity="HIGH"), alert("newer", severity="CRITICAL")])
         await until(pilot, app, "4 open alerts")
         assert app.rung == 1
+        assert "bell on" in heading(app)
         await pilot.press("m")
         await until(pilot, app, "bell off")
+        assert "bell on" not in heading(app)
         feed.deliver([alert("newest", severity="CRITICAL")])
         await until(pilot, app, "5 open alerts")
         assert app.rung == 1
@@ -420,11 +529,11 @@ async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None
     torn = {"text": "Contraband is said to be coming", "agency": "", "event_time": None}
     feed = Feed()
     app = WatchApp(SITE, RECIPIENT, feed, Desk())
-    async with app.run_test(size=(140, 40)) as pilot:
+    async with app.run_test(size=(180, 40)) as pilot:
         due = now_us() + (5 * 3_600 + 60) * SECOND
         feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
-        await until(pilot, app, "in 5 h · unit 4-B")
-        await until(pilot, app, "handed on to you without its")
+        await until(pilot, app, "in 5 h · unit 4-B · Adams, Ada")
+        await until(pilot, app, "handed on to you without its source")
         assert "Expected " in text_of(app)
         assert ", in 5 h" in text_of(app)
 
@@ -434,7 +543,7 @@ async def test_help_fits_on_the_small_screen_and_any_key_goes_back() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("question_mark")
         await until(pilot, app, "Any key goes back.")
-        for words in ("this desk sees everything", "BLIND", "acknowledge", "quit"):
+        for words in ("every alert for this desk is here", "BLIND", "acknowledge", "quit"):
             assert words in text_of(app)
         await pilot.press("x")
         await until(pilot, app, "Shift commander's desk")
