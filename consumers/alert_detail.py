@@ -88,7 +88,9 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
     known = entry.acknowledged
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
-        return Text(f"Over since {words.when(entry.over_at, desk_now, zone)}: {words.over_because(entry)}", "bold")
+        why = words.over_because(entry)
+        told = f", one of these: {why}" if words.OR in why else f": {why}"
+        return Text(f"Over since {words.when(entry.over_at, desk_now, zone)}{told}", "bold")
     if entry.standing is Standing.ACKNOWLEDGED:
         return Text(f"✓ Acknowledged {said}", "green")
     if entry.standing is Standing.CHANGED:

@@ -41,6 +41,7 @@ WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
 """By rule: in which ways its alerts end, time aside. The record of an end does not say which: it could tell whose
 information it was."""
 TIME_PASSED: Final = "time passed"
+OR: Final = " or "
 
 
 def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
@@ -193,7 +194,7 @@ def over_because(entry: Entry) -> str:
 
 def either(ways: Sequence[str]) -> str:
     """ "moved", "moved or released", "moved, released or seized"."""
-    return " or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
+    return OR.join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
 
 
 def blindness(one: Blindness) -> str:

@@ -113,7 +113,7 @@ def _recorded(
 ) -> Situation:
     reasons = {
         **({"new infraction": "an infraction"} if infractions else {}),
-        **({"new validated membership": "a validated membership"} if validated else {}),
+        **({"new validated affiliation": "a validated affiliation"} if validated else {}),
     }
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.

@@ -24,7 +24,7 @@ from streams.pictures.lists import ListKey
 
 FROZEN: Final = (
     "Ask the agency whether its system still runs",
-    "Until the list changes, take who is where as of then, and ask by telephone before anything rests on it",
+    "Until the list changes, take who is where as of when it changed last; telephone before anything rests on it",
 )
 CHANGED: Final = ("Look again at what was decided meanwhile",)
 
@@ -52,7 +52,7 @@ def situations(picture: FacilityPicture, where: ListKey, now: int) -> set[Situat
         Situation(
             key=tuple(where),
             least_severity=Severity.LOW,
-            headline=f"The list of {where.agency} {'changes again' if is_over else 'stands still'}",
+            headline=f"The custody list of {where.agency} {'changes again' if is_over else 'stands still'}",
             subjects=(),
             evidence=tuple(evidence),
             actions=CHANGED if is_over else FROZEN,

@@ -29,7 +29,7 @@ WHEREABOUTS: Final = frozenset({"BookingReported", "HousingAssigned", "CustodyEn
 """Without these nobody knows who is where: alerts on housing are of the past."""
 SILENT: Final = (
     "Ask the agency whether its system still sends",
-    "Until it does, take what is shown of it as of then, and ask by telephone before anything rests on it",
+    "Until it does, take what is shown of it as of when the last came; telephone before anything rests on it",
 )
 AGAIN: Final = ("Look again at what was decided meanwhile",)
 

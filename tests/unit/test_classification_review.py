@@ -60,7 +60,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
     assert situation == Situation(
         key=(who, MAIN, "B-ada", "recorded"),
         least_severity=Severity.MEDIUM,
-        headline="Classification due for review: new infraction and new validated membership",
+        headline="Classification due for review: new infraction and new validated affiliation",
         subjects=(Subject(who, "county-jail", "B-ada", "Adams, Ada"),),
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
@@ -83,7 +83,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
             ),
         ),
         actions=(
-            "Review the classification: an infraction and a validated membership came after it",
+            "Review the classification: an infraction and a validated affiliation came after it",
             CHECK_HOUSING,
         ),
         facility=MAIN,
@@ -199,8 +199,8 @@ def test_when_a_classification_is_to_be_reviewed(case: str, events: list[Event],
 def test_a_standing_is_told_as_it_was_validated(group: str | None, status: str, text: str) -> None:
     situation = found(BOOKED, CLASSIFIED, validated(group, status=status))["recorded"]
     assert situation.evidence[-1].text == text
-    assert situation.headline == "Classification due for review: new validated membership"
-    assert situation.actions[0] == "Review the classification: a validated membership came after it"
+    assert situation.headline == "Classification due for review: new validated affiliation"
+    assert situation.actions[0] == "Review the classification: a validated affiliation came after it"
 
 
 def test_the_unit_is_the_one_where_the_person_is_now() -> None:

@@ -114,7 +114,7 @@ CHANGING = [(0, 5_000), *((number, 4) for number in range(1, 7))]
 def test_a_list_that_stands_still_is_said_with_how_often_and_what_is_usual(repeats: int, words: str) -> None:
     notes, last = lists(*CHANGING, *[(6, 0)] * repeats), BEGIN + (6 + repeats) * DAY
     assert feed_frozen.situations(picture(notes), MAIN, last * SLOT) == of_the_list(
-        "The list of county-jail stands still",
+        "The custody list of county-jail stands still",
         feed_frozen.FROZEN,
         list_said(f"What the list says was taken {words}, and nothing had changed", BEGIN + 6 * DAY, Severity.HIGH),
         list_said("Usually 4 entries change from one list to the next", last, Severity.HIGH),
@@ -125,7 +125,7 @@ def test_a_list_that_changes_again_is_said_with_how_much_changed_at_once() -> No
     large = [(0, 5_000), *((number, 9) for number in range(1, 7))]
     again = BEGIN + 8 * DAY
     assert feed_frozen.situations(picture(lists(*large, (6, 0), (7, 30))), MAIN, again * SLOT) == of_the_list(
-        "The list of county-jail changes again",
+        "The custody list of county-jail changes again",
         feed_frozen.CHANGED,
         list_said("What the list says was taken once more, and nothing had changed", BEGIN + 6 * DAY, None),
         list_said("It says something else again: 30 entries changed at once", again, None),
