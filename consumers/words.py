@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import takewhile
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -124,15 +123,14 @@ def place(alert: Alert, site: Site) -> str:
 
 
 def buildings(site: Site, recipient: str) -> Mapping[str, str]:
-    """What the list calls the facilities of a desk, by id: "annex" for "County Jail, annex", where the others' names
-    begin with "County Jail" as well; nothing on a desk of one facility."""
+    """What the list calls the facilities of a desk, by id: "annex" for "County Jail, annex", where the others are
+    of the County Jail as well, or have a name of one part; nothing on a desk of one facility."""
     facilities = [site.facility_by_id[name] for name in site.recipient_by_id[recipient].facilities] or site.facilities
     if len(facilities) == 1:
         return {}
-    names = [facility.name.split(", ") for facility in facilities]
-    begins = zip(*(name[:-1] for name in names), strict=False)
-    common = len(list(takewhile(lambda parts: len(set(parts)) == 1, begins)))
-    return {facility.id: ", ".join(name[common:]) for facility, name in zip(facilities, names, strict=True)}
+    names = {facility.id: facility.name.rpartition(", ") for facility in facilities}
+    are_of = {of for of, _, _ in names.values() if of}
+    return {name: called if len(are_of) == 1 else f"{of}{comma}{called}" for name, (of, comma, called) in names.items()}
 
 
 def short_place(alert: Alert, called: Mapping[str, str]) -> str:

@@ -537,7 +537,11 @@ def test_the_desk_knows_in_which_ways_the_alerts_of_every_rule_end() -> None:
 def test_buildings_are_called_by_what_tells_them_from_each_other() -> None:
     county = read_site(Path(__file__).parents[2] / "deploy" / "sites" / "county")
     called = words.buildings(county, "county-watch")
-    assert called == {"county-jail-main": "main building", "county-jail-annex": "annex"}
+    assert called == {
+        "county-jail-main": "main building",
+        "county-jail-annex": "annex",
+        "town-lockup": "Town Lockup",
+    }
     assert words.buildings(county, "prison-watch") == {}
     # Who watches the whole site is told of more than one jail: nothing is common to their names.
     everywhere = words.buildings(county, "city-pd-intel")

@@ -95,7 +95,9 @@ def test_what_the_stages_write_is_on_these_partitions() -> None:
         ("county-jail-watch", "contraband"),
         ("county-jail-watch", "coordination"),
         ("county-jail-classification", "housing"),
+        ("county-jail-classification", "coordination"),
         ("county-jail-affairs", "contraband"),
+        ("county-jail-affairs", "coordination"),
         ("city-pd-intel", "investigation"),
         ("city-pd-intel", "coordination"),
     ]
