@@ -46,8 +46,10 @@ CLOCK_NUMBER: Final = 0
 CLOSE_S: Final = 2.0
 """Seconds for which a rebalance waits for what is being written; half a session is left."""
 T = TypeVar("T")
+TOLD_S: Final = 5.0
+"""Seconds in which the group tells by itself that a number is somebody else's now; then it is asked."""
 OVERTAKEN_S: Final = 30.0
-"""Seconds that a number may have another writer before the group says whose it is: as long as a rebalance may take."""
+"""Seconds in which the group must say, when asked, whose a number is: as long as a rebalance may take."""
 RETRY_S: Final = 2.0
 """Seconds before a recovery that the broker or the registry broke off begins again."""
 
@@ -127,8 +129,9 @@ class Partitions:
     """The loops of the partition numbers that this worker owns.
 
     `on_broken` is called with the error after which the worker must exit: a partition is broken, or has another writer
-    and yet this worker is its owner;
-    `on_ready` when the worker is ready for what it stands by for and is to own.
+    and the group does not say whose it is.
+    `rejoin` asks the group to share out anew: this worker is ready for what it is to own, or has another writer beside
+    it.
     """
 
     def __init__(
@@ -139,7 +142,7 @@ class Partitions:
         schema_ids: Mapping[tuple[str, str], int],
         on_broken: Callable[[BaseException], None],
         outside: Outside = REAL,
-        on_ready: Callable[[], None] = lambda: None,
+        rejoin: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self.site = site
@@ -160,7 +163,8 @@ class Partitions:
         self.held: set[tuple[str, int]] = set()
         """Topics and partitions of which enough waits here: whoever fetches leaves them out for now."""
         most_bytes = settings.standby_bytes
-        self.standbys = Standbys(site, schemas, self._consumer, self._is_busy, on_ready, most_bytes, outside)
+        self._rejoin = rejoin
+        self.standbys = Standbys(site, schemas, self._consumer, self._is_busy, rejoin, most_bytes, outside)
 
     # -- owning --------------------------------------------------------------------------------------------------
 
@@ -250,6 +254,10 @@ class Partitions:
                 log.warning("partition %s has another writer: nothing more is done for it", number)
                 running.overtaken = running.progress.abandoned = True
                 running.live.clear()
+                await asyncio.sleep(TOLD_S)
+                # Nobody else has been given it: a former owner's opening came late. Whoever is given it next, perhaps
+                # this worker again, opens it anew.
+                self._rejoin()
                 await asyncio.sleep(OVERTAKEN_S)
             self._on_broken(error)
 

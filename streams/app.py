@@ -32,7 +32,8 @@ from streams.lookout import Lookout, StalledError
 log = logging.getLogger(__name__)
 
 EXIT_FENCED: Final = 3
-"""Exit code of a worker whose own partition kept another writer; its supervisor starts it again."""
+"""Exit code of a worker one of whose partitions has another writer while the group does not say whose it is; its
+supervisor starts it again."""
 EXIT_BROKEN: Final = 4
 """Exit code of a worker that met what it can't go on with."""
 EXIT_STALLED: Final = 5
@@ -61,7 +62,7 @@ def build_app(settings: Settings, site: Site) -> tuple[faust.App, Partitions]:
         ids = schema_ids(client, site, [*own, *told])
     except (RegistryAway, NotRegisteredError) as error:
         raise WorkerError(str(error)) from error
-    partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on, on_ready=lambda: _rejoin(app))
+    partitions = Partitions(settings, site, SchemaCache(client), ids, _exit_on, rejoin=lambda: _rejoin(app))
     assignor = NumberAssignor(settings.standbys, partitions.standbys.ready, partitions.standbys.gave_up)
     # Faust wants a directory, though nothing is kept in it; where the bus is not ours nobody else has made it.
     datadir = settings.home / "run" / "faust"

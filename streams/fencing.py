@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 TRANSACTION_TIMEOUT_MS: Final = 30_000
 """The broker aborts a transaction that a vanished writer left open after so long; readers wait for that at most."""
 CALL_TIMEOUT_S: Final = 30.0
+OPEN_TIMEOUT_S: Final = 5.0
+"""Seconds for which opening waits at a time. Who has lost the partition meanwhile asks no further: to be answered would
+fence its rightful owner."""
 RETRY_S: Final = 0.5
 POLL_EVERY: Final = 10_000
 """Records after which delivery reports are served."""
@@ -65,6 +68,7 @@ class PartitionWriter:
         # One thread: a transaction's calls belong together, and librdkafka wants them in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.transactional_id)
         self._turn = asyncio.Lock()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Fence every predecessor, end what it left under way, and be ready to write. Raises BrokenWriterError."""
@@ -82,6 +86,7 @@ class PartitionWriter:
 
     async def close(self) -> None:
         """Give up the producer; what was not committed is aborted by the broker."""
+        self._is_closed = True
         async with self._turn:
             await self._in_thread(self._close)
         self._thread.shutdown(wait=False)
@@ -91,8 +96,13 @@ class PartitionWriter:
 
     def _open(self) -> None:
         producer = self._outside.producer(self._config)
-        self._retrying(lambda: producer.init_transactions(CALL_TIMEOUT_S))
+        self._retrying(lambda: self._ask_to_open(producer))
         self._producer = producer
+
+    def _ask_to_open(self, producer: Producer) -> None:
+        if self._is_closed:
+            raise BrokenWriterError(f"{self.transactional_id} was closed before it was open")
+        producer.init_transactions(OPEN_TIMEOUT_S)
 
     def _write(self, records: Sequence[Out]) -> None:
         producer = self._producer

@@ -392,9 +392,61 @@ async def test_who_is_overtaken_lets_go_of_the_number_alone_and_begins_it_anew_w
     assert broken == []
 
 
-async def test_a_number_that_has_another_writer_and_stays_its_own_ends_the_worker(
+async def test_whom_a_former_owner_fences_late_asks_the_group_and_goes_on_with_the_number(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(agents, "TOLD_S", 0.01)
+    ground.write(ground.facts(reviews("ada")))
+    ground.commit(PERSON, 3)
+    broken: list[BaseException] = []
+    generations = iter(range(1, 10))
+
+    async def shared_out() -> None:
+        """The group gives this worker the number, again and again."""
+        await here.own(frozenset({0}), next(generations))
+
+    asked: list[asyncio.Task[None]] = []
+    here = Partitions(
+        ground.settings,
+        ground.site,
+        ground.schemas,
+        ground.ids,
+        broken.append,
+        rejoin=lambda: asked.append(asyncio.create_task(shared_out())),
+    )
+    await shared_out()
+    await is_live(here)
+    known = here.running[0].partition
+    # It had asked to open while the broker was slow, and lost the number before it was answered.
+    former = PartitionWriter(ground.settings, ground.site, 0)
+    await former.open()
+    await is_overtaken_as_it_writes(here)
+    await comes_true(lambda: asked)
+    await asked[0]
+    await is_live(here)
+    assert here.running[0].partition is not known, "what it decided and could not write is forgotten"
+    ground.write(ground.facts(reviews("bo")))
+    here.running[0].loop.hand_over(PERSON, Delivery(facts_after(ground, 3), nothing))
+    await comes_true(lambda: len(ground.working.open_alerts()) == 2)
+    assert (len(asked), broken) == (1, [])
+    await here.close()
+    await former.close()
+
+
+async def nothing() -> None:
+    """Acknowledges to nobody."""
+
+
+def facts_after(ground: Ground, offset: int) -> Batch:
+    """The person facts from an offset on, as a batch."""
+    topic = topics.person_facts(ground.site.name)
+    return Batch(topic, 0, [record for record in ground.log(topic) if record.offset >= offset])
+
+
+async def test_a_number_that_has_another_writer_and_of_which_the_group_says_nothing_ends_the_worker(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "TOLD_S", 0.01)
     monkeypatch.setattr(agents, "OVERTAKEN_S", 0.01)
     broken: list[BaseException] = []
     here = Partitions(ground.settings, ground.site, ground.schemas, ground.ids, broken.append)

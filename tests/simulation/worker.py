@@ -12,7 +12,7 @@ their source (tests/unit/test_faust_is_as_we_rely_on_it.py holds the versions; t
 - A fetch brings records of any partitions, cut anywhere. What it brought is dropped where the flow stopped or another
   generation came meanwhile; everything since the committed offset comes again after each rebalance.
 - What the partitions hold is left out of a fetch; the next one is made after a moment.
-- A member that is ready for what it is to own rejoins, at its next heartbeat at the latest.
+- A member that asks for another round rejoins, at its next heartbeat at the latest.
 - Each stage's stream holds two batches. The one that waits for room is dropped when the flow stops, except where its
   waiting has not begun yet: then it is put when the flow goes on, before what is new.
 - An acknowledgement counts if the partition's committed offset is not beyond it. Offsets are committed a tenth of a
@@ -265,7 +265,7 @@ class SimulatedWorker:
                 if not self.broker.group.heartbeat(self._member, generation):
                     return
                 if self._wants_to_rejoin:
-                    self.broker.note(self.name, "is ready for what it is to own")
+                    self.broker.note(self.name, "asks for another round")
                     return
             except Refused:
                 self._joined += 1

@@ -6,18 +6,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas import topics
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
-from streams import agents
+from streams import agents, fencing
 from streams.agents import Partitions
 from streams.batching import Batch
+from streams.fencing import PartitionWriter
 from streams.fold import Fold, Progress, Recovered
 from streams.partition import Partition
 from streams.partition_loop import Delivery
@@ -58,6 +61,66 @@ async def test_a_partition_is_let_go_of_while_its_writer_still_waits_for_the_bro
     assert broken == []
     async with asyncio.timeout(2):
         await partitions.close()
+
+
+class Unanswered:
+    """A producer whose broker does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.opened = False
+        self.broker_is_back = threading.Event()
+
+    def init_transactions(self, timeout: float) -> None:
+        assert timeout <= fencing.OPEN_TIMEOUT_S
+        self.asked += 1
+        if not self.broker_is_back.wait(0.01):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "timed out", False, True))
+        self.opened = True
+
+
+@dataclass
+class Unanswering:
+    """The outside, where no broker answers."""
+
+    producing: Unanswered = field(default_factory=Unanswered)
+
+    def producer(self, _: object) -> Unanswered:
+        return self.producing
+
+    def sleep(self, _: float) -> None:
+        pass
+
+
+async def test_who_lost_a_partition_before_its_writer_was_open_does_not_fence_the_next_owner_when_the_broker_is_back(
+    tmp_path: Path,
+) -> None:
+    outside = Unanswering()
+    writer = PartitionWriter(Settings(home=tmp_path, security_protocol="PLAINTEXT"), demo_site(), 0, cast(Any, outside))
+    opening = asyncio.create_task(writer.open())
+    async with asyncio.timeout(10):
+        while outside.producing.asked < 3:  # noqa: ASYNC110  # a thread tells nobody
+            await asyncio.sleep(0)
+        opening.cancel()
+        await writer.close()
+    outside.producing.broker_is_back.set()
+    asked = outside.producing.asked
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await writer.open()
+    assert (outside.producing.asked, outside.producing.opened) == (asked, False)
+
+
+async def test_a_writer_that_waits_for_the_broker_is_open_when_it_is_back(tmp_path: Path) -> None:
+    outside = Unanswering()
+    writer = PartitionWriter(Settings(home=tmp_path, security_protocol="PLAINTEXT"), demo_site(), 0, cast(Any, outside))
+    opening = asyncio.create_task(writer.open())
+    async with asyncio.timeout(10):
+        while outside.producing.asked < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        outside.producing.broker_is_back.set()
+        await opening
+        await writer.close()
+    assert outside.producing.opened
 
 
 class OpenWriter(SlowWriter):
