@@ -187,6 +187,13 @@ class Clock(Protocol):
         """Let it be that time."""
 
 
+def publish_all(events: Sequence[Event], sink: Sink, notice: Callable[[str], None]) -> None:
+    """Publish events, and return when the broker has them; what is waited for is said."""
+    sink.publish_many(events)
+    while left := sink.flush(NOTICE_S):
+        notice(f"waiting for the broker: {left} events are on disk until it takes them")
+
+
 def publish_days(
     all_days: Iterator[Day],
     sink: Sink,
@@ -200,9 +207,7 @@ def publish_days(
     """
     for day in all_days:
         if day.events:
-            sink.publish_many(day.events)
-            while left := sink.flush(NOTICE_S):
-                notice(f"waiting for the broker: {left} events are on disk until it takes them")
+            publish_all(day.events, sink, notice)
             clock.until_identified()
         clock.tick(day.tick)
         done(day)

@@ -111,10 +111,7 @@ class PartitionWriter:
         try:
             producer.begin_transaction()
             for number, out in enumerate(records, start=1):
-                value = out.value
-                if value is not None and not isinstance(value, bytes):
-                    raise TypeError("a record to be written must be encoded")
-                self._produce(producer, out, value)
+                hand_over(producer, out)
                 if number % POLL_EVERY == 0:
                     producer.poll(0)
             self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
@@ -124,18 +121,6 @@ class PartitionWriter:
             # transaction that nobody ends; and to open again would fence whoever may own the partition by now. Who
             # opens it next ends what is under way, under a new epoch.
             raise BrokenWriterError(f"{self.transactional_id}: {error.args[0].name()}") from error
-
-    def _produce(self, producer: Producer, out: Out, value: bytes | None) -> None:
-        while True:
-            try:
-                producer.produce(
-                    out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers)
-                )
-            except BufferError:
-                # One record may lead to more than librdkafka's queue takes: it goes on as the broker takes some.
-                producer.poll(ROOM_S)
-            else:
-                return
 
     def _retrying(self, call: Callable[[], object]) -> None:
         """Make a call until it is answered: the broker may be away for a while."""
@@ -164,6 +149,20 @@ class PartitionWriter:
     def _close(self) -> None:
         # Dropping the producer closes it; a transaction under way is aborted by the successor or by its timeout.
         self._producer = None
+
+
+def hand_over(producer: Producer, out: Out) -> None:
+    """Give a producer a record, its value as bytes; where its queue is full, as soon as the broker has taken some."""
+    value = out.value
+    if value is not None and not isinstance(value, bytes):
+        raise TypeError("a record to be written must be encoded")
+    while True:
+        try:
+            producer.produce(out.topic, value=value, key=out.key, partition=out.partition, headers=list(out.headers))
+        except BufferError:
+            producer.poll(ROOM_S)
+        else:
+            return
 
 
 def _in_full(producer: Producer, error: KafkaException) -> KafkaException:

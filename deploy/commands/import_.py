@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,7 +31,6 @@ from producers.adapters.roster import Jail, Summary
 from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, REQUIRED
 from producers.publisher import Publisher, PublishError
 from producers.roster_import import (
-    NOTICE_S,
     Allowances,
     Day,
     FileChangedError,
@@ -41,6 +41,7 @@ from producers.roster_import import (
     StateFile,
     days,
     judge,
+    publish_all,
     publish_days,
     quarantine,
 )
@@ -199,10 +200,11 @@ def _publish(events: Sequence[Event], settings: Settings, site: Site, agency: st
     with console.status(f"Provisioning {site.name} ..."):
         provision(settings, site)
     with Publisher(settings, site, agency) as publisher:
-        publisher.publish_many(events)
-        while left := publisher.flush(NOTICE_S):
-            told = f"waiting for the broker: {left} events are on disk until it takes them"
-            console.print(told, markup=False, soft_wrap=True)
+        publish_all(events, publisher, partial(_notice, console))
+
+
+def _notice(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _show_shootings(importing: shooting_list.Import, dry_run: bool, as_json: bool) -> None:
@@ -242,9 +244,7 @@ def _import(
             file.write(day.state)
         advance()
 
-    def notice(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
+    notice = partial(_notice, console)
     with console.status(f"Provisioning {site.name} ..."):
         provision(settings, site)
     with (

@@ -40,6 +40,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 from schemas.subjects import subjects
 from streams.facts import TICK_KEY
+from streams.fencing import hand_over
 from streams.heard import NOTES, parse_note
 from streams.pictures.feeds import KEPT
 from streams.records import Out
@@ -86,14 +87,7 @@ def fill(settings: Settings, site: Site, people: int, facts_each: int) -> int:
 
     def write(out: Out) -> None:
         nonlocal written
-        here = framed(out, by_record)
-        assert isinstance(here.value, bytes)
-        while True:
-            try:
-                producer.produce(here.topic, here.value, here.key, here.partition, headers=list(here.headers))
-                break
-            except BufferError:
-                producer.poll(0.1)
+        hand_over(producer, framed(out, by_record))
         written += 1
         if written % 10_000 == 0:
             producer.poll(0)

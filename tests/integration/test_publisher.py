@@ -33,7 +33,7 @@ from schemas.settings import SecretUnreadableError, Settings
 from streams.fencing import PartitionWriter
 from streams.records import Out
 from tests.county import DAY, JAIL, POLICE, START, demo_site, event, event_id
-from tests.working_site import WorkingSite, until
+from tests.working_site import WAIT_S, WorkingSite, until
 
 pytestmark = pytest.mark.bus
 ROOT = Path(__file__).parents[2]
@@ -344,11 +344,13 @@ async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_
     site = WorkingSite.make(settings, tmp_path, "living")
     raised = topics.alerts_raised(site.site.name)
     writer = PartitionWriter(settings, site.site, 0)
+    # What it has begun to write waits as long as a transaction may last: here as long as a bus may take to start.
+    writer._config["transaction.timeout.ms"] = int(WAIT_S * 1_000)
     await writer.open()
     await writer.write([Out(raised, 0, b"k", None, b"before")])
     with Publisher(settings, site.site, JAIL) as publisher:
         publisher.publish_many(housing(number) for number in range(100))
-        assert publisher.flush(30) == 0
+        assert publisher.flush(WAIT_S) == 0
 
         # The broker stops answering in the middle of things: what was sent is sent again, and written once.
         broker = broker_of(settings)
@@ -358,7 +360,7 @@ async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_
             assert publisher.flush(2) == 100
         finally:
             broker.resume()
-        assert publisher.flush(60) == 0
+        assert publisher.flush(WAIT_S) == 0
 
         # Broker and registry go away, and come back.
         bus.stop()
@@ -376,7 +378,7 @@ async def test_a_living_publisher_and_a_workers_writer_go_on_by_themselves_when_
         until(lambda: publisher.pending == 0, "the spool was drained")
         assert publisher.delivered == 300
     assert arrived(site) == ids(range(300)), "in order, each once"
-    await asyncio.wait_for(writing, 90)
+    await asyncio.wait_for(writing, WAIT_S)
     await writer.write([Out(raised, 0, b"k", None, b"after")])
     until(lambda: len(site.read(raised)) == 4, "four records were seen")
     assert [message.value() for message in site.read(raised)] == [b"before", b"one", b"two", b"after"]
