@@ -17,6 +17,7 @@ from testcontainers.community.kafka import KafkaContainer
 from testcontainers.core.container import DockerContainer
 
 from schemas.settings import Settings
+from tests import county_events
 from tests.bus_of_the_run import bus_of_the_run
 from tests.free_ports import settings_on_free_ports
 from tests.working_site import WorkingSite
@@ -58,6 +59,13 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     own = tmp_path_factory.getbasetemp()
     with bus_of_the_run(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own, settings_in) as settings:
         yield settings
+
+
+@pytest.fixture(scope="module")
+def little_suffices() -> Iterator[None]:
+    """What takes many events takes few: a module's random histories stay short (`tests/county_events.py`)."""
+    with county_events.little_suffices():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import event as hypothesis_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import Event
 from streams.alerts import Cause, CauseKind
 from streams.backtest import SCHEMAS
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
-from tests.property.test_the_engine_keeps_its_promise import histories, unfold
+from tests.told_histories import Telling, tellings
+
+pytestmark = pytest.mark.usefixtures("little_suffices")
 
 CAUSE = Cause(CauseKind.FACT, PERSON, 0, 0)
 
 
 @settings(max_examples=60)
-@given(histories, st.integers(0, 2**32), st.sampled_from([1, 2]))
-def test_a_record_triggers_all_that_follows_from_it(history: list[Event], seed: int, partitions: int) -> None:
-    bus = unfold(history, seed, partitions, compact=False)
+@given(tellings(st.sampled_from([1, 2])))
+def test_a_record_triggers_all_that_follows_from_it(telling: Telling) -> None:
+    bus = telling.unfold()
     written = 0
-    for number in range(partitions):
+    for number in range(telling.partitions):
         persons = PersonStage(bus.site, number, SCHEMAS)
         for record in bus.input_of(PERSON, number):
             written += len(persons.process(record))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import event as hypothesis_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.events import Event
 from streams.replay import Verdict
-from tests.property.test_the_engine_keeps_its_promise import histories, unfold
 from tests.replayed import replayed
+from tests.told_histories import Telling, tellings
 
-seeds, partitions = st.integers(0, 2**32), st.sampled_from([1, 2, 3, 8])
+pytestmark = pytest.mark.usefixtures("little_suffices")
 
 
 @settings(max_examples=80)
-@given(histories, seeds, partitions)
-def test_on_an_uncompacted_log_every_record_is_replayed_identical(history: list[Event], seed: int, number: int) -> None:
-    bus = unfold(history, seed, number, compact=False)
+@given(tellings())
+def test_on_an_uncompacted_log_every_record_is_replayed_identical(telling: Telling) -> None:
+    bus = telling.unfold()
     for alert in bus.history(topics.alerts_raised(bus.site.name)):
         found = replayed(bus, alert)
         hypothesis_event(f"{alert['state']}, {alert['cause']['stage']}, {alert['cause']['kind']}")
@@ -26,11 +26,11 @@ def test_on_an_uncompacted_log_every_record_is_replayed_identical(history: list[
 
 
 @settings(max_examples=80)
-@given(histories, seeds, partitions, st.booleans())
+@given(tellings(compacted=True), st.booleans())
 def test_on_a_compacted_log_a_record_is_replayed_identical_or_what_is_lacking_is_named(
-    history: list[Event], seed: int, number: int, at_the_end: bool
+    telling: Telling, at_the_end: bool
 ) -> None:
-    bus = unfold(history, seed, number, compact=True)
+    bus = telling.unfold()
     alerts = bus.history(topics.alerts_raised(bus.site.name))
     if at_the_end:
         for topic in (topics.person_facts(bus.site.name), topics.facility_facts(bus.site.name)):
@@ -42,11 +42,9 @@ def test_on_a_compacted_log_a_record_is_replayed_identical_or_what_is_lacking_is
 
 
 @settings(max_examples=40)
-@given(histories, seeds, st.booleans())
-def test_a_record_that_says_something_else_is_never_replayed_identical(
-    history: list[Event], seed: int, compact: bool
-) -> None:
-    bus = unfold(history, seed, 2, compact=compact)
+@given(tellings(st.just(2), compacted=True))
+def test_a_record_that_says_something_else_is_never_replayed_identical(telling: Telling) -> None:
+    bus = telling.unfold()
     for alert in bus.history(topics.alerts_raised(bus.site.name)):
         changed = {"headline": "Nothing to see here"} if alert["state"] == "OPEN" else {"digest": alert["digest"][::-1]}
         assert replayed(bus, {**alert, **changed}).verdict is not Verdict.IDENTICAL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
+import pytest
 from hypothesis import event as hypothesis_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,11 @@ from schemas.events import ContrabandTipped, Event
 from schemas.site import Site
 from streams.records import LoggedRecord
 from tests.county import DAY, JAIL, START, agency_of, demo_site, event
+from tests.county_events import LAST_DAY
 from tests.in_memory_bus import InMemoryBus
-from tests.property.test_the_engine_keeps_its_promise import LAST_TICK, histories
+from tests.told_histories import LAST_TICK, histories
+
+pytestmark = pytest.mark.usefixtures("little_suffices")
 
 
 def of_staff(what: Event) -> bool:
@@ -52,7 +56,7 @@ def read(bus: InMemoryBus, names: set[str]) -> dict[tuple[str, int], list[Logged
 
 
 A_TIP = event("ContrabandTipped", day=40, name="staff-tip-0", sid="SID-ada", ucn="UCN-ada", touches_staff=True)
-DAYS = st.lists(st.integers(0, 45), min_size=3, max_size=3).map(sorted)
+DAYS = st.lists(st.integers(0, LAST_DAY), min_size=3, max_size=3).map(sorted)
 
 
 @settings(max_examples=80)

@@ -200,9 +200,9 @@ class SimulatedBroker:
 
     # -- logs ----------------------------------------------------------------------------------------------------
 
-    def append(self, part: Part, key: bytes | None, value: bytes | None) -> None:
-        """A record of a producer without transactions."""
-        self.logs[part].append(key, value, (), self._now_ms())
+    def append(self, part: Part, key: bytes | None, value: bytes | None, at: int | None = None) -> None:
+        """A record of a producer without transactions, who says when it was made, or leaves that to the broker."""
+        self.logs[part].append(key, value, (), self._now_ms() if at is None else at)
         self._tell_readers()
 
     def compact(self, part: Part) -> None:

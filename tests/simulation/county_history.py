@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from schemas.site import Site
 from streams.backtest import SCHEMA_IDS
-from tests.county import DAY, START, agency_of, demo_site, event, event_id
+from tests.county import DAY, START, agency_of, demo_site
+from tests.county_events import LAST_DAY, SITUATIONS, any_event
+from tests.county_events import PURGED as PURGED_ON
 from tests.in_memory_bus import InMemoryBus
 
 Time = Literal["live", "history"]
-PEOPLE: Final = ("ada", "bo", "cy")
-GROUPS: Final = ("Eastside", "Harbor")
 AGREEMENTS: Final = ("shipped", "ends", "begins")
-LAST_DAY: Final = 40
-"""The last day of which an event tells."""
+LAST_TICKS: Final = (LAST_DAY + 1, LAST_DAY + 5)
+"""On which days a history may end: at once, or when visits come, feeds are silent, and agreements have ended."""
 
 
 @cache
@@ -50,86 +50,34 @@ class Published:
     partition: int
     value: bytes
     says: str
+    at: int
+    """When its publisher says that it came, ms since 1970."""
 
 
-@cache
-def _a_jail() -> tuple[Event, ...]:
-    """A jail in which something can happen: random events alone rarely make a situation."""
-    return (
-        event("BookingReported", "ada", name="jail-book-ada", sid="SID-ada"),
-        event("BookingReported", "bo", name="jail-book-bo", sid="SID-bo"),
-        event("HousingAssigned", "ada", day=2, name="jail-house-ada", unit="4-A"),
-        event("HousingAssigned", "bo", day=2, name="jail-house-bo", unit="4-A"),
-        event("CustodyClassified", "ada", day=1, name="jail-class-ada"),
-        event("AffiliationValidated", "ada", day=3, name="jail-stg-ada", group="Eastside", status="MEMBER"),
-        event("AffiliationReported", None, day=3, name="police-stg-bo", sid="SID-bo", group="Harbor"),
-        event("StreetViolenceReported", day=30, name="street-0", groups=list(GROUPS), retaliation_expected=True),
-    )
-
-
-def random_event(choose: random.Random, number: int, time: Time) -> Event:
-    """Any event of the county."""
-    day = choose.randint(0, LAST_DAY)
-    # A live site refuses what has reached its purge date: there it comes while the simulation runs.
-    purges = [None, None, day + 7] if time == "history" else [None, None, LAST_DAY + choose.randint(3, 8)]
-    purge = choose.choice(purges)
-    kind = choose.choice(
-        [
-            "HousingAssigned",
-            "HousingAssigned",
-            "CustodyClassified",
-            "DisciplinaryRecorded",
-            "AffiliationValidated",
-            "AffiliationReported",
-            "StreetViolenceReported",
-            "CustodyEnded",
-            "NoLongerListed",
-            "EventWithdrawn",
-            "EventWithdrawn",
-            "BookingReported",
-        ]
-    )
-    if kind == "StreetViolenceReported":
-        return event(
-            kind,
-            day=day,
-            name=f"street-{number}",
-            purge_day=purge,
-            groups=list(GROUPS),
-            retaliation_expected=choose.random() < 0.5,
-        )
-    if kind == "EventWithdrawn":
-        target = choose.choice([e for e in _a_jail() if e.head.event_id != event_id("jail-book-ada")])
-        name = f"withdraw-{target.head.event_id}"
-        return event(kind, day=day, agency=agency_of(target), name=name, target_event_id=target.head.event_id)
-    person = choose.choice(PEOPLE)
-    extras: dict[str, dict[str, Any]] = {
-        "HousingAssigned": {"unit": choose.choice(["4-A", "4-B"])},
-        "CustodyClassified": {"level": choose.choice(["MINIMUM", "MEDIUM", "MAXIMUM"])},
-        "AffiliationValidated": {
-            "group": choose.choice(GROUPS),
-            "status": choose.choice(["MEMBER", "SUSPECT", "DROPOUT"]),
-        },
-        "AffiliationReported": {"group": choose.choice(GROUPS)},
-    }
-    strong = choose.choice([{}, {"sid": f"SID-{person}"}, {"sid": f"SID2-{person}"}, {"ucn": f"UCN-{person}"}])
-    return event(kind, person, day=day, name=f"more-{number}", purge_day=purge, **strong, **extras.get(kind, {}))
+PURGED: Final[Mapping[Time, tuple[int | None, ...]]] = {
+    "history": PURGED_ON,
+    "live": (None, None, LAST_DAY + 3, LAST_DAY + 6),
+}
+"""A live site refuses what has reached its purge date: there it comes while the simulation runs."""
+_RIVALS, *_OTHERS = SITUATIONS.values()
 
 
 def random_history(choose: random.Random, time: Time) -> list[Event]:
     """Some ten events in the order in which they are published; some of them twice."""
-    base = [e for e in _a_jail() if choose.random() < 0.95]
-    events = base + [random_event(choose, number, time) for number in range(choose.randint(0, 5))]
+    # Random events alone rarely make a situation.
+    situations = [choose.choice([_RIVALS, *_OTHERS]), choose.choice([(), _RIVALS, choose.choice(_OTHERS)])]
+    events = [*{what.head.event_id: what for of in situations for what in of if choose.random() < 0.95}.values()]
+    events += [any_event(choose.choice, events, PURGED[time]) for _ in range(choose.randint(0, 5))]
     events += choose.choices(events, k=choose.randint(0, 2))
     choose.shuffle(events)
     return events
 
 
 def published(what: Event, site: Site, partition: int) -> Published:
-    """An event as its agency publishes it."""
-    kind = type_name(what)
+    """An event as its agency publishes it, at once."""
+    kind, came = type_name(what), what.head.time // 1000
     topic = topics.inbound(site.name, agency_of(what), kind)
-    return Published(topic, partition, encode_event(what, SCHEMA_IDS[kind]), f"{kind} {what.head.event_id[:8]}")
+    return Published(topic, partition, encode_event(what, SCHEMA_IDS[kind]), f"{kind} {what.head.event_id[:8]}", came)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -83,6 +84,18 @@ def _last_of_each(broker: SimulatedBroker, topic: str, partitions: int) -> dict[
         for entry in log.read(0, 1_000_000, log.stable):
             last[entry.key or b""] = entry.value or b""
     return {key: decode(value, SCHEMAS)[1] for key, value in last.items()}
+
+
+def alerts(broker: SimulatedBroker) -> Counter[tuple[str, str]]:
+    """How many alerts were recorded, by rule and state."""
+    raised = topics.alerts_raised(broker.site.name)
+    records = (
+        decode(entry.value, SCHEMAS)[1]
+        for transaction in broker.committed
+        for (topic, _), entry in transaction.written
+        if topic == raised and entry.value is not None
+    )
+    return Counter((record["rule"], record["state"]) for record in records)
 
 
 def broken_promises(broker: SimulatedBroker, expected: Expected) -> list[str]:

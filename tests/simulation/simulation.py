@@ -31,17 +31,19 @@ from streams import partition_loop, standby
 from streams.agents import STAGES, input_topics
 from streams.backtest import SCHEMA_IDS
 from tests.county import DAY, START
+from tests.county_events import LAST_DAY, little_suffices
 from tests.simulation.broker import TOMBSTONES_S, Log, SimulatedBroker
 from tests.simulation.county_history import (
     AGREEMENTS,
-    LAST_DAY,
+    LAST_TICKS,
+    Published,
     Time,
     county_site,
     from_scratch,
     published,
     random_history,
 )
-from tests.simulation.invariants import Watch, broken_promises
+from tests.simulation.invariants import Watch, alerts, broken_promises
 from tests.simulation.seeded_loop import Process, SeededLoop, WentNowhereError
 from tests.simulation.worker import SimulatedWorker
 
@@ -72,7 +74,9 @@ class Outcome:
     steps: int
     virtual_s: float
     kinds: dict[str, int] = field(default_factory=dict)
-    """What the history had in it, by name."""
+    """What went wrong, by name."""
+    alerts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The alerts that were recorded, by rule and state."""
 
     def story(self) -> str:
         """What happened, line by line, in virtual time."""
@@ -231,8 +235,9 @@ class World:
         steps: list[tuple[float, Callable[[], None]]] = []
         for at, what in zip(sorted(pauses), self.history, strict=True):
             record = published(what, site, plan.randrange(site.partitions))
-            steps.append((at, partial(self._say, record.topic, record.partition, record.value, record.says)))
-        days = sorted(plan.randint(0, 45) for _ in ticks)
+            steps.append((at, partial(self._publish_one, record)))
+        last = plan.choice(LAST_TICKS)
+        days = sorted(plan.randint(0, last) for _ in ticks)
         steps += [(at, partial(self._tick, day)) for at, day in zip(ticks, days, strict=True)]
         if plan.random() < 0.15:
             inbound = topics.inbound(site.name, "county-jail", "HousingAssigned")
@@ -245,11 +250,16 @@ class World:
             step()
         if site.clock == "history":
             await asyncio.sleep(max(0.0, self.trouble_s - self.loop.time()))
-            self._tick(45)
+            self._tick(last)
 
-    def _say(self, topic: str, partition: int, value: bytes, says: str, key: bytes | None = None) -> None:
+    def _publish_one(self, record: Published) -> None:
+        self._say(record.topic, record.partition, record.value, record.says, at=record.at)
+
+    def _say(
+        self, topic: str, partition: int, value: bytes, says: str, key: bytes | None = None, at: int | None = None
+    ) -> None:
         self.note("agency", "publishes on {}-{}: {}", topic, partition, says)
-        self.broker.append((topic, partition), key, value)
+        self.broker.append((topic, partition), key, value, at)
 
     def _tick(self, day: int) -> None:
         value = encode("Tick", {"time": START + day * DAY}, SCHEMA_IDS["Tick"])
@@ -440,7 +450,8 @@ def simulate(seed: int) -> Outcome:
     world = World(seed)
     loop = world.loop
     try:
-        with patch.multiple(partition_loop, **world.rooms), patch.multiple(standby, **world.standby):
+        rooms, standby_rooms = patch.multiple(partition_loop, **world.rooms), patch.multiple(standby, **world.standby)
+        with rooms, standby_rooms, little_suffices():
             broken = loop.run_until_complete(loop.world.spawn(world.run(), "world"))
     except WentNowhereError as error:
         broken = [str(error)]
@@ -448,4 +459,4 @@ def simulate(seed: int) -> Outcome:
         for worker in world.workers:
             worker.process.kill()
         loop.close()
-    return Outcome(seed, broken, world.told, loop.steps, loop.time(), world.kinds)
+    return Outcome(seed, broken, world.told, loop.steps, loop.time(), world.kinds, alerts(world.broker))

@@ -8,16 +8,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
+from itertools import product
 from pathlib import Path
+from random import Random
+from typing import get_args
 
 import pytest
 
+from schemas.events import EVENT_TYPES, Event, EventWithdrawn, type_name
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from tests.simulation.broken_shells import BROKEN, broken
-from tests.simulation.simulation import outcomes
+from tests.simulation.county_history import Time, random_history
+from tests.simulation.simulation import Outcome, outcomes
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 200
+CORRELATIONS = (*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS)
+SEEDS, AT_ONCE = 200, 50
 FOUND_BY = {
     "acknowledges before it commits": 0,
     "keeps what it folded over a missed generation": 31,
@@ -36,17 +45,61 @@ FOUND_BY = {
 WITHIN = 400
 
 
-@pytest.mark.parametrize("begin", range(0, SEEDS, 50))
+@cache
+def outcomes_from(begin: int) -> list[Outcome]:
+    """Those of fifty seeds."""
+    return list(outcomes(range(begin, begin + AT_ONCE)))
+
+
+@pytest.mark.parametrize("begin", range(0, SEEDS, AT_ONCE))
 def test_whatever_goes_wrong_the_promise_is_kept(begin: int) -> None:
-    for outcome in outcomes(range(begin, begin + 50)):
+    for outcome in outcomes_from(begin):
         assert not outcome.broken, "\n".join([outcome.how_to_replay(), *outcome.broken, outcome.story()])
 
 
 def test_everything_that_may_go_wrong_does() -> None:
-    happened: set[str] = set()
-    for outcome in outcomes(range(20)):
-        happened |= outcome.kinds.keys()
+    happened = {kind for outcome in outcomes_from(0) for kind in outcome.kinds}
     assert happened >= {"kill", "pause", "another worker", "terminate", "broker away", "registry away", "exits"}
+
+
+def test_meanwhile_alerts_of_every_correlation_are_raised_and_withdrawn() -> None:
+    recorded = {of for begin in range(0, SEEDS, AT_ONCE) for outcome in outcomes_from(begin) for of in outcome.alerts}
+    assert recorded == set(product([rule.name for rule in CORRELATIONS], ["OPEN", "WITHDRAWN"]))
+
+
+@pytest.mark.parametrize("time", get_args(Time))
+def test_all_types_of_events_are_published_in_every_way_that_is_to_make_no_difference(time: Time) -> None:
+    histories = [random_history(Random(seed), time) for seed in range(SEEDS)]
+    assert {type_name(what) for history in histories for what in history} == EVENT_TYPES.keys()
+    assert {way for history in histories for way in ways(history)} == {
+        "twice",
+        "two contents under one id",
+        "withdrawn before it comes",
+        "withdrawn after it came",
+        "purged",
+        "late",
+        "at one time",
+    }
+
+
+def ways(history: list[Event]) -> Iterator[str]:
+    """How the events of a history come."""
+    first: dict[str, Event] = {}
+    for what in history:
+        if isinstance(what, EventWithdrawn):
+            yield f"withdrawn {'after it came' if what.target_event_id in first else 'before it comes'}"
+        known = first.setdefault(what.head.event_id, what)
+        if known is not what:
+            yield "two contents under one id"
+        if what.head.handling.purge_by is not None:
+            yield "purged"
+    if len(set(map(id, history))) < len(history):
+        yield "twice"
+    times = [what.head.time for what in first.values()]
+    if times != sorted(times):
+        yield "late"
+    if len(set(times)) < len(times):
+        yield "at one time"
 
 
 TRACES = """
