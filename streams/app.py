@@ -11,7 +11,6 @@ from itertools import product
 from typing import Any, Final
 
 import faust
-from aiokafka.errors import IllegalStateError
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
@@ -212,7 +211,7 @@ class StageReporter:
                 continue
             try:
                 end = app.consumer.highwater(part)
-            except IllegalStateError:  # a rebalance took it away just now
+            except AssertionError:  # so aiokafka says that a rebalance took it away just now
                 continue
             if end is not None:
                 lag += max(0, end - positions[part])

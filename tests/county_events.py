@@ -12,11 +12,14 @@ from typing import Any, Final, Protocol, TypeVar
 from unittest.mock import patch
 
 from schemas.events import EVENT_TYPES, Event, EventWithdrawn
+from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.pictures import feeds, interceptions, lists
 from tests.county import DAY, JAIL, MAIN, POLICE, agency_of, event, event_id
 
 T = TypeVar("T")
 
+RULES: Final = (*(rule.name for rule in PERSON_CORRELATIONS), *(rule.name for rule in FACILITY_CORRELATIONS))
+"""What is to fire."""
 PEOPLE: Final = ("ada", "bo", "cy")
 UNITS: Final = ("4-A", "4-B")
 GROUPS: Final = ("Eastside", "Harbor")
@@ -52,7 +55,7 @@ def _booked(person: str) -> Event:
 
 
 def _visited(person: str) -> Event:
-    more = {"visit_number": "N-1", "visitor_name": COURIERS[0], "starts": 45}
+    more: dict[str, Any] = {"visit_number": "N-1", "visitor_name": COURIERS[0], "starts": 45}
     return event("VisitScheduled", person, day=30, name=f"jail-visit-{person}", **more)
 
 
@@ -108,7 +111,7 @@ SITUATIONS: Final[Mapping[str, tuple[Event, ...]]] = {
     "a list stood still": (*(a_list(day, min(day, 37)) for day in range(34, 40)), a_list(40.3, 7)),
 }
 """By what it comes to: what happens then. Everybody's events have the same names in each."""
-_CONSTANTS: Final[Sequence[tuple[Any, Mapping[str, int]]]] = (
+_CONSTANTS: Final[Sequence[tuple[Any, Mapping[str, Any]]]] = (
     (interceptions, {"MOST_RECIPIENTS": 2}),
     (feeds, {"LEAST_QUIETS": 3, "LEAST_REGULAR": 3, "KNOWN_DAYS": 4}),
     (lists, {"LEAST_LISTS": 2}),
@@ -174,7 +177,7 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
     purge_day = purged[number % len(purged)]
     if kind == "StreetViolenceReported":
         retaliation = pick((False, True))
-        more = {"groups": list(GROUPS), "retaliation_expected": retaliation}
+        more: dict[str, Any] = {"groups": list(GROUPS), "retaliation_expected": retaliation}
         return event(kind, day=day, name=f"street-{number}", purge_day=purge_day, **more)
     person = pick(PEOPLE)
     owner = "police" if kind == "AffiliationReported" else "jail"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
@@ -156,9 +156,13 @@ class Telling:
             bus.run()
         return bus
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         lines = "".join(f"\n  {number + 1}. {step}" for number, step in enumerate(self.steps))
         return f"on {self.partitions} partitions:{lines}\n"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002, FBT001
+        """So Hypothesis prints what failed: as a story."""
+        printer.text(str(self))
 
 
 def in_words(what: Event) -> str:

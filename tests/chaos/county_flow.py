@@ -15,6 +15,7 @@ from typing import Any, Final
 from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import EVENT_TYPES, Event, EventWithdrawn, HousingAssigned, StreetViolenceReported, type_name
+from streams.pictures.interceptions import MOST_RECIPIENTS
 from tests.county import DAY, JAIL, MAIN, POLICE, SITE, START, agency_of, event
 from tests.county_life import UNITS, county_life
 
@@ -26,6 +27,9 @@ LATE: Final = 400
 """About so many events may come before one that happened earlier."""
 LISTS: Final = 120
 """Of everybody in custody that are taken: two a day."""
+CROWDS: Final = 4
+"""How often somebody comes to see many at once."""
+VISITOR: Final = "Ash, Rowan"
 SHORT: Final = 10_000
 """Fewer events than that are a short flow."""
 UNKNOWN_SCHEMA_ID: Final = 999_999
@@ -85,19 +89,35 @@ def _said(choose: random.Random, count: int) -> Iterator[Event | Bad]:
         return {"day": day, **({"purge_day": day + choose.uniform(3, 40)} if choose.random() < 0.05 else {})}
 
     # Few events must lead to alerts, too.
-    feuding = 4.0 if count < SHORT else 1.0
+    feuding = 8.0 if count < SHORT else 1.0
     life = county_life(choose, max(60, count // 25), max(40, count // 250), moment, feuding, gate=0.2)
     before: list[Event] = []
+    waiting: list[Event] = []
     each = max(1, count // LISTS)
     for number in range(count):
         here = number
+        if number % (count // CROWDS) == count // CROWDS // 2:
+            waiting = [*_crowd(number, moment()["day"])]
         if number % each == each - 1:
             yield _list(number // each, _day(number / count))
             continue
-        what = _twist(choose, before, number, _day(number / count)) or next(life)
+        what = _twist(choose, before, number, _day(number / count))
+        if what is None:
+            what = waiting.pop(0) if waiting and choose.random() < 0.5 else next(life)
         if not isinstance(what, Bad):
             before.append(what)
         yield what
+
+
+def _crowd(number: int, day: float) -> Iterator[Event]:
+    """One visitor is to see so many that a tip of that name means nobody; until some visits are called off."""
+    crowd = [f"C{number}-{of}" for of in range(MOST_RECIPIENTS + 2)]
+    for person in crowd:
+        yield event("BookingReported", person, day=day)
+        yield event("VisitScheduled", person, day=day, visit_number=person, visitor_name=VISITOR, starts=day + 12)
+    yield event("ContrabandTipped", day=day, name=f"tip {number}", facility=MAIN, courier_name=VISITOR, method="VISIT")
+    for person in crowd[:3]:
+        yield event("VisitCancelled", person, day=day, visit_number=person)
 
 
 def _list(number: int, day: float) -> Event:

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -53,8 +53,20 @@ QUIET_S: Final = 2.5
 """Seconds without a new record after which what was reported as done is done: two reports of the stages, and more."""
 SMALL_SEGMENTS: Final = {"segment.bytes": str(1 << 20), "segment.ms": "10000"}
 """For the facts: compaction goes on while they flow."""
-EXPECTED_EXITS: Final = frozenset({"Fenced", "StalledError", "BrokenWriterError"})
+EXPECTED_EXITS: Final = frozenset({"Fenced", "BrokenWriterError"})
 """Why a worker may give up: its supervisor starts it again."""
+STALLED: Final = "StalledError"
+"""Why it may give up no more often than something stopped that it waits for."""
+STOPS_A_WORKER: Final = frozenset(
+    {
+        Kind.WORKER_PAUSED,
+        Kind.BROKER_KILLED,
+        Kind.BROKER_STOPPED,
+        Kind.REGISTRY_KILLED,
+        Kind.REGISTRY_STOPPED,
+    }
+)
+"""What goes wrong that can leave a worker standing where it was, though it is over long before that counts."""
 POLICE_HOUSING: Final = """
 id = "county-jail-to-city-pd-housing"
 title = "Housing, for a while"
@@ -386,6 +398,15 @@ def exits(directory: Path) -> Iterator[str]:
         yield from re.findall(r"the worker exits \(\d\): (\w+)", log.read_text(errors="replace"))
 
 
+def unexplained(gave_up: Mapping[str, int], faults: Mapping[str, int]) -> Iterator[str]:
+    """Workers that gave up for no reason known: by the name of the error, and by what went wrong, how often each."""
+    for why in sorted(gave_up.keys() - EXPECTED_EXITS - {STALLED}):
+        yield f"a worker gave up by {why}"
+    stalled, stopped = gave_up.get(STALLED, 0), sum(faults.get(kind.value, 0) for kind in STOPS_A_WORKER)
+    if stalled > stopped:
+        yield f"workers stood still {stalled} times, and {stopped} times something stopped that they wait for"
+
+
 # -- judging -----------------------------------------------------------------------------------------------------------
 
 
@@ -405,7 +426,7 @@ def judged(site: WorkingSite, seed: int, events: int, figures: dict[str, Any]) -
             broken.append(f"{recipient.id} is shown: {difference(shown, expected.shown[recipient.id])}")
     broken += History(site.site).take(Written(raised, told, audited))
     broken += [*lost(site, county_flow(seed, events)), *_set_aside(site, county_flow(seed, events))]
-    broken += [f"a worker gave up by {why}" for why in figures["exits"] if why not in EXPECTED_EXITS]
+    broken += unexplained(figures["exits"], figures["faults"])
     figures |= {
         "open alerts": len(expected.alerts),
         "alert records": len(raised),

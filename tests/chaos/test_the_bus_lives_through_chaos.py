@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 from pathlib import Path
 
 import pytest
 
 from schemas.events import EVENT_TYPES, EventWithdrawn, type_name
 from schemas.settings import Settings
-from tests.chaos.county_flow import Bad, Tick, county_flow, flows_through
+from streams.backtest import AsItWent, facts_of, on_one_partition
+from streams.identify import DeadLetter
+from tests.chaos.county_flow import LAST_TICK, Bad, Tick, county_flow, flows_through
 from tests.chaos.plan import EVERY, NEEDED, SESSION_S, Kind, plan
-from tests.chaos.run import run
+from tests.chaos.run import run, unexplained
+from tests.county import agency_of, demo_site
+from tests.county_events import RULES
 
 SEED, EVENTS = 8, 1_500
 
@@ -34,6 +38,14 @@ def test_whatever_dies_while_events_flow_the_promise_is_kept(
     assert found.figures["decisions"].keys() == {"DISCLOSED", "WITHHELD", "WITHDRAWN"}
 
 
+def test_a_worker_may_stand_still_as_often_as_something_stopped_and_give_up_for_known_reasons_only() -> None:
+    stopped = {Kind.BROKER_KILLED.value: 1, Kind.WORKER_PAUSED.value: 1, Kind.WORKER_KILLED.value: 9}
+    assert not [*unexplained({"Fenced": 5, "StalledError": 2}, stopped)]
+    assert len([*unexplained({"StalledError": 3}, stopped)]) == 1
+    assert len([*unexplained({"StalledError": 1}, {Kind.WORKER_KILLED.value: 9, Kind.WORKER_ADDED.value: 1})]) == 1
+    assert [*unexplained({"KeyError": 1, "Fenced": 1}, stopped)] == ["a worker gave up by KeyError"]
+
+
 @pytest.mark.parametrize("events", [2_000, 100_000])
 def test_a_plan_is_its_seeds_bounded_and_has_everything_that_is_to_go_wrong(events: int) -> None:
     for seed in range(100):
@@ -48,6 +60,23 @@ def test_a_plan_is_its_seeds_bounded_and_has_everything_that_is_to_go_wrong(even
         assert all(fault.seconds > SESSION_S for fault in faults if fault.kind is Kind.WORKER_PAUSED)
         assert len(faults) <= 2 * max(len(NEEDED), events // EVERY)
     assert len({plan(seed, events) for seed in range(100)}) == 100
+
+
+def test_of_a_flow_alerts_of_every_correlation_are_raised_and_withdrawn() -> None:
+    # Of the flow that is run above: what never fires, nothing is proved of.
+    site = on_one_partition(demo_site(clock="history"))
+    to_fire = set(product(RULES, ["OPEN", "WITHDRAWN"]))
+    engine, recorded = AsItWent(site), set[tuple[str, str]]()
+    for item in [*county_flow(SEED, EVENTS), Tick(LAST_TICK)]:
+        if isinstance(item, Bad):
+            continue
+        facts = None if isinstance(item, Tick) else facts_of(item, site.agency_by_id[agency_of(item)], site)
+        assert not isinstance(facts, DeadLetter)
+        alerts = engine.advance(item.time) if isinstance(item, Tick) else engine.tell(facts or [])
+        recorded |= {(alert["rule"], alert["state"]) for alert in alerts}
+        if recorded == to_fire:
+            break
+    assert recorded == to_fire
 
 
 def test_a_flow_is_its_seeds_and_has_everything_that_agencies_may_do() -> None:

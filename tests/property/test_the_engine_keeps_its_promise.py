@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.events import EVENT_TYPES, Event, type_name
-from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from tests.county import agency_of, demo_site
+from tests.county_events import RULES
 from tests.in_memory_bus import InMemoryBus, digests
 from tests.told_histories import LAST_TICK, Telling, from_scratch, histories, tellings
 
@@ -38,7 +38,7 @@ def test_any_order_batches_crashes_and_partitions_end_in_the_same_open_alerts() 
     it_ends_in_the_same()
     # Of what never came, and never fired, nothing would be proved.
     assert came == EVENT_TYPES.keys()
-    assert raised == {rule.name for rule in (*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS)}
+    assert raised == set(RULES)
 
 
 def said_otherwise(bus: InMemoryBus) -> list[tuple[str, int]]:
