@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from deploy.sites import SITES_DIR
+from schemas import topics
 from schemas.settings import Settings
 from schemas.site import read_site
 from tests.running_up import command, nothing_left_of, up
@@ -86,6 +88,12 @@ def finds_all_well(settings: Settings) -> bool:
     return found.returncode == 0 and json.loads(found.stdout)["grade"] == "OK"
 
 
+def ever_shown(site: WorkingSite, kind: str, rule: str) -> list[dict[str, Any]]:
+    """What the shift commander was told of so far by one rule, whatever became of it."""
+    told = site.records(topics.alerts_for(site.site.name, RECIPIENT, kind), RECIPIENT)
+    return [alert for alert in told if alert["rule"] == rule]
+
+
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -112,6 +120,11 @@ def test_up_simulates_a_county_replaces_a_killed_worker_loses_its_broker_comes_b
             240,
         )
         until(lambda: shown - set(site.shown_to(RECIPIENT)), "something that was shown before is over", 240)
+        # Of what one starts it to see, there has been some by now, mostly; the county's days are short.
+        until(lambda: ever_shown(site, "housing", "rivals_housed_together"), "rivals in one unit were shown", 240)
+        until(lambda: ever_shown(site, "contraband", "contraband_delivery_expected"), "a tip's delivery was shown", 240)
+        tipped, *_ = ever_shown(site, "contraband", "contraband_delivery_expected")
+        assert {"text": "Contraband is said to be coming", "agency": "", "event_time": None} in tipped["why"]
         # Soon: the new worker has to catch up with a county that does not wait for it.
         until(lambda: finds_all_well(settings), "the doctor finds all well", 240)
 

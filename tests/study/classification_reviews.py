@@ -1,5 +1,5 @@
 """What classification reviews the bus would have given a real jail, and what that jail did by itself; and on which
-days its lists stood still: `make study`.
+days its lists stood still; and what the city's shootings add to them: `make study`.
 
 A jail's published lists go through the bus's own code, day by day. Each stay's first review is a case. It is held
 against stays that had none up to that day and are like it: same custody level, as long in custody, with or without an
@@ -29,6 +29,7 @@ from schemas.site import read_site
 from streams.backtest import Alert, AsItWent, facts_of, on_one_partition
 from streams.identify import DeadLetter
 from tests.imported_roster import REAL, all_days
+from tests.study import shootings_beside_lists
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "real-data.md"
 FOLLOWED: Final = 30
@@ -136,12 +137,12 @@ def _tell(life: Life, event: Event, day: int) -> None:
 def told_by_the_bus(days: Sequence[Day]) -> list[list[Alert]]:
     """What is raised, changed and withdrawn on each day, by the bus's own code."""
     site = on_one_partition(read_site(SITES_DIR / "nyc-history"))
-    agency, test = site.agencies[0], AsItWent(site)
+    by_ori, test = {agency.ori: agency for agency in site.agencies}, AsItWent(site)
     told: list[list[Alert]] = []
     for day in days:
         alerts: list[Alert] = []
         for event in day.events:
-            facts = facts_of(event, agency, site)
+            facts = facts_of(event, by_ori[event.head.ori], site)
             assert not isinstance(facts, DeadLetter), facts
             alerts += test.tell(facts)
         told.append(alerts + test.advance(day.tick))
@@ -320,9 +321,22 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f}%"
 
 
+def shootings_beside(days: Sequence[Day], alerts: Sequence[Sequence[Alert]]) -> str:
+    """What the shootings of the same time add to the lists, in words; `alerts`: what is told without them."""
+    listed = shootings_beside_lists.listed()
+    events = shootings_beside_lists.events_of(listed, shootings_beside_lists.as_if_known(listed))
+    both = shootings_beside_lists.beside(days, events)
+    together = told_by_the_bus(both)
+    imported = sum(len(with_them.events) - len(day.events) for with_them, day in zip(both, days, strict=True))
+    without, beside = shootings_beside_lists.said(alerts), shootings_beside_lists.said(together)
+    pairs = shootings_beside_lists.in_time(days, listed, days_that_repeat(days))
+    known = shootings_beside_lists.lacks(days)
+    return shootings_beside_lists.block(listed, imported, known, beside == without, len(without), pairs)
+
+
 def main() -> int:
     """Measure, and write the page."""
-    if not REAL:
+    if not REAL or not shootings_beside_lists.LIST.exists():
         print("the real data is not here: see ../shared/data/README.md", file=sys.stderr)
         return 2
     days = all_days(REAL)
@@ -332,8 +346,10 @@ def main() -> int:
     told = block(held, len(days), len(found))
     still = standing_still(days_of_standing_still(alerts), days_that_repeat(days), len(days))
     page = with_block(PAGE.read_text(encoding="utf-8"), "the study", told)
-    PAGE.write_text(with_block(page, "lists that stand still", still), encoding="utf-8")
-    print(f"{told}\n\n{still}")
+    page = with_block(page, "lists that stand still", still)
+    beside = shootings_beside(days, alerts)
+    PAGE.write_text(with_block(page, "shootings beside them", beside), encoding="utf-8")
+    print(f"{told}\n\n{still}\n\n{beside}")
     return 0
 
 
