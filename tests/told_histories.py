@@ -160,7 +160,7 @@ class Telling:
         lines = "".join(f"\n  {number + 1}. {step}" for number, step in enumerate(self.steps))
         return f"on {self.partitions} partitions:{lines}\n"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002, FBT001
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002
         """So Hypothesis prints what failed: as a story."""
         printer.text(str(self))
 
