@@ -55,15 +55,22 @@ def said_otherwise(bus: InMemoryBus) -> list[tuple[str, int]]:
 def shown_otherwise(bus: InMemoryBus) -> dict[str, set[str]]:
     """By recipient: the open alerts that it should see and does not, or sees and should not."""
     # The demo's jail desk may see all: it is the jail's own information or granted to it. But for what touches staff,
-    # and what is for a tip's author alone.
+    # and what is for a tip's author alone. Who gives tips learns besides that what they are compared with is silent.
     open_alerts = bus.open_alerts()
     of_staff = {known_as for known_as, alert in open_alerts.items() if any(item["staff"] for item in alert["evidence"])}
     of_authors = {known_as for known_as, alert in open_alerts.items() if alert["rule"] == "tip_too_broad"}
+    granted = {of for one in bus.site.agreements if one.recipient == "city-pd" for of in one.grants}
+    of_silence = {
+        known_as
+        for known_as, alert in open_alerts.items()
+        if alert["rule"] == "feed_silent"
+        and (alert["key"] == ["city-pd"] or granted & {item["event_type"] for item in alert["evidence"]})
+    }
     shown = {who: bus.shown_to(who).keys() for who in ("county-jail-watch", "county-jail-affairs", "city-pd-intel")}
     wrong = {
         "county-jail-watch": shown["county-jail-watch"] ^ (open_alerts.keys() - of_staff - of_authors),
         "county-jail-affairs": of_staff - of_authors - shown["county-jail-affairs"],
-        "city-pd-intel": shown["city-pd-intel"] ^ of_authors,
+        "city-pd-intel": shown["city-pd-intel"] ^ (of_authors | of_silence),
     }
     return {who: alerts for who, alerts in wrong.items() if alerts}
 
