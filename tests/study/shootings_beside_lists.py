@@ -129,7 +129,7 @@ def block(
     were the same then; `open_records`: how many records of alerts there were."""
     r, by_chance = go_together(pairs, random.Random(SEED))
     outcome = (
-        f"all {open_records:,} records of alerts were the same, byte for byte"
+        f"all {open_records:,} records of alerts were the same"
         if same
         else "alerts were other ones: see what links them"
     )
