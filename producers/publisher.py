@@ -8,7 +8,9 @@ sent again, with the same event id, which the bus takes as the same event.
 
 from __future__ import annotations
 
+import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -167,7 +169,7 @@ class Publisher:
             topics.inbound(self._site.name, self._agency.id, event_type),
             _key(event),
             body,
-            _cloud_events(event, self._agency.id),
+            _cloud_events(event, self._agency.id, time.time_ns() // 1000),
         )
 
     # -- knowing how it stands -----------------------------------------------------------------------------------
@@ -382,14 +384,24 @@ def _key(event: Event) -> bytes:
     return event.head.event_id.encode()
 
 
-def _cloud_events(event: Event, agency: str) -> tuple[tuple[str, str], ...]:
-    """CloudEvents 1.0 attributes, Kafka protocol binding, binary content mode."""
-    happened = EPOCH + timedelta(microseconds=event.head.time)
+def _cloud_events(event: Event, agency: str, accepted: int) -> tuple[tuple[str, str], ...]:
+    """CloudEvents 1.0 attributes, Kafka protocol binding, binary content mode.
+
+    With the extensions for recorded time (`accepted`, microseconds) and for distributed tracing: the trace has the
+    event's id, and the span is the publishing.
+    """
     return (
         ("ce_specversion", "1.0"),
         ("ce_id", event.head.event_id),
         ("ce_source", f"/sallyport/{agency}/{event.head.source_system}"),
         ("ce_type", f"sallyport.{type_name(event)}"),
-        ("ce_time", happened.isoformat(timespec="microseconds").replace("+00:00", "Z")),
+        ("ce_time", _rfc3339(event.head.time)),
+        ("ce_recordedtime", _rfc3339(accepted)),
+        ("ce_traceparent", f"00-{uuid.UUID(event.head.event_id).hex}-{secrets.token_hex(8)}-01"),
         ("content-type", "application/avro"),
     )
+
+
+def _rfc3339(microseconds: int) -> str:
+    at = EPOCH + timedelta(microseconds=microseconds)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

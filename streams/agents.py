@@ -26,7 +26,7 @@ from streams.disclose import DISCLOSE
 from streams.fencing import Fenced, PartitionWriter
 from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, Recovered, last_tick, plain_consumer, recover
 from streams.heard import Noted
-from streams.identify import DeadLetter, Source, identify
+from streams.identify import IDENTIFY, DeadLetter, Source, identify
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery, PartitionLoop, set_aside
@@ -36,7 +36,6 @@ from streams.standby import Following, Standbys
 
 log = logging.getLogger(__name__)
 
-IDENTIFY: Final = "identify"
 STAGES: Final = (FACILITY, PERSON, CLOCK, IDENTIFY)
 """The stages that read topics, the nearest to an alert first. Only those that fold have anything to recover."""
 REPORTED: Final = (*STAGES, DISCLOSE)
@@ -210,7 +209,15 @@ class Partitions:
         decide = partial(self._decide, running)
         writer = PartitionWriter(self._settings, self.site, number, self._outside)
         running.loop = PartitionLoop(
-            number, STAGES, writer, self._schemas, self._schema_ids, decide, self._poison, self.held
+            number,
+            STAGES,
+            writer,
+            self._schemas,
+            self._schema_ids,
+            decide,
+            self._poison,
+            self.held,
+            wall_clock=self._outside.wall_clock,
         )
         running.loop.hold_back(FOLDING)
         running.followed = self.standbys.release(number)

@@ -140,6 +140,8 @@ def plain_consumer(settings: Settings, user: str, group: str, outside: Outside =
             "fetch.queue.backoff.ms": 10,
             # That a partition has ended is told by a fetch that finds nothing: it must not wait half a second for more.
             "fetch.wait.max.ms": 20,
+            # While the broker is away whoever goes on would say so twenty times a second.
+            "log_level": 2,
         }
     )
 

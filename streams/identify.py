@@ -58,6 +58,8 @@ from streams.heard import heard, listed
 from streams.names import is_full
 from streams.records import Headers, Out, Record
 
+IDENTIFY: Final = "identify"
+"""The stage's name."""
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
 """How far ahead of the wall clock an event may be, microseconds: clocks of agencies differ by minutes, not more."""
 

@@ -25,8 +25,9 @@ from typing import Any, Final, Protocol, TypeVar
 from schemas.codec import encode
 from schemas.registry_client import RegistryAway, SchemaCache
 from streams.batching import Batch
+from streams.clock import wall_clock
 from streams.fencing import PartitionWriter
-from streams.records import Out, Record
+from streams.records import TAKEN, Headers, Out, Record
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class PartitionLoop:
     """The stages of one partition number. `stages` is the order in which what waits for them is taken.
 
     `schema_ids`: (topic, record) to the schema id that we frame with. `held`: topics and partitions of which nothing is
-    to be fetched; the loop puts its own there, and takes them out.
+    to be fetched; the loop puts its own there, and takes them out. `wall_clock`: now, microseconds.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class PartitionLoop:
         decide: Decide,
         poison: Poison,
         held: set[tuple[str, int]],
+        *,
+        wall_clock: Callable[[], int] = wall_clock,
     ) -> None:
         self.number = number
         self.writer = writer
@@ -117,6 +120,7 @@ class PartitionLoop:
         self._decide = decide
         self._poison = poison
         self._held = held
+        self._wall_clock = wall_clock
         self._waiting: dict[str, defaultdict[str, _Topic]] = {stage: defaultdict(_Topic) for stage in stages}
         self._came = count()
         self._bytes = 0
@@ -234,19 +238,20 @@ class PartitionLoop:
         outs: list[Out] = []
         time = asyncio.get_running_loop().time
         began = time()
+        taken = ((TAKEN, str(self._wall_clock()).encode()),)
         for stage, delivery in deliveries:
             for record in delivery.batch.records:
                 outs += self._decided(stage, delivery.batch, record)
                 self.decided += 1
                 if len(outs) >= MOST_OUTS:
                     # A batch may be parted: what was folded and is not acknowledged is folded again, and says the same.
-                    await self.write(outs)
+                    await self.write(outs, taken)
                     outs = []
                 if time() - began > TURN_S:
                     # Other partitions have their turn: a batch may take a while.
                     await asyncio.sleep(0)
                     began = time()
-        await self.write(outs)
+        await self.write(outs, taken)
         self.all_written = True
         for stage, delivery in deliveries:
             self._done(stage, delivery)
@@ -281,11 +286,13 @@ class PartitionLoop:
             )
             return [self._poison(stage, batch, record, error)]
 
-    def _encoded(self, out: Out) -> Out:
-        """The same record as bytes."""
+    def _encoded(self, out: Out, taken: Headers) -> Out:
+        """The same record as bytes; an alert with when that was taken up which led to it."""
         if out.name is None or out.value is None or isinstance(out.value, bytes):
             return out
-        return out._replace(value=encode(out.name, out.value, self._schema_ids[out.topic, out.name]))
+        headers = (*out.headers, *taken) if out.name == "AlertRaised" else out.headers
+        value = encode(out.name, out.value, self._schema_ids[out.topic, out.name])
+        return out._replace(value=value, headers=headers)
 
     async def write_in_parts(self, outs: Sequence[Out]) -> None:
         """Write records of which some may be on the log without the others: what reconciling wants written.
@@ -295,10 +302,11 @@ class PartitionLoop:
         for part in parted(outs, MOST_OUTS):
             await self.write(part)
 
-    async def write(self, outs: Sequence[Out]) -> None:
-        """Write records, all or none of them; returns when they are on the log."""
+    async def write(self, outs: Sequence[Out], taken: Headers = ()) -> None:
+        """Write records, all or none of them; returns when they are on the log. `taken`: the header of alerts that says
+        when what led to them was taken up; none where nothing that came did."""
         if outs:
-            await self.writer.write([self._encoded(out) for out in outs])
+            await self.writer.write([self._encoded(out, taken) for out in outs])
 
 
 def parted(outs: Sequence[Out], most: int) -> Iterator[Sequence[Out]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
+TAKEN: Final = "taken"
+"""Header of a record of `alerts.raised`: when its stage took up what led to it, microseconds by the worker's clock.
+Nothing is derived from it; whoever follows the logs sees how long it waited, and how long it was decided on."""
 
 
 class Record(Protocol):

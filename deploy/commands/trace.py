@@ -37,7 +37,7 @@ def trace(
     Example: sallyport trace --site county --otlp http://127.0.0.1:4318/v1/traces
     """
     # What only this command needs takes its time to load.
-    from deploy.traces import Spans, follow  # noqa: PLC0415
+    from deploy.traces import Spans, traces  # noqa: PLC0415
 
     logging.basicConfig(format="sallyport: %(message)s", level=logging.WARNING)
     try:
@@ -53,7 +53,7 @@ def trace(
     typer.echo(f"sallyport: traces of {described.name} go to {otlp}; Ctrl-C ends it", err=True)
     try:
         with registry_client(settings) as registry:
-            for one in follow(described, consumer, SchemaCache(registry), lambda: not ended.is_set(), wall_clock):
+            for one in traces(described, consumer, SchemaCache(registry), lambda: not ended.is_set(), wall_clock):
                 spans.tell(one)
                 told += 1
     except KafkaException as error:

@@ -15,8 +15,9 @@ from schemas.codec import decode
 from schemas.registry_client import SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.agents import IDENTIFY, sources
+from streams.agents import sources
 from streams.fold import plain_consumer, read_back
+from streams.identify import IDENTIFY
 from streams.records import LoggedRecord
 from streams.stage import FACILITY, PERSON
 from tests.bench.probes import Probe, Way

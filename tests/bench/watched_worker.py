@@ -26,12 +26,13 @@ import typer
 
 from deploy.commands.worker import worker
 from streams import agents
-from streams.agents import IDENTIFY, Partitions, Running
+from streams.agents import Partitions, Running
 from streams.batching import Batch
 from streams.clock import CLOCK
 from streams.disclose import DISCLOSE, DiscloseStage
+from streams.identify import IDENTIFY
 from streams.partition_loop import Delivery, PartitionLoop
-from streams.records import Out, Record
+from streams.records import Headers, Out, Record
 from streams.stage import FACILITY, PERSON
 
 ENCODE: Final = "encode"
@@ -145,9 +146,9 @@ def marked(marks: list[Mark]) -> type[PartitionLoop]:
                 where = batch.topic, batch.partition, batch.records[0].offset, batch.last_offset
                 marks.append(Mark(*where, at, taken, *self._written))
 
-        async def write(self, outs: Sequence[Out]) -> None:
+        async def write(self, outs: Sequence[Out], taken: Headers = ()) -> None:
             decided = time.time_ns()
-            await super().write(outs)
+            await super().write(outs, taken)
             self._written = decided, time.time_ns()
 
     return MarkedLoop
@@ -163,9 +164,9 @@ def watched(watch: Watch) -> tuple[type[Partitions], type[PartitionLoop], type[D
             return outs
 
     class WatchedLoop(PartitionLoop):
-        def _encoded(self, out: Out) -> Out:
+        def _encoded(self, out: Out, taken: Headers) -> Out:
             encoded = super()._encoded
-            encoding: Out = watch.timed(ENCODE, lambda: encoded(out))
+            encoding: Out = watch.timed(ENCODE, lambda: encoded(out, taken))
             return encoding
 
     class WatchedDisclose(DiscloseStage):

@@ -33,7 +33,9 @@ from schemas.codec import event_body, frame
 from schemas.events import type_name
 from schemas.registry_client import registry_client, schema_ids
 from schemas.settings import Settings
-from streams.agents import IDENTIFY, STAGES, input_topics
+from streams.agents import STAGES, input_topics
+from streams.clock import wall_clock
+from streams.identify import IDENTIFY
 from tests.bench import whole_path_page
 from tests.bench.engine_stage import PEERS_PYTHON
 from tests.bench.ground import Failed, bus_of_the_bench
@@ -83,7 +85,7 @@ def inbound_of(people: int, events_each: int, start: int) -> list[Inbound]:
             type_name(published.event),
             _key(published.event),
             event_body(published.event),
-            _cloud_events(published.event, published.agency),
+            _cloud_events(published.event, published.agency, wall_clock()),
         )
         for published in with_the_rare(county(people, events_each, start=start))
     ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ def made(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite
 
 def test_an_event_arrives_framed_keyed_and_described(site: WorkingSite) -> None:
     what = event("BookingReported", "ada", sid="S1", name="a booking", day=0.000_000_1)
+    before = datetime.now(UTC)
     site.publish([what])
     topic = topics.inbound(site.site.name, JAIL, "BookingReported")
     (message,) = site.read(topic)
@@ -78,7 +81,12 @@ def test_an_event_arrives_framed_keyed_and_described(site: WorkingSite) -> None:
     assert record["head"]["event_id"] == what.head.event_id
     assert schema_id_of(message.value()) > 0
     assert message.key() == b"ada"
-    assert {name: value.decode() for name, value in message.headers()} == {
+    said = {name: value.decode() for name, value in message.headers()}
+    recorded, traced = datetime.fromisoformat(said.pop("ce_recordedtime")), said.pop("ce_traceparent")
+    assert before <= recorded <= datetime.now(UTC), "when it was handed over"
+    # W3C Trace Context: version, the event's id as the trace's, a span of its own, sampled.
+    assert re.fullmatch(rf"00-{what.head.event_id.replace('-', '')}-[0-9a-f]{{16}}-01", traced)
+    assert said == {
         "ce_specversion": "1.0",
         "ce_id": what.head.event_id,
         "ce_source": "/sallyport/county-jail/jms",

@@ -21,7 +21,7 @@ from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
 from schemas.subjects import subjects
 from streams import agents
-from streams.agents import IDENTIFY, Partitions, sources
+from streams.agents import Partitions, sources
 from streams.assignor import Share
 from streams.batching import Batch
 from streams.clock import wall_clock
@@ -39,7 +39,7 @@ from streams.fold import (
     recover,
 )
 from streams.heard import NOTES
-from streams.identify import DeadLetter, identify
+from streams.identify import IDENTIFY, DeadLetter, identify
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out

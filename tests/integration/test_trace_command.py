@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from deploy.traces import ROOT
 from schemas.events import Event
 from schemas.settings import Settings
 from tests.county import today
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
-ROOT = "publish to alert"
+SENTINEL = "SENTINEL"
+"""Begins what would tell of a person."""
 
 
 @pytest.fixture
@@ -77,19 +79,16 @@ def tracing(site: WorkingSite, home: Path, url: str) -> Iterator[subprocess.Pope
 def test_each_alert_has_a_trace_with_the_id_of_the_event_that_led_to_it(site: WorkingSite, tmp_path: Path) -> None:
     with collector() as (url, spans), tracing(site, tmp_path / "home", url) as process:
         for number in range(40):
-            # It follows what is written once it listens: one review after another, until it hears of one.
+            # It follows what is written once it listens, and to some topics sooner: one review after another, until it
+            # has heard all of one.
             site.publish(reviewed(number))
             site.until_settled()
-            if spans:
+            if whole_ones(spans):
                 break
-        until(lambda: any(span.name == ROOT for span in spans), "a trace came")
+        until(lambda: whole_ones(spans), "a whole trace came")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
-    by_trace: dict[bytes, list[Any]] = {}
-    for span in spans:
-        by_trace.setdefault(span.trace_id, []).append(span)
-    whole = [of for of in by_trace.values() if {span.name for span in of} == {"identify", "person", "commit", ROOT}]
-    assert whole
+    whole = whole_ones(spans)
     # Whichever of the three was identified last led to the review.
     ids = {uuid.UUID(what.head.event_id).bytes for number in range(40) for what in reviewed(number)}
     assert {of[0].trace_id for of in whole} <= ids
@@ -98,13 +97,29 @@ def test_each_alert_has_a_trace_with_the_id_of_the_event_that_led_to_it(site: Wo
         assert all(root.start_time_unix_nano <= s.start_time_unix_nano <= s.end_time_unix_nano for s in of)
         said = {item.key: item.value for item in root.attributes}
         assert said["sallyport.rule"].string_value == "classification_review"
+        first = next(span for span in of if span.name == "publish")
+        assert (first.parent_span_id, root.parent_span_id) == (b"", first.span_id)
+        assert first.start_time_unix_nano == root.start_time_unix_nano
+        disclosed = next(span for span in of if span.name == "disclose")
+        told = {item.key: [one.string_value for one in item.value.array_value.values] for item in disclosed.attributes}
+        assert "county-jail-watch OWN_INFORMATION" in told["sallyport.disclosed"]
+    assert SENTINEL.encode() not in b"".join(span.SerializeToString() for span in spans)
+
+
+def whole_ones(spans: Sequence[Any]) -> list[list[Any]]:
+    """The spans of each trace of which all came."""
+    names = {"publish", ROOT, "identify", "person", "waiting", "deciding", "disclose", "commit"}
+    by_trace: dict[bytes, list[Any]] = {}
+    for span in list(spans):
+        by_trace.setdefault(span.trace_id, []).append(span)
+    return [of for of in by_trace.values() if {span.name for span in of} == names]
 
 
 def reviewed(number: int) -> list[Event]:
     """What somebody is to be reviewed for."""
-    person = f"p{number}"
+    person = f"{SENTINEL}-{number}"
     return [
-        today("BookingReported", person, hours=9, name=f"booking-{number}"),
+        today("BookingReported", person, hours=9, name=f"booking-{number}", booked_as=f"{SENTINEL}, Ada"),
         today("CustodyClassified", person, hours=8, name=f"class-{number}"),
         today("DisciplinaryRecorded", person, hours=1, name=f"infraction-{number}"),
     ]

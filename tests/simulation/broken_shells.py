@@ -18,7 +18,7 @@ from streams.assignor import Share
 from streams.fencing import PartitionWriter
 from streams.fold import Fold
 from streams.partition_loop import Delivery, PartitionLoop
-from streams.records import Out
+from streams.records import Headers, Out
 from streams.stage import PersonStage
 
 _left = Running.left
@@ -72,12 +72,12 @@ def writes_under_a_name_of_its_own(self: PartitionWriter, *args: Any, **more: An
     self._config["transactional.id"] = f"{self.transactional_id}/{id(self)}"
 
 
-async def writes_in_two_transactions(self: PartitionLoop, outs: Sequence[Out]) -> None:
+async def writes_in_two_transactions(self: PartitionLoop, outs: Sequence[Out], taken: Headers = ()) -> None:
     """An alert may be there without its disclosures."""
     half = len(outs) // 2
     for part in (outs[:half], outs[half:]):
         if part:
-            await self.writer.write([self._encoded(out) for out in part])
+            await self.writer.write([self._encoded(out, taken) for out in part])
 
 
 def recalls_what_was_aborted(settings: Any, user: str, group: str, outside: Any) -> Any:

@@ -13,7 +13,8 @@ from streams import partition_loop
 from streams.batching import Batch
 from streams.fencing import PartitionWriter
 from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop, parted
-from streams.records import LoggedRecord, Out, Record
+from streams.records import TAKEN, LoggedRecord, Out, Record
+from tests.unit.test_ways import HOUSED, MOVED, SHOTS, happened
 
 MEGABYTE = 1024 * 1024
 
@@ -112,6 +113,31 @@ async def test_a_stage_does_not_wait_for_the_backlog_of_another() -> None:
     assert loop.waiting == {"person": 0, "identify": 0}
     running.cancel()
     assert [len(transaction) for transaction in kept.transactions] == [1 + MOST_RECORDS, MOST_RECORDS]
+
+
+async def test_an_alert_says_when_that_was_taken_up_which_led_to_it_and_nothing_else_does() -> None:
+    kept, (_, read) = Kept(), happened(*HOUSED, SHOTS, MOVED)
+    alert = Out("alerts", 0, b"an alert", "AlertRaised", read.alert, (("before", b"it"),))
+    tick = Out("facts", 0, b"a tick", "Tick", {"time": 5})
+
+    def decide(stage: str, batch: Batch, record: Record) -> list[Out]:
+        del stage, batch, record
+        return [alert, tick, Out("facts", 0, b"a fact", None, b"as it came")]
+
+    def poison(stage: str, batch: Batch, record: Record, error: Exception) -> Out:
+        raise AssertionError((stage, batch, record)) from error
+
+    ids = {("alerts", "AlertRaised"): 1, ("facts", "Tick"): 2}
+    writer, schemas = cast(PartitionWriter, kept), cast(SchemaCache, Registry())
+    loop = PartitionLoop(0, ["person"], writer, schemas, ids, decide, poison, set(), wall_clock=lambda: 1_234_567)
+    loop.hand_over("person", delivery(0, 1))
+    running = asyncio.create_task(loop.run())
+    await soon(lambda: kept.transactions)
+    running.cancel()
+    await loop.write_in_parts([alert])
+    of_what_came, of_a_recovery = kept.transactions
+    assert [out.headers for out in of_what_came] == [(("before", b"it"), (TAKEN, b"1234567")), (), ()]
+    assert [out.headers for out in of_a_recovery] == [(("before", b"it"),)], "nothing that came led to it"
 
 
 async def test_a_topic_of_which_enough_waits_is_held_alone_until_half_of_it_is_done() -> None:
