@@ -1,7 +1,7 @@
-"""Dead letters of an agency: what of its events was set aside, why, and what became of it.
+"""Dead letters of an agency, or of the bus itself: what was set aside, why, and what became of it.
 
 A letter stays where it lies for as long as it is kept; nobody can take it away. What was done about it is said on a
-topic of the agency's own, by the number of the letter: nothing leaves it unseen, and whoever looks sees the same.
+topic of its owner's, by the number of the letter: nothing leaves it unseen, and whoever looks sees the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from schemas.codec import DecodeError, decode
 from schemas.events import EVENT_TYPES
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
-from schemas.site import Agency, Site
+from schemas.site import Site
 from streams.fold import BrokerQuietError, plain_consumer, read_back
 from streams.records import Headers, LoggedRecord, Record, header
 
@@ -51,10 +51,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """An event that was set aside."""
+    """A record that was set aside."""
 
     number: int
-    """Its offset on the topic of the agency's dead letters: the topic has one partition."""
+    """Its offset on the topic of its owner's dead letters: the topic has one partition."""
     at: int
     """When it was set aside, milliseconds since 1970."""
     reason: str
@@ -95,21 +95,25 @@ def settled(key: bytes | None, headers: Headers, at: int) -> tuple[int, Settled]
 
 def event_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[str, Any] | None:
     """The event as it can be published once it is mended; None where the bytes are none that can be read."""
+    record = record_of(letter, schemas)
+    return record if record is not None and record["type"] in EVENT_TYPES else None
+
+
+def record_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[str, Any] | None:
+    """The record, of whatever type of the contract; None where the bytes are none that can be read."""
     try:
         name, value = decode(letter.value, schemas)
     except DecodeError:
         return None
-    return {"type": name, **value} if name in EVENT_TYPES else None
+    return {"type": name, **value}
 
 
 class DeadLetters:
-    """The letters of one agency, read and settled as that agency."""
+    """The letters of one owner, an agency or the bus itself, read and settled as that user."""
 
-    def __init__(
-        self, site: Site, agency: Agency, consumer: Consumer, producer: Producer, schemas: SchemaCache
-    ) -> None:
-        self._box = topics.dead_letters(site.name, agency.id)
-        self._done = topics.settled_letters(site.name, agency.id)
+    def __init__(self, site: Site, owner: str, consumer: Consumer, producer: Producer, schemas: SchemaCache) -> None:
+        self._box = topics.dead_letters(site.name, owner)
+        self._done = topics.settled_letters(site.name, owner)
         self._consumer = consumer
         self._producer = producer
         self.schemas = schemas
@@ -140,15 +144,16 @@ class DeadLetters:
 
 
 @contextmanager
-def dead_letters(settings: Settings, site: Site, agency: Agency) -> Iterator[DeadLetters]:
-    """The letters of an agency. Whatever goes wrong on the way becomes a DeadLetterError."""
-    user = site.user(agency.id)
+def dead_letters(settings: Settings, site: Site, owner: str) -> Iterator[DeadLetters]:
+    """The letters of an agency, by its id, or of the bus (`topics.BUS`). Whatever goes wrong on the way becomes a
+    DeadLetterError."""
+    user = site.user(owner)
     quiet = logging.getLogger("sallyport.kafka")
     consumer = plain_consumer(settings, user, user)
     try:
         with registry_client(settings) as registry:
             producer = Producer({**settings.kafka(user), "acks": "all", "log_level": 0}, logger=quiet)
-            yield DeadLetters(site, agency, consumer, producer, SchemaCache(registry))
+            yield DeadLetters(site, owner, consumer, producer, SchemaCache(registry))
     except KafkaException as error:
         reason = str(error.args[0].str()).splitlines()[0]
         raise DeadLetterError(

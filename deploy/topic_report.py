@@ -273,7 +273,7 @@ def _whole(user: Mapping[str, Any], places: Iterable[Place]) -> Iterator[Message
 def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list[bytes]]:
     """Dead letters that nobody settled, counted, and the last report of each stage, as bytes."""
     agency_of = {spec.name: owner for owner, spec in topics.dead_letter_topics(site).items()}
-    settles = {topics.settled_letters(site.name, agency.id): agency.id for agency in site.agencies}
+    settles = {topics.settled_letters(site.name, owner): owner for owner in topics.dead_letter_topics(site)}
     reports = topics.stage_reports(site.name)
     places = [
         (spec.name, partition)

@@ -82,7 +82,10 @@ def dead_letters(site: str, agency: str) -> str:
 
 
 def settled_letters(site: str, agency: str) -> str:
-    """What an agency did about its dead letters: it writes there, as on its inbound topics, and reads it back."""
+    """What an agency did about its dead letters: it writes there, as on its inbound topics, and reads it back.
+
+    Under the name `BUS`: what the operator did about those of the bus itself.
+    """
     return f"{site}.{agency}.dead-letters-settled.{VERSION}"
 
 
@@ -164,10 +167,10 @@ def dead_letter_topics(site: Site) -> dict[str, TopicSpec]:
 
 
 def settled_letter_topics(site: Site) -> list[TopicSpec]:
-    """What became of the dead letters of each agency: kept longer than the letters are."""
+    """What became of the dead letters of each agency, and of the bus itself: kept longer than the letters are."""
     return [
-        TopicSpec(settled_letters(site.name, agency.id), 1, Cleanup.DELETE, 60 * DAY_MS, None)
-        for agency in site.agencies
+        TopicSpec(settled_letters(site.name, owner), 1, Cleanup.DELETE, 60 * DAY_MS, None)
+        for owner in (*site.agency_by_id, BUS)
     ]
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.commands.errors import fail, settings_given
-from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of
+from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of, record_of
 from deploy.private_files import private_text
 from deploy.publishing import NotTextError, fitting, publish_events, show_problems, text_of
 from deploy.sites import agency_called, load_site
@@ -24,7 +24,8 @@ from producers.publisher import PublishError
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError, Settings
-from schemas.site import Agency, Site
+from schemas.site import Site
+from schemas.topics import BUS
 
 dlq_app = typer.Typer(
     help="Look at an agency's dead letters, mend them, publish them again, or dismiss them.", no_args_is_help=True
@@ -33,6 +34,7 @@ CONFLICT: Final = "CONFLICT"
 """Why what has another event's id was set aside: under that id it can't be mended."""
 
 As = Annotated[str, typer.Option("--as", help="The agency whose events they were.")]
+AsOrBus = Annotated[str, typer.Option("--as", help="The agency whose events they were; bus: those of the bus itself.")]
 OfSite = Annotated[
     str | None, typer.Option("--site", help="The site, or the directory of one; default: SALLYPORT_SITE.")
 ]
@@ -42,7 +44,7 @@ OfReason = Annotated[str | None, typer.Option("--reason", help="Only those set a
 
 @dlq_app.command("list")
 def list_(
-    as_agency: As,
+    as_agency: AsOrBus,
     site: OfSite = None,
     every: Annotated[bool, typer.Option("--all", help="Those that are settled, too, and what became of them.")] = False,
     reason: OfReason = None,
@@ -52,7 +54,7 @@ def list_(
 
     Example: sallyport dlq list --as county-jail
     """
-    with _opened(as_agency, site) as (_, _, _, box):
+    with _opened(as_agency, site) as (_, _, box):
         found = [one for one in _of_reason(box.read(), reason) if every or one.settled is None]
     if as_json:
         typer.echo(json.dumps([_told(one) for one in found], indent=2))
@@ -64,15 +66,17 @@ def list_(
 
 @dlq_app.command("show")
 def show(
-    number: Annotated[int, typer.Argument(help="The letter's number.")], as_agency: As, site: OfSite = None
+    number: Annotated[int, typer.Argument(help="The letter's number.")], as_agency: AsOrBus, site: OfSite = None
 ) -> None:
     """Show one event whole, as JSON, with why it was set aside: personal data. What is no event is shown in hex.
 
+    Of the bus itself: a record of any type.
+
     Example: sallyport dlq show 4 --as county-jail
     """
-    with _opened(as_agency, site) as (_, _, _, box):
+    with _opened(as_agency, site) as (_, _, box):
         (letter,) = _numbered(box.read(), [number])
-        event = event_of(letter, box.schemas)
+        event = (record_of if as_agency == BUS else event_of)(letter, box.schemas)
     typer.echo(
         json.dumps({**_told(letter), "event": event, "bytes": letter.value.hex() if event is None else None}, indent=2)
     )
@@ -91,7 +95,7 @@ def take(
 
     Example: sallyport dlq take --as county-jail --reason UNKNOWN_UNIT --out mend.jsonl
     """
-    with _opened(as_agency, site) as (_, _, _, box):
+    with _opened(_mendable(as_agency), site) as (_, _, box):
         unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
         mendable = [one for one in unsettled if one.reason != CONFLICT]
         events = [event for one in mendable if (event := event_of(one, box.schemas)) is not None]
@@ -122,7 +126,8 @@ def publish(
 
     Example: sallyport dlq publish mend.jsonl --as county-jail
     """
-    with _opened(as_agency, site) as (settings, described, agency, box):
+    with _opened(_mendable(as_agency), site) as (settings, described, box):
+        agency = described.agency_by_id[as_agency]
         letters = [one for one in box.read() if one.settled is None and one.reason != CONFLICT]
         parsed = [*fitting(parse(text_of(file), agency), agency, described)]
         if bad := [one for one in parsed if one.problems]:
@@ -141,7 +146,7 @@ def publish(
 @dlq_app.command("dismiss")
 def dismiss(
     numbers: Annotated[list[int], typer.Argument(help="The letters' numbers.")],
-    as_agency: As,
+    as_agency: AsOrBus,
     why: Annotated[str, typer.Option(help="Why nothing is to be done about them: whoever looks reads it.")],
     site: OfSite = None,
 ) -> None:
@@ -151,7 +156,7 @@ def dismiss(
     """
     if not why.strip():
         fail("--why: say why nothing is to be done about them")
-    with _opened(as_agency, site) as (_, _, _, box):
+    with _opened(as_agency, site) as (_, _, box):
         box.settle(_numbered(box.read(), numbers), Became.DISMISSED, why)
     typer.echo(f"{_letters(len(numbers))} dismissed")
 
@@ -160,20 +165,28 @@ def dismiss(
 
 
 @contextmanager
-def _opened(as_agency: str, site: str | None) -> Iterator[tuple[Settings, Site, Agency, DeadLetters]]:
-    """The letters of an agency; what goes wrong with them ends the command."""
+def _opened(owner: str, site: str | None) -> Iterator[tuple[Settings, Site, DeadLetters]]:
+    """The letters of an agency, or of the bus itself; what goes wrong with them ends the command."""
     try:
         settings = settings_given(site)
         described = load_site(settings)
-        agency = agency_called(described, as_agency)
-        with dead_letters(settings, described, agency) as box:
-            yield settings, described, agency, box
+        if owner != BUS:
+            agency_called(described, owner)
+        with dead_letters(settings, described, owner) as box:
+            yield settings, described, box
     except NotTextError as error:
         fail(str(error), 1)
     except (SiteError, DeadLetterError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or 'the bus'}: {error.strerror or error}")
+
+
+def _mendable(owner: str) -> str:
+    """Whose letters can be mended; those of the bus itself end the command."""
+    if owner == BUS:
+        fail("what the bus set aside of its own is a defect of ours: report it; look at it by `sallyport dlq show`", 1)
+    return owner
 
 
 def _of_reason(letters: Sequence[Letter], reason: str | None) -> list[Letter]:

@@ -101,5 +101,19 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
         ("DISMISSED", "of the test system"),
     ]
 
+    # What the bus could make nothing of on its own topics is the operator's to look at, and not to be published.
+    own = topics.person_facts(site.site.name)
+    site.write("bus", own, b"no fact at all", key=b"p/nobody")
+    until(lambda: counted(site) == {"POISON": 1}, "it was set aside")
+    (poison,) = json.loads(dlq(site, "list", "--json", agency="bus").stdout)
+    assert (poison["reason"], poison["topic"], poison["became"]) == ("POISON", own, None)
+    number = str(poison["number"])
+    assert json.loads(dlq(site, "show", number, agency="bus").stdout)["bytes"] == b"no fact at all".hex()
+    assert dlq(site, "take", "--out", str(tmp_path / "of the bus"), agency="bus").exit_code == 1
+    refused = dlq(site, "publish", str(mend), agency="bus")
+    assert (refused.exit_code, "defect of ours" in refused.stderr) == (1, True)
+    assert dlq(site, "dismiss", number, "--why", "reported", agency="bus").stdout == "1 letter dismissed\n"
+    assert counted(site) == {}
+
     assert dlq(site, "list", agency=POLICE).stdout == f"No dead letters of {POLICE} that are not settled.\n"
     assert dlq(site, "list", agency="nobody").stderr.startswith("sallyport: no agency 'nobody'")

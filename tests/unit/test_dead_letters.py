@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deploy.dead_letters import Became, Letter, Settled, event_of, letters
+from deploy.dead_letters import Became, Letter, Settled, event_of, letters, record_of
 from producers.event_json import parse
 from schemas.codec import encode, encode_event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -69,3 +69,8 @@ def test_the_event_of_a_letter_can_be_published_again_as_the_same_event() -> Non
 )
 def test_what_is_no_event_has_none(value: bytes) -> None:
     assert event_of(of(value), SCHEMAS) is None
+
+
+def test_of_the_bus_a_record_of_any_type_is_shown() -> None:
+    assert record_of(of(encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])), SCHEMAS) == {"type": "Tick", "time": 5}
+    assert record_of(of(b"plain text"), SCHEMAS) is None

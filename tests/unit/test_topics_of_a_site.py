@@ -42,6 +42,7 @@ ALL = {
     "bus.dead-letters.bus.v1": SET_ASIDE,
     "county-jail.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
     "city-pd.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
+    "bus.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
     "bus.person.facts.v1": (None, *LATEST),
     "bus.facility.facts.v1": (None, *LATEST),
     "bus.region.facts.v1": (None, Cleanup.COMPACT, 1, DAY_MS),
