@@ -157,11 +157,7 @@ class Examination:
             says = f"SALLYPORT_SECURITY_PROTOCOL is {self._settings.security_protocol}: nothing is encrypted"
             yield Finding(Part.CERTIFICATES, Grade.CRITICAL, says, "set it to SASL_SSL")
             return
-        served = [("the broker", where) for where in self._settings.bootstrap_servers.split(",")]
-        address = urlsplit(self._settings.registry_url)
-        if address.scheme == "https":
-            served.append(("the registry", f"{address.hostname}:{address.port or 443}"))
-        for whose, where in served:
+        for whose, where in certificates(self._settings):
             yield certificate(self._settings, whose, where)
 
     def _secrets(self) -> Iterator[Finding]:
@@ -230,22 +226,42 @@ class Examination:
         yield health.spools_found(waiting, damaged)
 
     def _disk(self) -> Iterator[Finding]:
-        where = next(path for path in (self._settings.home, *self._settings.home.parents) if path.exists())
-        usage = psutil.disk_usage(str(where))
-        yield health.disk_found(str(where), usage.free, usage.total)
+        yield health.disk_found(*disk(self._settings))
+
+
+def certificates(settings: Settings) -> list[tuple[str, str]]:
+    """Who shows a certificate, and at which address, host:port."""
+    served = [("the broker", where) for where in settings.bootstrap_servers.split(",")]
+    address = urlsplit(settings.registry_url)
+    if address.scheme == "https":
+        served.append(("the registry", f"{address.hostname}:{address.port or 443}"))
+    return served
+
+
+def certificate_end(settings: Settings, where: str) -> datetime:
+    """When the certificate ends that is shown at an address, host:port. Raises SecretUnreadableError, OSError."""
+    host, _, port = where.strip().rpartition(":")
+    host = host.strip("[]")
+    context = settings.ssl_context()
+    with (
+        socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
+        context.wrap_socket(plain, server_hostname=host) as encrypted,
+    ):
+        until = (encrypted.getpeercert() or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+
+
+def disk(settings: Settings) -> tuple[str, int, int]:
+    """Where the bus keeps its state on this machine, and how many bytes are free there, and how many there are."""
+    where = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    usage = psutil.disk_usage(str(where))
+    return str(where), usage.free, usage.total
 
 
 def certificate(settings: Settings, whose: str, where: str) -> Finding:
     """How long a certificate is good for that is shown at an address, host:port."""
-    host, _, port = where.strip().rpartition(":")
-    host = host.strip("[]")
     try:
-        context = settings.ssl_context()
-        with (
-            socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as encrypted,
-        ):
-            until = (encrypted.getpeercert() or {}).get("notAfter")
+        ends = certificate_end(settings, where)
     except SecretUnreadableError as error:
         return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
     except ssl.SSLCertVerificationError as error:
@@ -256,5 +272,4 @@ def certificate(settings: Settings, whose: str, where: str) -> Finding:
     except OSError as error:
         says = f"{whose} at {where} can't be reached ({error.strerror or error})"
         return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
-    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
     return health.certificate_found(whose, ends, datetime.now(UTC), embedded=settings.embedded)

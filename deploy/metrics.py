@@ -1,4 +1,5 @@
-"""A site's metrics, as Prometheus reads them: what `sallyport topics` tells, and how old it is.
+"""A site's metrics, as Prometheus reads them: what `sallyport topics` tells, and how old it is; what is open; what it
+all stands on. What is counted, and how long things take, is in `deploy/tallies.py`.
 
 No label holds anything of a person. A dashboard hangs where many pass by, so nothing is counted from which one could
 tell that there is a tip on staff: not tips, nor what may follow from them, which is all but what else agencies publish.
@@ -6,41 +7,88 @@ tell that there is a tip on staff: not tips, nor what may follow from them, whic
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from deploy.examination import certificate_end, certificates, disk
+from deploy.tallies import Standing
 from deploy.topic_report import ReportError, TopicReport, TopicStands
 from schemas import topics
 from schemas.events import TIP_EVENTS
-from schemas.settings import SecretUnreadableError
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
 from streams.identify import Refusal
 
 KEPT_S: Final = 5.0
 """Seconds for which what was asked is told again: who scrapes often must not load the broker."""
+GROUND_KEPT_S: Final = 60.0
+"""Seconds for which certificates and disk are told again."""
 OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value})
 """Why only tips are set aside."""
 LIVE: Final = "LIVE"
 MICROS: Final = 1_000_000
 
 
-def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metric]:
-    """The metrics of a site; `report` is None where it could not be had. `now`: seconds since 1970."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the bus stands on, as this machine sees it."""
+
+    certificates: Mapping[str, float]
+    """By who shows it: when a certificate ends, seconds since 1970; 0 for one that is good no more."""
+    free: int
+    disk: int
+    """Bytes that are free where the bus keeps its state, and bytes there are."""
+
+
+def ground(settings: Settings) -> Ground:
+    """Look at certificates and disk."""
+    ends = dict[str, float]()
+    for whose, where in certificates(settings) if settings.security_protocol.endswith("SSL") else ():
+        try:
+            ends[f"{whose.removeprefix('the ')} {where}"] = certificate_end(settings, where).timestamp()
+        except ssl.SSLCertVerificationError:
+            ends[f"{whose.removeprefix('the ')} {where}"] = 0.0
+        except (OSError, SecretUnreadableError):
+            continue  # it can't be asked: that it is away is told by others
+    return Ground(ends, *disk(settings)[1:])
+
+
+def families(
+    report: TopicReport | None, described: Site, now: float, standing: Standing | None, ground: Ground
+) -> Iterator[Metric]:
+    """The metrics of a site; `report` is None where it could not be had, `standing` where it is not known.
+
+    `now`: seconds since 1970.
+    """
+    site = described.name
     yield _gauge(
         "up",
-        "Whether the site's topics could be asked: 1, or 0; then there is nothing else.",
+        "Whether the site's topics could be asked: 1, or 0; then only of certificates and disk is anything said.",
         [],
         [((), report is not None)],
         site,
     )
+    yield _gauge(
+        "certificate_expiry_timestamp_seconds",
+        "When the certificate ends that a server shows, seconds since 1970; 0: it is good no more.",
+        ["server"],
+        [((server,), ends) for server, ends in ground.certificates.items()],
+        site,
+    )
+    yield _gauge("disk_free_bytes", "Room that is left where the bus keeps its state.", [], [((), ground.free)], site)
+    yield _gauge("disk_bytes", "Room that there is where the bus keeps its state.", [], [((), ground.disk)], site)
     if report is None:
         return
     shown = _telling_of_no_tip(report.topics)
+    letters = [one for one in report.dead_letters if one.reason not in OF_TIPS]
     yield _gauge(
         "topic_records",
         "Records that an agency's topic keeps.",
@@ -59,7 +107,21 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
         "dead_letters",
         "Events that were set aside, are still kept, and of which nobody said what became of them.",
         ["agency", "reason"],
-        [((one.agency, one.reason), one.count) for one in report.dead_letters if one.reason not in OF_TIPS],
+        [((one.agency, one.reason), one.count) for one in letters],
+        site,
+    )
+    yield _gauge(
+        "dead_letter_oldest_timestamp_seconds",
+        "When the first of them was set aside, seconds since 1970. They are kept for 30 days.",
+        ["agency", "reason"],
+        [((one.agency, one.reason), one.oldest / MICROS) for one in letters],
+        site,
+    )
+    yield _gauge(
+        "live_clock",
+        "Whether the site's time is that of the clock on the wall: 1; 0 on a history site, whose importer tells it.",
+        [],
+        [((), described.clock == "live")],
         site,
     )
     place = ["stage", "partition"]
@@ -85,6 +147,27 @@ def families(report: TopicReport | None, site: str, now: float) -> Iterator[Metr
         [(at, one.tick / MICROS) for at, one in stages if one.tick],
         site,
     )
+    yield from _standing(standing, site)
+
+
+def _standing(standing: Standing | None, site: str) -> Iterator[Metric]:
+    yield _gauge(
+        "alerts_known",
+        "Whether it is known which alerts are open: 1, or 0; then of none anything is said.",
+        [],
+        [((), standing is not None)],
+        site,
+    )
+    if standing is None:
+        return
+    yield _gauge("alerts_open", "Alerts that are open.", ["rule", "kind", "severity"], standing.alerts.items(), site)
+    yield _gauge(
+        "feed_failing",
+        "Whether what an agency usually sends has stopped, or stands still, as the alert of that rule says: 1, or 0.",
+        ["agency", "rule"],
+        standing.feeds.items(),
+        site,
+    )
 
 
 def _telling_of_no_tip(all_of_them: Sequence[TopicStands]) -> list[TopicStands]:
@@ -104,7 +187,7 @@ def _parsed(topic: str) -> tuple[str, str] | None:
 
 
 def _gauge(
-    name: str, what: str, labels: list[str], samples: list[tuple[tuple[str, ...], float]], site: str
+    name: str, what: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]], site: str
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"sallyport_{name}", what, labels=["site", *labels])
     for values, value in samples:
@@ -117,18 +200,27 @@ class SiteCollector(Collector):
 
     def __init__(
         self,
-        site: str,
+        site: Site,
         ask: Callable[[], TopicReport],
+        standing: Callable[[], Standing | None],
+        look: Callable[[], Ground],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._site = site
         self._ask = ask
+        self._standing = standing
+        self._look = look
         self._say = say
         self._clock = clock
         self._asking = threading.Lock()
-        self._asked = float("-inf")
+        self._asked = self._looked = float("-inf")
         self._report: TopicReport | None = None
+        self._ground = Ground({}, 0, 0)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: whoever registers it does not wait for the broker."""
+        return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, for one scrape."""
@@ -140,5 +232,7 @@ class SiteCollector(Collector):
                     self._report = None
                     self._say(str(error))
                 self._asked = self._clock()
-            report = self._report
-        yield from families(report, self._site, self._clock())
+            if self._clock() - self._looked >= GROUND_KEPT_S:
+                self._ground, self._looked = self._look(), self._clock()
+            report, ground = self._report, self._ground
+        yield from families(report, self._site, self._clock(), self._standing(), ground)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
 
 import deploy
-from deploy.metrics import KEPT_S, SiteCollector, families
+from deploy.metrics import GROUND_KEPT_S, KEPT_S, Ground, SiteCollector, families, ground
+from deploy.tallies import Standing, Tallies
+from deploy.tls import CA_PEM, VALID, ensure_certificates
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
-from schemas.settings import SecretUnreadableError
+from schemas.settings import SecretUnreadableError, Settings
+from schemas.site import Site
+from tests.county import SITE
+from tests.free_ports import free_ports
+from tests.unit.test_certificates_are_looked_at import served
 
 REPORT = TopicReport(
     "demo",
@@ -25,31 +35,47 @@ REPORT = TopicReport(
         TopicStands("demo.bus.facility.facts.v1", 4, 70, False, 2, "latest of each key"),
         TopicStands("demo.alerts.county-jail-affairs.contraband.v1", 4, 1, False, None, "latest of each key"),
     ),
-    (DeadLetters("city-pd", "NAMES_NOBODY", 1, 0), DeadLetters("city-pd", "NOT_FRAMED", 2, 0)),
+    (DeadLetters("city-pd", "NAMES_NOBODY", 1, 0), DeadLetters("city-pd", "NOT_FRAMED", 2, 60_000_000)),
     (
         StageStands("person", 0, "LIVE", 90_000_000, 1, 0, 0, 97_000_000),
         StageStands("facility", 1, "REFOLDING", 0, 7, 4, 9, 98_500_000),
     ),
 )
+SHIPPED = Path(deploy.__file__).parent / "prometheus"
+RULES = (SHIPPED / "sallyport.rules.yml").read_text(encoding="utf-8")
+DATA = Path(__file__).parents[1] / "data" / "prometheus"
 DASHBOARD = json.loads((Path(deploy.__file__).parent / "grafana" / "sallyport.json").read_text(encoding="utf-8"))
+STANDING = Standing({("a_rule", "housing", "HIGH"): 2}, {("city-pd", "feed_silent"): True})
+GROUND = Ground({"broker there:9092": 200.0}, 30, 100)
 
 
-def told(report: TopicReport | None) -> dict[str, float]:
+def told(
+    report: TopicReport | None, standing: Standing | None = STANDING, ground: Ground = GROUND, site: Site = SITE
+) -> dict[str, float]:
     """Sample, as it is written, to value."""
     return {
         f"{sample.name}{sample.labels}": sample.value
-        for family in families(report, "demo", 100.0)
+        for family in families(report, site, 100.0, standing, ground)
         for sample in family.samples
     }
 
 
 def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
     person, facility = "'stage': 'person', 'partition': '0'", "'stage': 'facility', 'partition': '1'"
+    letters = "'agency': 'city-pd', 'reason': 'NOT_FRAMED'"
     assert told(REPORT) == {
         "sallyport_up{'site': 'demo'}": 1,
+        "sallyport_live_clock{'site': 'demo'}": 1,
+        "sallyport_certificate_expiry_timestamp_seconds{'site': 'demo', 'server': 'broker there:9092'}": 200,
+        "sallyport_disk_free_bytes{'site': 'demo'}": 30,
+        "sallyport_disk_bytes{'site': 'demo'}": 100,
+        "sallyport_alerts_known{'site': 'demo'}": 1,
+        "sallyport_alerts_open{'site': 'demo', 'rule': 'a_rule', 'kind': 'housing', 'severity': 'HIGH'}": 2,
+        "sallyport_feed_failing{'site': 'demo', 'agency': 'city-pd', 'rule': 'feed_silent'}": 1,
+        f"sallyport_dead_letter_oldest_timestamp_seconds{{'site': 'demo', {letters}}}": 60,
         "sallyport_topic_records{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 120,
         "sallyport_topic_lag{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 3,
-        "sallyport_dead_letters{'site': 'demo', 'agency': 'city-pd', 'reason': 'NOT_FRAMED'}": 2,
+        f"sallyport_dead_letters{{'site': 'demo', {letters}}}": 2,
         f"sallyport_stage_live{{'site': 'demo', {person}}}": 1,
         f"sallyport_stage_live{{'site': 'demo', {facility}}}": 0,
         f"sallyport_stage_report_age_seconds{{'site': 'demo', {person}}}": 3,
@@ -58,13 +84,56 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
     }
 
 
-def test_of_a_bus_that_is_away_only_that_is_told() -> None:
-    assert told(None) == {"sallyport_up{'site': 'demo'}": 0}
+def test_of_a_bus_that_is_away_that_is_told_and_what_this_machine_sees_itself() -> None:
+    assert {name.partition("{")[0]: value for name, value in told(None).items()} == {
+        "sallyport_up": 0,
+        "sallyport_certificate_expiry_timestamp_seconds": 200,
+        "sallyport_disk_free_bytes": 30,
+        "sallyport_disk_bytes": 100,
+    }
 
 
-def test_no_label_is_about_a_person() -> None:
-    labels = {label for family in families(REPORT, "demo", 0) for sample in family.samples for label in sample.labels}
-    assert labels == {"site", "topic", "agency", "reason", "stage", "partition"}
+def test_where_it_is_not_known_what_is_open_that_is_told_and_no_number() -> None:
+    names = {name.partition("{")[0]: value for name, value in told(REPORT, None).items()}
+    assert names["sallyport_alerts_known"] == 0
+    assert not {"sallyport_alerts_open", "sallyport_feed_failing"} & names.keys()
+
+
+def test_a_site_of_imported_history_is_told_from_a_live_one() -> None:
+    history = SITE.model_copy(update={"clock": "history"})
+    assert told(REPORT, site=history)["sallyport_live_clock{'site': 'demo'}"] == 0
+
+
+def scraped() -> list[Metric]:
+    """All that is served, of a site of which there is something of everything."""
+    registry = CollectorRegistry()
+    Tallies(SITE, registry)
+    return [*registry.collect(), *families(REPORT, SITE, 0, STANDING, GROUND)]
+
+
+def test_no_label_is_about_a_person_an_event_or_an_alert() -> None:
+    labels = {label for family in scraped() for sample in family.samples for label in sample.labels}
+    assert labels == {
+        *("site", "topic", "agency", "reason", "stage", "partition", "server"),
+        *("rule", "kind", "severity", "change", "recipient", "decision", "step", "le"),
+    }
+
+
+def test_when_certificates_end_and_how_much_room_there_is_is_looked_at(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ensure_certificates(tmp_path / "tls", ("127.0.0.1",), now)
+    with served(tmp_path / "tls") as where:
+        port = int(where.rpartition(":")[2])
+        (nobody,) = free_ports(1)
+        settings = Settings(home=tmp_path, kafka_port=port, registry_port=nobody, ca_file=tmp_path / "tls" / CA_PEM)
+        found = ground(settings)
+        assert found.certificates == {f"broker {where}": pytest.approx((now + VALID).timestamp(), abs=2)}
+        assert 0 < found.free < found.disk
+        ensure_certificates(tmp_path / "another", ("127.0.0.1",), now)
+        of_another = settings.model_copy(update={"ca_file": tmp_path / "another" / CA_PEM})
+        assert ground(of_another).certificates == {f"broker {where}": 0}, "it is good no more"
+        open_to_all = settings.model_copy(update={"security_protocol": "PLAINTEXT"})
+        assert ground(open_to_all).certificates == {}
 
 
 class Clock:
@@ -83,12 +152,21 @@ def test_the_broker_is_not_asked_more_often_than_it_should_be() -> None:
         return REPORT
 
     registry = CollectorRegistry()
-    registry.register(SiteCollector("demo", ask, pytest.fail, clock))
-    asked.clear()
+    looked: list[float] = []
+
+    def look() -> Ground:
+        looked.append(clock.now)
+        return GROUND
+
+    registry.register(SiteCollector(SITE, ask, lambda: STANDING, look, pytest.fail, clock))
+    assert asked == [], "nothing is asked before somebody wants to know"
     for seconds in (KEPT_S, 1.0, KEPT_S - 1.5, 0.5, KEPT_S):
         clock.now += seconds
         assert b'sallyport_up{site="demo"} 1.0' in generate_latest(registry)
     assert asked == [100 + KEPT_S, 100 + 2 * KEPT_S, 100 + 3 * KEPT_S]
+    clock.now = looked[0] + GROUND_KEPT_S
+    assert b"sallyport_disk_free_bytes" in generate_latest(registry)
+    assert looked == [100 + KEPT_S, 100 + KEPT_S + GROUND_KEPT_S]
 
 
 def test_why_it_is_away_is_said_and_it_is_asked_again() -> None:
@@ -106,24 +184,70 @@ def test_why_it_is_away_is_said_and_it_is_asked_again() -> None:
             raise answer
         return answer
 
-    collector = SiteCollector("demo", ask, said.append, clock)
-    assert [family.name for family in collector.collect()] == ["sallyport_up"]
+    collector = SiteCollector(SITE, ask, lambda: None, lambda: GROUND, said.append, clock)
+
+    def is_up() -> float:
+        return next(sample.value for family in collector.collect() for sample in family.samples)
+
+    assert is_up() == 0
     clock.now += KEPT_S
-    assert [family.name for family in collector.collect()] == ["sallyport_up"]
+    assert is_up() == 0
     assert said == ["it does not answer", "no password"]
     clock.now += KEPT_S
-    assert len([*collector.collect()]) > 1
+    assert is_up() == 1
 
 
 # -- the dashboard ---------------------------------------------------------------------------------------------------
 
 
-def asked_for(shape: Any) -> set[str]:
-    return set(re.findall(r"sallyport_[a-z_]+", json.dumps(shape)))
+def asked_for(shape: str) -> set[str]:
+    return set(re.findall(r"\bsallyport_[a-z_]+", shape))
 
 
-def test_the_dashboard_shows_every_metric_and_no_other() -> None:
-    assert asked_for(DASHBOARD) == {family.name for family in families(REPORT, "demo", 0)}
+def names() -> set[str]:
+    """Of all samples; of histograms and counters as PromQL has them."""
+    return {sample.name for family in scraped() for sample in family.samples}
+
+
+def test_the_dashboard_shows_only_what_there_is_and_nearly_all_of_it() -> None:
+    shown = asked_for(json.dumps(DASHBOARD))
+    assert shown <= names()
+    assert {family.name for family in scraped()} == {
+        family.name for family in scraped() if any(name.startswith(family.name) for name in shown)
+    }
+
+
+def test_who_is_to_be_called_is_called_by_what_there_is() -> None:
+    assert asked_for(RULES) <= names()
+    assert not re.findall(r"\bsallyport_[a-z_]+\{(?!stage|agency)", RULES)
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"^\| `(sallyport_[a-z_]+)`", page, re.MULTILINE))
+    totals = {"sallyport_alert_changes": "_total", "sallyport_disclosure_decisions": "_total"}
+    assert written == {family.name + totals.get(family.name, "") for family in scraped()}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize(
+    "check",
+    [("check", "config", "prometheus.yml"), ("test", "rules", str(DATA / "rules.test.yml"))],
+    ids=lambda check: " ".join(check[:2]),
+)
+def test_prometheus_itself_takes_what_is_shipped(check: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *check], cwd=SHIPPED, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_itself_finds_no_fault_with_the_metrics() -> None:
+    registry = CollectorRegistry()
+    Tallies(SITE, registry)
+    registry.register(SiteCollector(SITE, lambda: REPORT, lambda: STANDING, lambda: GROUND, pytest.fail))
+    told = generate_latest(registry)
+    done = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])

@@ -1,159 +1,181 @@
-"""The way of an event to an alert, put together from the logs."""
+"""Traces as an OpenTelemetry collector gets them: whose ids they have, what is in what, and what they say."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+from prometheus_client import CollectorRegistry, generate_latest
 
-from deploy.traces import NEVER, Passed, Spans, Step, Trace, Ways, followed
-from schemas import topics
-from schemas.events import Event, type_name
-from streams.records import LoggedRecord
-from tests.county import DAY, SITE, START, agency_of, demo_site, event
-from tests.in_memory_bus import InMemoryBus
+from deploy.tallies import Tallies
+from deploy.traces import ROOT, Spans
+from deploy.ways import Decided, Passed, Step, Trace
+from schemas.events import Event
+from tests.county import SITE, event
+from tests.unit.test_ways import decided, found_by, happened
 
-ONE = demo_site(partitions=1)
-PERSONS, FACILITIES, RAISED = topics.person_facts("demo"), topics.facility_facts("demo"), topics.alerts_raised("demo")
-HOUSED = [
-    event("BookingReported", "ada"),
-    event("BookingReported", "bo"),
-    event("AffiliationValidated", "ada", day=1, group="Eastside"),
-    event("AffiliationValidated", "bo", day=1, group="Harbor"),
-    event("HousingAssigned", "ada", day=1, unit="4-B"),
-]
-MOVED = event("HousingAssigned", "bo", day=3, unit="4-B", name="bo comes")
-SHOTS = event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], name="shots")
-SECOND = 1_000_000
-
-
-def happened(*events: Event) -> tuple[Ways, dict[str, Any], Passed]:
-    """What was seen of the last event, and the last record of an alert. Every record is a second later than the one
-    before: the event's own, persons', facilities', the alert's."""
-    bus = InMemoryBus(ONE)
-    for what in events[:-1]:
-        bus.publish(what, agency_of(what))
-    bus.tick(START + 4 * DAY)
-    bus.run()
-    before = {where: len(log) for where, log in bus.logs.items()}
-    last = events[-1]
-    bus.publish(last, agency_of(last))
-    bus.run()
-    ways = Ways(ONE)
-    inbound = topics.inbound("demo", agency_of(last), type_name(last))
-    ways.note(inbound, 0, LoggedRecord(7, None, b"", (("ce_id", last.head.event_id.encode()),), 1_000))
-    for at, topic in enumerate((PERSONS, FACILITIES), start=2):
-        for record in bus.logs[topic, 0][before.get((topic, 0), 0) :]:
-            ways.note(topic, 0, record._replace(timestamp=at * 1_000))
-    raised = bus.logs[RAISED, 0][-1]
-    return ways, bus.history(RAISED)[-1], Passed(RAISED, 0, raised.offset, 4 * SECOND)
+EVENT = "7d4b1c9e-2f63-4f0e-9a51-0c8de1b2a377"
+CAME = Passed("demo.county-jail.housing-assigned.v1", 0, 7, 2_000)
+RAISED = CAME._replace(topic="demo.alerts.raised.v1")
+STEPS = (
+    Step("publish", 1_000, 2_000, CAME),
+    Step(
+        "facility",
+        2_000,
+        4_000,
+        RAISED,
+        (Step("waiting", 2_000, 3_000, RAISED), Step("deciding", 3_000, 4_000, RAISED)),
+    ),
+    Step("disclose", 4_000, 4_500, RAISED),
+    Step("commit", 4_500, 5_000, RAISED),
+)
+OURS = f"00-{uuid.UUID(EVENT).hex}-00f067aa0ba902b7-01"
+THEIRS = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+DECISIONS = (Decided("desk", "DISCLOSED", "AGREEMENT"), Decided("unit", "WITHHELD", "NO_AGREEMENT"))
 
 
-def stages(found: Trace | None) -> list[tuple[str, int, int]]:
-    assert found is not None
-    return [(step.name, step.began // SECOND, step.ended // SECOND) for step in found.steps]
+def trace(traceparent: str = OURS, steps: tuple[Step, ...] = STEPS, *, is_first: bool = True) -> Trace:
+    return Trace(EVENT, traceparent, steps, "an-alert", 3, "a_rule", CAME, is_first, DECISIONS)
 
 
-def test_a_move_goes_through_all_stages_each_as_long_as_its_record_took() -> None:
-    ways, alert, raised = happened(*HOUSED, SHOTS, MOVED)
-    found = ways.trace(alert, raised, 9 * SECOND)
-    assert stages(found) == [("identify", 1, 2), ("person", 2, 3), ("facility", 3, 4), ("commit", 4, 9)]
-    assert found is not None
-    assert (found.event_id, found.began, found.ended) == (MOVED.head.event_id, SECOND, 9 * SECOND)
-    assert (found.alert_id, found.rule, found.revision) == (alert["alert_id"], "rivals_housed_together", 1)
-    assert found.came == Passed("demo.county-jail.housing-assigned.v1", 0, 7, SECOND)
+def told(*traces: Trace) -> list[ReadableSpan]:
+    exporter = InMemorySpanExporter()
+    spans = Spans("demo", exporter)
+    for one in traces:
+        spans.tell(one)
+    spans.close()
+    return list(exporter.get_finished_spans())
 
 
-def test_violence_goes_to_facilities_at_once() -> None:
-    found = happened(*HOUSED, MOVED, SHOTS)
-    assert stages(found[0].trace(found[1], found[2], 5 * SECOND)) == [
-        ("identify", 1, 3),
-        ("facility", 3, 4),
-        ("commit", 4, 5),
+def tree(spans: Sequence[ReadableSpan]) -> list[tuple[str, str | None]]:
+    """Each span with the one that it is in: its name, or its id where it is nobody's."""
+    names = {span.context.span_id: span.name for span in spans if span.context}
+    parents = {
+        span.name: span.parent and names.get(span.parent.span_id, f"{span.parent.span_id:016x}") for span in spans
+    }
+    return sorted(parents.items())
+
+
+def test_the_first_span_is_the_publishing_and_has_the_id_that_its_record_says() -> None:
+    spans = told(trace())
+    assert tree(spans) == [
+        ("commit", ROOT),
+        ("deciding", "facility"),
+        ("disclose", ROOT),
+        ("facility", ROOT),
+        ("publish", None),
+        (ROOT, "publish"),
+        ("waiting", "facility"),
     ]
+    assert {span.context.trace_id for span in spans if span.context} == {uuid.UUID(EVENT).int}
+    (publish,) = (span for span in spans if span.name == "publish")
+    assert publish.context is not None
+    assert (publish.context.span_id, publish.kind) == (0x00F067AA0BA902B7, SpanKind.PRODUCER)
+    times = {span.name: (span.start_time, span.end_time) for span in spans}
+    assert times["publish"] == (1_000_000, 2_000_000)
+    assert times[ROOT] == (1_000_000, 5_000_000)
+    assert times["deciding"] == (3_000_000, 4_000_000)
 
 
-def test_a_review_is_of_the_person_stage() -> None:
-    review = [event("CustodyClassified", "ada", day=1), event("DisciplinaryRecorded", "ada", day=2)]
-    ways, alert, raised = happened(event("BookingReported", "ada"), *review)
-    assert stages(ways.trace(alert, raised, 4 * SECOND)) == [("identify", 1, 2), ("person", 2, 4), ("commit", 4, 4)]
-
-
-def test_without_the_events_own_record_it_begins_at_its_fact() -> None:
-    ways, alert, raised = happened(*HOUSED, SHOTS, MOVED)
-    ways._ways[MOVED.head.event_id].came = None
-    found = ways.trace(alert, raised, 9 * SECOND)
-    assert stages(found)[0] == ("identify", 2, 2)
-    assert found is not None
-    assert found.came is None
-
-
-def test_where_clocks_differ_no_step_ends_before_it_begins() -> None:
-    ways, alert, raised = happened(*HOUSED, SHOTS, MOVED)
-    found = ways.trace(alert, raised._replace(at=2 * SECOND), SECOND)
-    assert stages(found) == [("identify", 1, 2), ("person", 2, 3), ("facility", 3, 3), ("commit", 3, 3)]
+def test_an_event_that_led_to_two_alerts_was_published_once() -> None:
+    spans = told(trace(), trace(is_first=False))
+    assert sorted(span.name for span in spans).count("publish") == 1
+    roots = [span for span in spans if span.name == ROOT]
+    assert len(roots) == 2
+    assert {root.parent.span_id for root in roots if root.parent} == {0x00F067AA0BA902B7}
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"cause": {"kind": "TICK", "event_id": None}},
-        {"cause": {"kind": "FACT", "event_id": str(uuid.uuid4())}},
-        {"kind": "contraband"},
-        {"kind": "investigation", "evidence": []},
-        {"kind": "care"},
-        {"evidence": [{"event_type": "ContrabandTipped"}]},
-        {"evidence": [{"event_type": "CareObserved"}]},
-    ],
-    ids=["time passed", "an event that was not seen", "contraband", "of an author", "health", "a tip", "health known"],
+    "traceparent", ["", "no traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"]
 )
-def test_of_what_no_event_led_to_and_of_tips_and_health_there_is_no_trace(changes: dict[str, Any]) -> None:
-    ways, alert, raised = happened(*HOUSED, SHOTS, MOVED)
-    changed = {**alert, **changes, "cause": {**alert["cause"], **changes.get("cause", {})}}
-    assert ways.trace(changed, raised, 9 * SECOND) is None
+def test_where_the_record_says_no_span_the_root_holds_the_publishing(traceparent: str) -> None:
+    spans = told(trace(traceparent))
+    assert ("publish", ROOT) in tree(spans)
+    assert (ROOT, None) in tree(spans)
+    assert {span.context.trace_id for span in spans if span.context} == {uuid.UUID(EVENT).int}
 
 
-def test_topics_of_tips_and_health_are_not_even_read() -> None:
-    read = followed(SITE)
-    assert topics.inbound("demo", "county-jail", "HousingAssigned") in read
-    for agency in SITE.agencies:
-        assert not {topics.inbound("demo", agency.id, event_type) for event_type in NEVER} & set(read)
+def test_an_agency_that_traces_its_own_system_finds_it_in_its_trace_even_if_it_keeps_none_itself() -> None:
+    spans = told(trace(THEIRS))
+    assert (ROOT, "00f067aa0ba902b7") in tree(spans)
+    assert {span.context.trace_id for span in spans if span.context} == {0x4BF92F3577B34DA6A3CE929D0E0E4736}
+    assert {span.attributes["sallyport.event.id"] for span in spans if span.name == ROOT and span.attributes} == {EVENT}
 
 
-def test_only_the_last_events_are_remembered() -> None:
-    ways = Ways(ONE, most=2)
-    for number in range(3):
-        ways.note("demo.county-jail.x.v1", 0, LoggedRecord(number, None, b"", (("ce_id", f"e{number}".encode()),), 1))
-    assert list(ways._ways) == ["e1", "e2"]
+def test_of_what_came_before_anybody_looked_there_is_the_rest() -> None:
+    spans = told(Trace(EVENT, "", STEPS[1:], "an-alert", 3, "a_rule", None, is_first=True))
+    assert "publish" not in {span.name for span in spans}
 
 
-@pytest.mark.parametrize("key", [b"~tick", b"~heard/a/B/1", b"~custody/x", b"\xff", b"nonsense", None])
-def test_what_says_nothing_of_an_event_is_passed_over(key: bytes | None) -> None:
-    ways = Ways(ONE)
-    ways.note(FACILITIES, 0, LoggedRecord(0, key, b"x"))
-    assert not ways._ways
+def test_it_says_where_whose_and_who_was_told_and_nothing_else() -> None:
+    spans = {span.name: span.attributes or {} for span in told(trace())}
+    place = {
+        "messaging.system": "kafka",
+        "messaging.destination.name": "demo.county-jail.housing-assigned.v1",
+        "messaging.destination.partition.id": "0",
+        "messaging.kafka.offset": 7,
+    }
+    assert dict(spans["publish"]) == place | {"sallyport.event.id": EVENT}
+    assert dict(spans[ROOT]) == place | {
+        "sallyport.event.id": EVENT,
+        "sallyport.alert.id": "an-alert",
+        "sallyport.alert.revision": 3,
+        "sallyport.rule": "a_rule",
+    }
+    there = place | {"messaging.destination.name": RAISED.topic}
+    assert dict(spans["facility"]) == dict(spans["commit"]) == dict(spans["waiting"]) == there
+    assert dict(spans["disclose"]) == there | {
+        "sallyport.disclosed": ("desk AGREEMENT",),
+        "sallyport.withheld": ("unit NO_AGREEMENT",),
+    }
 
 
-def test_a_trace_has_the_events_id_and_a_span_for_each_step_inside_one() -> None:
-    event_id = str(uuid.uuid4())
-    came = Passed("demo.county-jail.housing-assigned.v1", 0, 7, SECOND)
-    steps = (Step("identify", 1_000, 2_000, came), Step("commit", 2_000, 5_000, came._replace(topic=RAISED)))
-    exporter = InMemorySpanExporter()
-    spans = Spans("demo", exporter)
-    spans.tell(Trace(event_id, 1_000, 5_000, steps, "an-alert", 3, "a_rule", came))
-    spans.close()
-    found = {span.name: span for span in exporter.get_finished_spans()}
-    assert set(found) == {"publish to alert", "identify", "commit"}
-    assert {span.context.trace_id for span in found.values() if span.context} == {uuid.UUID(event_id).int}
-    root = found["publish to alert"]
-    assert root.parent is None
-    assert root.context is not None
-    assert {span.parent.span_id for span in found.values() if span.parent} == {root.context.span_id}
-    assert (root.start_time, root.end_time) == (1_000_000, 5_000_000)
-    assert (found["commit"].start_time, found["commit"].end_time) == (2_000_000, 5_000_000)
-    assert root.attributes is not None
-    assert root.attributes["sallyport.alert.id"] == "an-alert"
-    assert root.attributes["messaging.kafka.offset"] == 7
-    assert root.resource.attributes["service.namespace"] == "demo"
+def test_it_says_of_which_site_it_is() -> None:
+    assert {span.resource.attributes["service.namespace"] for span in told(trace())} == {"demo"}
+
+
+# -- what is not in it -----------------------------------------------------------------------------------------------
+
+SENTINEL = "SENTINEL"
+REVIEWED = [
+    event("BookingReported", f"{SENTINEL}-ada", sid=f"{SENTINEL}-S1", booked_as=f"{SENTINEL}, Ada"),
+    event("CustodyClassified", f"{SENTINEL}-ada", day=1, sid=f"{SENTINEL}-S1"),
+    event("DisciplinaryRecorded", f"{SENTINEL}-ada", day=2, sid=f"{SENTINEL}-S1"),
+]
+RIVALS = [
+    event("AffiliationValidated", f"{SENTINEL}-{who}", day=1, group=f"{SENTINEL} {group}", name=f"{who} is of it")
+    for who, group in (("ada", "Eastside"), ("bo", "Harbor"))
+]
+TOGETHER = [
+    event("BookingReported", f"{SENTINEL}-bo", sid=f"{SENTINEL}-S2", booked_as=f"{SENTINEL}, Bo"),
+    *RIVALS,
+    event("StreetViolenceReported", day=2, groups=[f"{SENTINEL} Eastside", f"{SENTINEL} Harbor"]),
+    event("HousingAssigned", f"{SENTINEL}-ada", day=1, unit="4-B"),
+    event("HousingAssigned", f"{SENTINEL}-bo", day=3, unit="4-B"),
+]
+
+
+@pytest.mark.parametrize("events", [REVIEWED, [REVIEWED[0], *TOGETHER]], ids=["a review", "rivals"])
+def test_whatever_is_known_of_a_person_is_neither_in_a_trace_nor_in_the_metrics(events: list[Event]) -> None:
+    ways, alert = happened(*events)
+    assert SENTINEL in str(alert.alert)
+    found = found_by(ways, alert, 9_000_000, decided(alert, "county-jail-watch"))
+    assert found is not None
+    spans = told(found)
+    assert len(spans) > 6
+    assert SENTINEL not in "".join(span.to_json() for span in spans)
+    registry = CollectorRegistry()
+    tallies = Tallies(SITE, registry)
+    tallies.alert(alert)
+    tallies.decision(decided(alert, "county-jail-watch"))
+    tallies.trace(found)
+    tallies.caught_up()
+    assert any(tallies.standing().alerts.values())  # type: ignore[union-attr]
+    text = generate_latest(registry).decode() + str(tallies.standing())
+    assert SENTINEL not in text
+    assert alert.alert["alert_id"] not in text
+    assert found.event_id not in text
