@@ -1,12 +1,13 @@
 """Explanation: what the logs tell of one alert, put together. Pure.
 
 What raised, changed and withdrew it; what each of its records rests on, where that is on the logs, who was told of it
-and under which agreement. What is not on the logs any more is said to be missing.
+and under which agreement. Of a record that is gone the audit keeps an outline, which takes its place. What is not on
+the logs any more is said to be missing, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,8 +20,9 @@ from streams.alerts import CauseKind
 from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
 from streams.heard import NOTES, read_note
+from streams.outline import Named, is_outline, outlines, with_persons
 from streams.records import header
-from streams.replay import Named, Place, shipped
+from streams.replay import Lack, Place, shipped
 from streams.stage import PERSON
 
 
@@ -74,19 +76,24 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """One piece of evidence: where it came from, where that is now, and who was told."""
+    """One piece of evidence: where it came from, where that is now, and who was told.
+
+    By an outline one event, and one person where it is about any: empty, or None, where that does not say more.
+    """
 
     text: str
     agency: str
     event_type: str
     event_id: str
-    event_time: int
+    event_time: int | None
     """Microseconds."""
     person: str | None
     via: str
     joined: bool
     marked: bool
     facts: tuple[Trace, ...]
+    gone: Lack | None
+    """Why its fact is not there any more; None where it is."""
     inbound: tuple[Place, ...]
     told: tuple[Told, ...]
 
@@ -130,8 +137,12 @@ class Revision:
     revision: int
     record: Mapping[str, Any] | None
     """As on `alerts.raised`; None where compaction has taken it."""
+    outline: Mapping[str, Any] | None
+    """What the audit keeps of it, where it is gone; None where it keeps nothing."""
     place: Place | None
     origin: Origin | None
+    before: str | None
+    """State of the revision before; None where that is not known."""
     changed: tuple[str, ...]
     """Fields in which it differs from the revision before, where that one is there."""
     grounds: tuple[Ground, ...]
@@ -179,7 +190,7 @@ class Wanted:
 
     @classmethod
     def of(cls, alerts: Sequence[Mapping[str, Any]], site: Site) -> Wanted:
-        """What the records of one alert need."""
+        """What the records of one alert need, or their outlines."""
         evidence = [item for alert in alerts for item in alert["evidence"]]
         return cls(
             frozenset((item["agency"], item["event_id"]) for item in evidence),
@@ -198,10 +209,41 @@ class Wanted:
         )
 
 
+def outlines_of(alerts: Sequence[Said], decisions: Sequence[Said], site: Site) -> Mapping[int, Mapping[str, Any]]:
+    """By revision: what the audit keeps of the records of one alert that are gone."""
+    return outlines([one.value for one in decisions], [one.value for one in alerts], alerts[-1].value, site.name)
+
+
+def with_their_persons(
+    kept: Mapping[int, Mapping[str, Any]], facts: Iterable[Trace]
+) -> Mapping[int, Mapping[str, Any]]:
+    """The outlines with the persons of their events: whose facts they are now; where there is none, whose they were.
+
+    `facts` are in the order of the log.
+    """
+    last: dict[Named, dict[str, What]] = {}
+    for one in facts:
+        if one.person and one.what in (What.FACT, What.TOMBSTONE):
+            last.setdefault((one.agency, one.event_id), {})[one.person] = one.what
+    persons = {
+        named: [person for person, what in left.items() if what is What.FACT] or left for named, left in last.items()
+    }
+    return {revision: with_persons(outline, persons) for revision, outline in kept.items()}
+
+
 def explanation_of(
-    alerts: Sequence[Said], decisions: Sequence[Said], facts: Sequence[Trace], inbound: Sequence[Found], site: Site
+    alerts: Sequence[Said],
+    kept: Mapping[int, Mapping[str, Any]],
+    decisions: Sequence[Said],
+    facts: Sequence[Trace],
+    inbound: Sequence[Found],
+    purged: Collection[Named],
+    site: Site,
 ) -> Explanation:
-    """Put together what was found: `facts` on the facts topics, `inbound` on the agencies' own."""
+    """Put together what was found: `facts` on the facts topics, `inbound` on the agencies' own.
+
+    `kept` are the outlines of records that are gone, by revision; `purged` are events whose purge date has come.
+    """
     last = alerts[-1].value
     decided = [_decision(one) for one in decisions]
     known = {one.value["revision"]: one for one in alerts}
@@ -209,6 +251,7 @@ def explanation_of(
     named = sorted({agreement for one in decided for agreement in one.agreements})
     by_id = {agreement.id: agreement for agreement in site.agreements}
     rule = shipped(last["cause"]["stage"], last["rule"])
+    logs = _Logs(known, kept, decided, facts, inbound, purged, site)
     return Explanation(
         last["alert_id"],
         site.name,
@@ -219,31 +262,52 @@ def explanation_of(
         tuple(last["key"]),
         last["state"],
         tuple(number for number in numbers if number not in known),
-        tuple(_revision(number, known, decided, facts, inbound, site) for number in numbers),
+        tuple(_revision(number, logs) for number in numbers),
         tuple(by_id[one] for one in named if one in by_id),
         tuple(one for one in named if one not in by_id),
     )
 
 
-def _revision(
-    number: int,
-    known: Mapping[int, Said],
-    decided: Sequence[Decision],
-    facts: Sequence[Trace],
-    inbound: Sequence[Found],
-    site: Site,
-) -> Revision:
-    decisions = tuple(one for one in decided if one.revision == number)
-    said = known.get(number)
-    if said is None:
-        return Revision(number, None, None, None, (), (), decisions)
-    alert, before = said.value, known.get(number - 1)
-    changed = _changed(before.value, alert) if before is not None else ()
-    grounds = tuple(_ground(item, alert, decisions, facts, inbound, site) for item in alert["evidence"])
-    return Revision(number, alert, said.place, _origin(alert, facts, inbound, site), changed, grounds, decisions)
+@dataclass(frozen=True, slots=True)
+class _Logs:
+    """What was found on the logs, and the site that they are of."""
+
+    known: Mapping[int, Said]
+    kept: Mapping[int, Mapping[str, Any]]
+    decided: Sequence[Decision]
+    facts: Sequence[Trace]
+    inbound: Sequence[Found]
+    purged: Collection[Named]
+    site: Site
+
+    def alert(self, revision: int) -> Mapping[str, Any] | None:
+        """A record of the alert, or its outline."""
+        said = self.known.get(revision)
+        return said.value if said is not None else self.kept.get(revision)
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+def _revision(number: int, logs: _Logs) -> Revision:
+    decisions = tuple(one for one in logs.decided if one.revision == number)
+    said, alert, before = logs.known.get(number), logs.alert(number), logs.alert(number - 1)
+    before_it = before["state"] if before is not None else None
+    if alert is None:
+        return Revision(number, None, None, None, None, before_it, (), (), decisions)
+    return Revision(
+        number,
+        said.value if said is not None else None,
+        None if said is not None else alert,
+        said.place if said is not None else None,
+        _origin(alert, logs),
+        before_it,
+        _changed(before, alert),
+        tuple(_ground(item, alert, decisions, logs) for item in alert["evidence"]),
+        decisions,
+    )
+
+
+def _changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[str, ...]:
+    if before is None or is_outline(before) or is_outline(after):
+        return ()
     told = ("state", "rule_version", "severity", "confidence", "unit", "headline", "subjects", "evidence", "actions")
     return tuple(name for name in told if before[name] != after[name])
 
@@ -263,31 +327,38 @@ def _decision(said: Said) -> Decision:
     )
 
 
-def _ground(
-    item: Mapping[str, Any],
-    alert: Mapping[str, Any],
-    decisions: Sequence[Decision],
-    facts: Sequence[Trace],
-    inbound: Sequence[Found],
-    site: Site,
-) -> Ground:
-    place = _cause_place(alert, site)
-    of_it = [one for one in facts if (one.agency, one.event_id) == (item["agency"], item["event_id"])]
-    traces = (*_once(of_it, place), *_placed(item["person_id"], facts, place))
+def _ground(item: Mapping[str, Any], alert: Mapping[str, Any], decisions: Sequence[Decision], logs: _Logs) -> Ground:
+    place = _cause_place(alert, logs.site)
+    of_it = [one for one in logs.facts if (one.agency, one.event_id) == (item["agency"], item["event_id"])]
+    traces = (*_once(of_it, place), *_placed(item["person_id"], logs.facts, place))
+    # Of an outline's events nothing is known but their ids.
     return Ground(
-        item["text"],
+        item.get("text", ""),
         item["agency"],
         item["event_type"],
         item["event_id"],
-        item["event_time"],
+        item.get("event_time"),
         item["person_id"],
-        item["via"],
-        item["joined"],
-        item["marked"],
+        item.get("via", ""),
+        item.get("joined", False),
+        item.get("marked", False),
         traces,
-        _came_on(item["event_id"], {item["topic"]}, inbound),
-        tuple(_told(item, decisions, site)),
+        _gone(item, of_it, logs.purged),
+        _came_on(item["event_id"], {item["topic"]}, logs.inbound),
+        () if is_outline(alert) else tuple(_told(item, decisions, logs.site)),
     )
+
+
+def _gone(item: Mapping[str, Any], of_it: Sequence[Trace], purged: Collection[Named]) -> Lack | None:
+    """Why the fact of an event is not on the facts topics any more, by what it left there; None where it is."""
+    left = {one.what for one in of_it}
+    if left & {What.FACT, What.SAME_AS, What.NOTE}:
+        return None
+    if What.WITHDRAWAL in left:
+        return Lack.WITHDRAWN
+    if (item["agency"], item["event_id"]) in purged:
+        return Lack.PURGED
+    return Lack.TOMBSTONED if What.TOMBSTONE in left else Lack.GONE
 
 
 def _cause_place(alert: Mapping[str, Any], site: Site) -> Place:
@@ -324,12 +395,12 @@ def _told(item: Mapping[str, Any], decisions: Sequence[Decision], site: Site) ->
             yield Told(recipient, Shown.AGREEMENT, under, tuple(item["fields"]))
 
 
-def _origin(alert: Mapping[str, Any], facts: Sequence[Trace], inbound: Sequence[Found], site: Site) -> Origin:
-    cause, place = alert["cause"], _cause_place(alert, site)
-    at_it = [one for one in facts if one.place == place]
-    of_it = [one for one in facts if one.event_id and one.event_id == cause["event_id"] and one.place != place]
+def _origin(alert: Mapping[str, Any], logs: _Logs) -> Origin:
+    cause, place = alert["cause"], _cause_place(alert, logs.site)
+    at_it = [one for one in logs.facts if one.place == place]
+    of_it = [one for one in logs.facts if one.event_id and one.event_id == cause["event_id"] and one.place != place]
     traces = tuple(_once([*at_it, *of_it], place))
-    came_on = _came_on(cause["event_id"], {one.inbound for one in traces}, inbound) if cause["event_id"] else ()
+    came_on = _came_on(cause["event_id"], {one.inbound for one in traces}, logs.inbound) if cause["event_id"] else ()
     kind = CauseKind(cause["kind"])
     return Origin(kind, cause["stage"], place, cause["event_id"], bool(at_it), traces, came_on)
 

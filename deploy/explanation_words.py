@@ -14,10 +14,17 @@ from typing import Any, Final
 from consumers.printable import printable
 from deploy.explanation import Decision, Explanation, Ground, Origin, Revision, Shown, Trace, What
 from streams.alerts import CauseKind
-from streams.replay import Place
+from streams.replay import Lack, Place
 
 WIDTH: Final = 80
 SECOND: Final = 1_000_000
+GONE: Final = {
+    Lack.WITHDRAWN: "its agency withdrew it",
+    Lack.PURGED: "its purge date has come",
+    Lack.TOMBSTONED: "it was removed",
+    Lack.GONE: "nothing there says why",
+}
+"""Why a fact is not there any more."""
 
 
 def in_words(of: Explanation, width: int = WIDTH) -> Iterator[str]:
@@ -35,7 +42,8 @@ def in_words(of: Explanation, width: int = WIDTH) -> Iterator[str]:
     if of.missing:
         yield from paper.write(
             f"Not on the log any more: {_count(len(of.missing), 'revision')} {_listed(of.missing)}. "
-            "The log keeps the last record of each alert; what was decided about each is kept for ever, and is below.",
+            "The log keeps the last record of each alert. What the others said is gone. What they rested on, and what "
+            "was decided about each, is kept on the audit for ever, and is below.",
             2,
         )
     for revision in of.revisions:
@@ -96,26 +104,40 @@ def _listed(numbers: Iterable[int]) -> str:
 
 
 def _revision(of: Revision, paper: Paper) -> Iterator[str]:
-    if of.record is None or of.place is None or of.origin is None:
+    said = of.record or of.outline
+    if said is None or of.origin is None:
         yield from paper.write(f"Revision {of.revision}: its record is not on the log any more")
+        kept = (
+            "the audit has decisions about it, which do not say what it rested on"
+            if of.decisions
+            else "nor has the audit anything of it: no recipient has its kind, or it took back what nobody was told of"
+        )
+        yield from paper.write(kept, 2)
         yield from _decisions(of.decisions, paper)
         return
-    record = of.record
-    did = "WITHDRAWN" if record["state"] != "OPEN" else "RAISED" if of.revision == 1 else "RAISED AGAIN OR CHANGED"
-    if of.changed and record["state"] == "OPEN":
-        did = "RAISED AGAIN" if "state" in of.changed else "CHANGED"
-    yield from paper.write(f"Revision {of.revision}: {did}, {when(record['at'])}")
-    yield from paper.write(f"record {at(of.place)}, rule version {record['rule_version']}", 2)
-    names = {one["person_id"]: _named(one) for one in record["subjects"]}
+    yield from paper.write(f"Revision {of.revision}: {_did(said['state'], of)}, {when(said['at'])}")
+    where = f"record {at(of.place)}" if of.place is not None else "its words are gone; this is what the audit keeps"
+    yield from paper.write(f"{where}, rule version {said['rule_version']}", 2)
+    names = {one["person_id"]: _named(one) for one in said["subjects"]}
     yield from _origin(of.origin, names, paper)
-    if record["group"]:
-        yield from paper.write(f"one of a mass change: {record['group']}", 2)
-    if record["state"] == "OPEN":
-        yield from _said(record, of.changed, paper)
+    if of.record is not None and of.record["group"]:
+        yield from paper.write(f"one of a mass change: {of.record['group']}", 2)
+    if said["state"] == "OPEN":
+        if of.record is not None:
+            yield from _said(of.record, of.changed, paper)
         numbered = enumerate(of.grounds, start=1)
         for _, same in groupby(numbered, lambda one: (one[1].agency, one[1].event_id, one[1].person)):
             yield from _grounds(list(same), names, of.origin, paper)
     yield from _decisions(of.decisions, paper)
+
+
+def _did(state: str, of: Revision) -> str:
+    """What a revision did to the alert."""
+    if state != "OPEN":
+        return "WITHDRAWN"
+    if of.revision == 1:
+        return "RAISED"
+    return {"OPEN": "CHANGED", "WITHDRAWN": "RAISED AGAIN"}.get(of.before or "", "RAISED AGAIN OR CHANGED")
 
 
 def _named(subject: Mapping[str, Any]) -> str:
@@ -200,10 +222,13 @@ def _grounds(
 ) -> Iterator[str]:
     """What one event says about one person, and where it is from."""
     for number, ground in numbered:
-        who = f"{names.get(ground.person, f'person {ground.person}')}: " if ground.person else ""
-        yield from paper.write(f"{number}. {who}{ground.text}", 2, 3)
+        who = names.get(ground.person, f"person {ground.person}") if ground.person else ""
+        # Of a record that is gone, only which event it was is known.
+        what = ground.text or f"{ground.event_type} of {ground.agency}"
+        yield from paper.write(f"{number}. {who}{': ' if who else ''}{what}", 2, 3)
     _, of = numbered[0]
-    yield from paper.write(f"{of.event_type} of {of.agency}, {when(of.event_time)}", 5)
+    if of.event_time is not None:
+        yield from paper.write(f"{of.event_type} of {of.agency}, {when(of.event_time)}", 5)
     yield from paper.write(f"event {of.event_id}", 5)
     if of.via:
         joined = ", joined by a number verified by fingerprint" if of.joined else ""
@@ -216,8 +241,8 @@ def _grounds(
         yield from paper.write(f"{_trace(one)}{later}", 5)
     # Of what came in a slot of time it was noted that it did, not which events they were.
     if not any(one.what is What.NOTE for one in of.facts):
-        if not any(one.what is What.FACT for one in of.facts):
-            yield from paper.write("its fact is not on the log any more", 5)
+        if of.gone is not None:
+            yield from paper.write(f"its fact is not on the log any more: {GONE[of.gone]}", 5)
         yield from _inbound(of.inbound, paper, 5)
     for line in _told([ground for _, ground in numbered]):
         yield from paper.write(line, 5)

@@ -30,6 +30,7 @@ from schemas.site import Recipient, Site
 from streams.ahead import Ahead
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
 from streams.correlations.situation import Caution, Confidence, Line, Severity, gravest, strictest, surest_of_all
+from streams.outline import kept_of
 from streams.records import Out, Record
 
 DISCLOSE: Final = "disclose"
@@ -398,7 +399,7 @@ class DiscloseStage:
         return any(before < time <= self._now for time in self._boundaries)
 
     def _cause(self, kind: CauseKind, event_id: str | None = None) -> Cause:
-        # No offset: a recipient could count by it what others publish. The alert's own record has it.
+        # No offset: a recipient could count by it what others publish. The audit has the alert's own cause besides.
         return Cause(kind, DISCLOSE, self._partition, NO_OFFSET, event_id)
 
     def _tell(self, alert: Mapping[str, Any], cause: Cause, *, news: bool) -> list[Out]:
@@ -509,6 +510,8 @@ class DiscloseStage:
             "fields_withheld": list(decision.withheld),
             "at": self._now,
             "cause": cause.record(),
+            # Of what is on no log nothing can be kept: its fields have their defaults.
+            **(kept_of(alert) if alert["revision"] else {}),
         }
         topic = topics.disclosures(self._site.name)
         return Out(topic, self._partition, alert["alert_id"].encode(), "DisclosureDecided", record)

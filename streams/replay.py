@@ -1,4 +1,4 @@
-"""Replay: one record of `alerts.raised`, evaluated again from the facts. Pure.
+"""Replay: one record of `alerts.raised`, or its outline, evaluated again from the facts. Pure.
 
 The stage that wrote the record had folded its partition up to the record's cause. Whoever folds the same facts, at the
 recorded time, with the recorded version of the rule, must derive the same. What a replay finds is said in one of three
@@ -12,12 +12,15 @@ cause there has everything before it that still counted then.
 Before that point a fact may be found later than it first came (it was written again), or elsewhere (identities were
 joined). It is counted where the record names it, then where it had happened by the recorded time. Where that derives
 what is recorded, it is IDENTICAL from these facts, which are named. Where not, it CANNOT be replayed.
+
+Of a record that is gone the audit keeps an outline (`streams/outline.py`). What is derived is then compared by its
+digest alone, which is that of all it says.
 `docs/decisions/0012-a-replay-says-what-it-cannot-tell.md` says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -32,6 +35,7 @@ from streams.correlations.situation import FacilityCorrelation, PersonCorrelatio
 from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
 from streams.heard import NOTES, parse_note
+from streams.outline import Named, is_outline
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
@@ -43,8 +47,6 @@ NOTHING_EXPIRED: Final = 0
 """A time at which no window has passed and no purge date been reached."""
 Correlation: TypeAlias = PersonCorrelation | FacilityCorrelation
 Picture: TypeAlias = PersonPicture | FacilityPicture
-Named: TypeAlias = tuple[str, str]
-"""Agency and event id: how records name an event."""
 
 
 class Verdict(StrEnum):
@@ -73,6 +75,7 @@ class Lack(StrEnum):
 
     OTHER_VERSION = "OTHER_VERSION"
     RULE_GONE = "RULE_GONE"
+    RECORD_GONE = "RECORD_GONE"
     WITHDRAWN = "WITHDRAWN"
     PURGED = "PURGED"
     TOMBSTONED = "TOMBSTONED"
@@ -182,7 +185,7 @@ class Names:
 
     @classmethod
     def of(cls, alert: Mapping[str, Any]) -> Names:
-        """What a record of `alerts.raised` names; a withdrawal little more than its key."""
+        """What a record of `alerts.raised` names, or its outline; a withdrawal little more than its key."""
         persons = (
             *alert["key"],
             *(subject["person_id"] for subject in alert["subjects"]),
@@ -205,6 +208,20 @@ class Names:
         )
 
 
+def persons_of(events: Collection[Named], records: Iterable[Record]) -> dict[Named, set[str]]:
+    """Whose facts events are, by records of the person facts; among them those whose they were before identities were
+    joined."""
+    found: dict[Named, set[str]] = {}
+    for record in records:
+        try:
+            key = parse_key(record.key or b"")
+        except ValueError:
+            continue
+        if key.person and (key.agency, key.event_id) in events:
+            found.setdefault((key.agency, key.event_id), set()).update({key.person}, _way(record))
+    return found
+
+
 def shipped(stage: str, rule: str) -> Correlation | None:
     """The rule of that name as this software has it; None where it has none."""
     rules: Sequence[Correlation] = PERSON_CORRELATIONS if stage == PERSON else FACILITY_CORRELATIONS
@@ -221,7 +238,7 @@ def replay(
     site: Site,
     schemas: Mapping[int, WriterSchema],
 ) -> Replay:
-    """Evaluate one record of `alerts.raised` again, and compare.
+    """Evaluate one record of `alerts.raised` again, or what its outline tells of it, and compare.
 
     `facts` is the partition of the stage's input, in the order of the log; it is read once, to its end.
     `elsewhere` are records of the person facts that bear on what the alert names (`Names`), on other partitions than
@@ -347,7 +364,9 @@ class _Replaying:
         if derived is None:
             return (Difference("state", "OPEN", "WITHDRAWN"),)
         said = content(derived)
-        now = {**said, "until": derived.until, "digest": digest(said)}
+        # Of what an outline does not know, only the digest can be compared.
+        known = {} if is_outline(self.alert) else {**said, "until": derived.until}
+        now = {**known, "digest": digest(said)}
         return tuple(
             Difference(name, self.alert[name], value) for name, value in now.items() if self.alert[name] != value
         )

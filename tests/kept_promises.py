@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from schemas.site import Site
 
 Alert = Mapping[str, Any]
 """A decoded record of `alerts.raised`, of a recipient's topic, or of the audit."""
+
+
+KEPT: Final = {
+    "digest": "digest",
+    "state": "state",
+    "rule_version": "rule_version",
+    "revision_at": "at",
+    "revision_cause": "cause",
+}
+"""What a decision on disclosure keeps of the alert's record, by its field there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +39,28 @@ class History:
 
     site: Site
     _digests: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    _raised: dict[tuple[str, int], Alert] = field(default_factory=dict)
     _told: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def take(self, written: Written) -> Iterator[str]:
         """The promises that this breaks, in words."""
         for alert in written.raised:
             yield from self._once("", alert)
+            self._raised.setdefault((alert["alert_id"], alert["revision"]), {of: alert[of] for of in KEPT.values()})
         for record in written.told:
             yield from self._once(record["recipient"], record)
             self._told[record["recipient"], record["alert_id"]] = record["state"] == "OPEN"
         yield from self._apart(written)
+        for decision in written.audited:
+            yield from self._kept(decision)
+
+    def _kept(self, decision: Alert) -> Iterator[str]:
+        """What a decision keeps of the alert's revision that the alert's own record has otherwise."""
+        known_as, revision = decision["alert_id"], decision["revision"]
+        said = self._raised.get((known_as, revision))
+        others = [name for name, of in KEPT.items() if said is not None and decision[name] != said[of]]
+        if others:
+            yield f"the audit has another {', '.join(others)} of {known_as[:8]} in revision {revision} than its record"
 
     def _once(self, to: str, record: Alert) -> Iterator[str]:
         """No two records share alert and revision and say different things."""

@@ -7,17 +7,29 @@ from typing import Any
 from schemas import topics
 from streams.backtest import SCHEMAS
 from streams.fold import input_of
-from streams.replay import Elsewhere, Names, Place, Replay, Verdict, replay
+from streams.outline import is_outline, outlines, with_persons
+from streams.replay import Elsewhere, Names, Place, Replay, Verdict, persons_of, replay
 from tests.in_memory_bus import InMemoryBus
 
 
+def outlined(bus: InMemoryBus, alert: dict[str, Any]) -> dict[str, Any] | None:
+    """What the audit keeps of a record of `alerts.raised`; None where it keeps nothing."""
+    decisions = bus.history(topics.disclosures(bus.site.name))
+    of_it = [one for one in decisions if one["alert_id"] == alert["alert_id"]]
+    return outlines(of_it, (), {"key": alert["key"]}, bus.site.name).get(alert["revision"])
+
+
 def replayed(bus: InMemoryBus, alert: dict[str, Any]) -> Replay:
-    """What the replay of one record of `alerts.raised` finds on a bus's logs."""
+    """What the replay of one record of `alerts.raised`, or of its outline, finds on a bus's logs."""
     cause = alert["cause"]
     facts = bus.input_of(cause["stage"], cause["partition"])
     found = replay(alert, facts, (), bus.site, SCHEMAS)
     if found.verdict is not Verdict.CANNOT:
         return found
+    if is_outline(alert):
+        everywhere = range(bus.site.partitions)
+        facts_of_all = [one for number in everywhere for one in bus.logs[topics.person_facts(bus.site.name), number]]
+        alert = with_persons(alert, persons_of(Names.of(alert).events, facts_of_all))
     names = Names.of(alert)
     topic, read = topics.person_facts(bus.site.name), (input_of(cause["stage"], bus.site), cause["partition"])
     elsewhere = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 
 from deploy.commands.errors import fail, settings_given
-from deploy.explanation import Explanation, Trace, Wanted, explanation_of, trace
+from deploy.explanation import Explanation, Trace, Wanted, explanation_of, outlines_of, trace, with_their_persons
 from deploy.explanation_words import WIDTH, in_words
 from deploy.log_reader import Found, LogError, LogReader, Tell, log_reader
+from deploy.purged import LastTick, purge_dates
 from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
@@ -41,6 +42,7 @@ def explain(
 ) -> None:
     """Explain an alert: every fact that led to it, what raised, changed and withdrew it, who was told under what.
 
+    Of a revision whose record is gone, what the audit keeps of it: its words are gone, what it rested on is not.
     It shows all of it, whoever may see what: personal data, on standard output only. It reads as the bus's own user,
     so it is for who runs the bus and who audits it. Exit codes: 0 explained, 2 can't be.
 
@@ -64,21 +66,30 @@ def explain(
 def _explained(reader: LogReader, alert_id: str) -> Explanation:
     alerts = reader.alert(alert_id)
     decisions = reader.decisions(alerts[-1].value["alert_id"], alerts[-1].place.partition)
-    records = [one.value for one in alerts]
-    facts = list(_facts(reader, Wanted.of(records, reader.site)))
+    kept = outlines_of(alerts, decisions, reader.site)
+    clock = LastTick(reader.schemas)
+    wanted = Wanted.of([*(one.value for one in alerts), *kept.values()], reader.site)
+    # The persons' first: an outline names events, and those whose they are.
+    persons = topics.person_facts(reader.site.name)
+    facts = list(_facts(reader, wanted, [(persons, number) for number in reader.partitions(persons)], clock))
+    kept = with_their_persons(kept, facts)
+    records = [*(one.value for one in alerts), *kept.values()]
+    wanted = Wanted.of(records, reader.site)
+    others = {(place.topic, place.partition) for place in wanted.places if place.topic != persons}
+    facts += _facts(reader, wanted, sorted(others), clock)
     ids = {item["event_id"] for record in records for item in record["evidence"]} | {one.event_id for one in facts}
     came_on = {item["topic"] for record in records for item in record["evidence"]} | {one.inbound for one in facts}
     inbound = [found for topic in sorted(came_on - {""}) for found in reader.events(topic, ids - {""})]
-    return explanation_of(alerts, decisions, facts, inbound, reader.site)
+    purged = {named for named, date in purge_dates(inbound, reader.schemas).items() if date <= clock.last}
+    return explanation_of(alerts, kept, decisions, facts, inbound, purged, reader.site)
 
 
-def _facts(reader: LogReader, wanted: Wanted) -> Iterator[Trace]:
+def _facts(
+    reader: LogReader, wanted: Wanted, partitions: Iterable[tuple[str, int]], clock: LastTick
+) -> Iterator[Trace]:
     """What the events of an alert left on the facts topics, and the records that were its causes."""
-    person_facts = topics.person_facts(reader.site.name)
-    read = {(place.topic, place.partition) for place in wanted.places}
-    read |= {(person_facts, number) for number in reader.partitions(person_facts)}
-    for topic, partition in sorted(read):
-        for record in reader.records(topic, partition):
+    for topic, partition in partitions:
+        for record in clock.passing(reader.records(topic, partition)):
             found = trace(Found(Place(topic, partition, record.offset), record))
             if wanted.has(found):
                 yield found

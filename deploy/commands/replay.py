@@ -1,12 +1,15 @@
-"""`sallyport replay`: an alert evaluated again from the log, and held against what is recorded."""
+"""`sallyport replay`: an alert evaluated again from the log, and held against what is recorded.
+
+Of a record that is gone, against what the audit keeps of it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.console import Console
@@ -15,27 +18,32 @@ from deploy.commands.errors import fail, settings_given
 from deploy.commands.explain import ALERT_ID, SITE, progress
 from deploy.explanation import input_topic
 from deploy.explanation_words import WIDTH, Paper, at, when
-from deploy.log_reader import LogError, LogReader, Said, log_reader
+from deploy.log_reader import LogError, LogReader, log_reader
+from deploy.purged import LastTick, purge_dates
 from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
-from schemas.codec import DecodeError, decode, decode_event
 from schemas.settings import SecretUnreadableError
 from streams import replay as replaying
-from streams.facts import TICK_KEY
-from streams.records import LoggedRecord
-from streams.replay import REMOVED, SOFTWARE, Basis, Elsewhere, Lack, Lacking, Named, Names, Replay, Verdict
+from streams.outline import Named, is_outline, outlines, with_persons
+from streams.replay import REMOVED, SOFTWARE, Basis, Elsewhere, Lack, Lacking, Names, Replay, Verdict, persons_of
 
 DIFFERENT: Final = 1
 CANNOT: Final = 3
 OTHER_VERSION: Final = 4
 
 
+Alert: TypeAlias = Mapping[str, Any]
+"""A record of `alerts.raised`, or the outline of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A record of the alert, and what its replay found."""
+    """A revision of the alert, and what its replay found."""
 
-    said: Said
+    revision: int
+    alert: Alert | None
+    """None where neither its record is left, nor an outline of it."""
     found: Replay
 
 
@@ -43,16 +51,17 @@ def replay(
     alert_id: ALERT_ID,
     site: SITE = None,
     revision: Annotated[
-        int | None, typer.Option("--revision", min=1, help="Only this one. Default: every revision on the log.")
+        int | None, typer.Option("--revision", min=1, help="Only this one. Default: every revision that there was.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
 ) -> None:
     """Replay an alert: fold the facts up to its cause, evaluate its rule again, and compare with what is recorded.
 
-    IDENTICAL, DIFFERENT (the fields are named), or CANNOT (what is missing is named, and why). It shows all of it,
-    whoever may see what, on standard output only, and reads as the bus's own user: it is for who runs the bus and who
-    audits it. Exit codes: 0 identical, 1 different, 2 can't be read, 3 something is missing, 4 the recorded version
-    of the rule is not the one that this software has. Of several revisions the lowest of 1, 3 and 4 counts.
+    Of a revision whose record is gone, with the digest that the audit keeps of it. IDENTICAL, DIFFERENT (the fields are
+    named), or CANNOT (what is missing is named, and why). It shows all of it, whoever may see what, on standard output
+    only, and reads as the bus's own user: it is for who runs the bus and who audits it. For each revision the facts are
+    read anew. Exit codes: 0 identical, 1 different, 2 can't be read, 3 something is missing, 4 the recorded version of
+    the rule is not the one that this software has. Of several revisions the lowest of 1, 3 and 4 counts.
 
     Example: sallyport replay 4f1f --site demo
     """
@@ -60,18 +69,17 @@ def replay(
     try:
         described = load_site(settings)
         with progress() as tell, log_reader(settings, described, tell) as reader:
-            alerts = reader.alert(alert_id)
-            wanted = [one for one in alerts if revision in (None, one.value["revision"])]
-            if not wanted:
-                there = ", ".join(str(one.value["revision"]) for one in alerts)
-                fail(f"the record of revision {revision} is not on the log any more; there is {there}", CANNOT)
-            replayed = [Replayed(one, _replay(reader, one.value)) for one in wanted]
+            last, revisions = _revisions(reader, alert_id)
+            if revision not in (None, *revisions):
+                fail(f"the alert has no revision {revision}: its last one is {last['revision']}")
+            wanted = revisions if revision is None else {revision: revisions[revision]}
+            replayed = [Replayed(number, alert, _replay(reader, alert)) for number, alert in wanted.items()]
     except (SiteError, LogError, SecretUnreadableError) as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps(_as_json(replayed), indent=2))
+        typer.echo(json.dumps(_as_json(replayed, last), indent=2))
     else:
-        for line in _in_words(replayed, min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH):
+        for line in _in_words(replayed, last, min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH):
             typer.echo(line)
     raise typer.Exit(exit_code(one.found for one in replayed))
 
@@ -93,18 +101,40 @@ def _code(found: Replay) -> int:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _replay(reader: LogReader, alert: Mapping[str, Any]) -> Replay:
-    """Replay one record; where that lacks anything, with what is elsewhere, and the purge dates of what is gone."""
+def _revisions(reader: LogReader, alert_id: str) -> tuple[Alert, dict[int, Alert | None]]:
+    """The last record of an alert, and all revisions that it has had, in order: each by its record, by its outline, or
+    by nothing."""
+    alerts = reader.alert(alert_id)
+    last, partition = alerts[-1].value, alerts[-1].place.partition
+    known = {one.value["revision"]: one.value for one in alerts}
+    decisions = [one.value for one in reader.decisions(last["alert_id"], partition)]
+    kept = outlines(decisions, known.values(), last, reader.site.name)
+    return last, {number: known.get(number) or kept.get(number) for number in range(1, last["revision"] + 1)}
+
+
+def _replay(reader: LogReader, alert: Alert | None) -> Replay:
+    """Replay one revision; where that lacks anything, with what is elsewhere, and the purge dates of what is gone."""
+    if alert is None:
+        return Replay(Verdict.CANNOT, Basis.NOTHING, lacking=(Lacking(Lack.RECORD_GONE),))
     read = input_topic(reader.site, alert["cause"]["stage"]), alert["cause"]["partition"]
-    clock = _LastTick(reader)
+    clock = LastTick(reader.schemas)
     found = replaying.replay(alert, clock.passing(reader.records(*read)), (), reader.site, reader.schemas)
     if found.verdict is not Verdict.CANNOT or alert["state"] != "OPEN" or found.basis is Basis.NOTHING:
         return found
+    if is_outline(alert):
+        alert = with_persons(alert, _persons_of(reader, Names.of(alert).events))
     elsewhere = list(_elsewhere(reader, Names.of(alert), read))
     found = replaying.replay(alert, reader.records(*read), elsewhere, reader.site, reader.schemas)
     gone = {(one.agency, one.event_id) for one in found.lacking if one.why in REMOVED}
-    dates = dict(_purge_dates(reader, alert, gone))
-    return replaying.with_purge_dates(found, dates, clock.last)
+    came_on = {item["topic"] for item in alert["evidence"] if (item["agency"], item["event_id"]) in gone}
+    inbound = (one for topic in sorted(came_on) for one in reader.events(topic, [event_id for _, event_id in gone]))
+    return replaying.with_purge_dates(found, purge_dates(inbound, reader.schemas), clock.last)
+
+
+def _persons_of(reader: LogReader, events: Collection[Named]) -> dict[Named, set[str]]:
+    """Whose facts the events are now, on whichever partition."""
+    topic = topics.person_facts(reader.site.name)
+    return persons_of(events, (one for number in reader.partitions(topic) for one in reader.records(topic, number)))
 
 
 def _elsewhere(reader: LogReader, names: Names, read: tuple[str, int]) -> Iterator[Elsewhere]:
@@ -115,50 +145,18 @@ def _elsewhere(reader: LogReader, names: Names, read: tuple[str, int]) -> Iterat
                 yield Elsewhere(found.place, found.record)
 
 
-def _purge_dates(reader: LogReader, alert: Mapping[str, Any], gone: set[Named]) -> Iterator[tuple[Named, int]]:
-    """Purge dates of events that are gone from the facts, from their agencies' topics, where those still have them."""
-    came_on = {item["topic"] for item in alert["evidence"] if (item["agency"], item["event_id"]) in gone}
-    for topic in sorted(came_on):
-        _, agency, _ = topics.parse_inbound(topic)
-        for found in reader.events(topic, [event_id for _, event_id in gone]):
-            try:
-                head = decode_event(found.record.value or b"", reader.schemas).head
-            except DecodeError:
-                continue
-            if head.handling.purge_by is not None:
-                yield (agency, head.event_id), head.handling.purge_by
-
-
-class _LastTick:
-    """How late it is by the last tick that passed, microseconds."""
-
-    def __init__(self, reader: LogReader) -> None:
-        self._reader = reader
-        self.last = 0
-
-    def passing(self, records: Iterator[LoggedRecord]) -> Iterator[LoggedRecord]:
-        """The records as they are."""
-        for record in records:
-            if record.key == TICK_KEY and record.value is not None:
-                self.last = max(self.last, int(decode(record.value, self._reader.schemas, "Tick")[1]["time"]))
-            yield record
-
-
 # -- telling ---------------------------------------------------------------------------------------------------------
 
 
-def _as_json(replayed: Sequence[Replayed]) -> dict[str, Any]:
-    last = replayed[-1].said.value
+def _as_json(replayed: Sequence[Replayed], last: Alert) -> dict[str, Any]:
     return {
         "alert_id": last["alert_id"],
         "rule": last["rule"],
         "replays": [
             {
-                "revision": one.said.value["revision"],
-                "state": one.said.value["state"],
-                "at": one.said.value["at"],
-                "cause": one.said.value["cause"],
-                "rule_version": one.said.value["rule_version"],
+                "revision": one.revision,
+                **{name: one.alert[name] if one.alert else None for name in ("state", "at", "cause", "rule_version")},
+                "record": one.alert is not None and not is_outline(one.alert),
                 **asdict(one.found),
             }
             for one in replayed
@@ -166,17 +164,22 @@ def _as_json(replayed: Sequence[Replayed]) -> dict[str, Any]:
     }
 
 
-def _in_words(replayed: Sequence[Replayed], width: int) -> Iterator[str]:
+def _in_words(replayed: Sequence[Replayed], last: Alert, width: int) -> Iterator[str]:
     paper = Paper(width)
-    last = replayed[-1].said.value
     yield from paper.write(f"Alert {last['alert_id']}, rule {last['rule']}")
     for one in replayed:
-        alert, found = one.said.value, one.found
+        alert, found = one.alert, one.found
         yield ""
-        yield from paper.write(
-            f"Revision {alert['revision']}, {alert['state']}, {when(alert['at'])}, rule version {alert['rule_version']}"
-        )
-        yield from paper.write(f"{found.verdict}: {_verdict(alert, found)}", 2)
+        if alert is None:
+            yield from paper.write(f"Revision {one.revision}")
+            yield from paper.write(f"{found.verdict}: neither its record nor an outline of it is left.", 2)
+        else:
+            yield from paper.write(
+                f"Revision {one.revision}, {alert['state']}, {when(alert['at'])}, rule version {alert['rule_version']}"
+            )
+            yield from paper.write(f"{found.verdict}: {_verdict(alert, found)}", 2)
+            if is_outline(alert):
+                yield from paper.write("Its words are gone; held against the digest that the audit keeps of them.", 2)
         for difference in found.differences:
             yield from paper.write(f"{difference.field}:", 4)
             yield from paper.write(f"recorded {json.dumps(difference.recorded)}", 6)
@@ -185,7 +188,7 @@ def _in_words(replayed: Sequence[Replayed], width: int) -> Iterator[str]:
             yield from paper.write(f"- {_lacking(lacking)}", 4)
 
 
-def _verdict(alert: Mapping[str, Any], found: Replay) -> str:
+def _verdict(alert: Alert, found: Replay) -> str:
     cause = alert["cause"]
     if found.verdict is Verdict.DIFFERENT:
         return "the log up to the cause is whole, and derives something else than is recorded."
@@ -215,6 +218,11 @@ def _lacking(of: Lacking) -> str:
             )
         case Lack.RULE_GONE:
             return f"version {of.recorded_version} of the rule is recorded, this software has no such rule"
+        case Lack.RECORD_GONE:
+            return (
+                "its record on alerts.raised, of which the last one is kept; and no decision on the audit says what it "
+                "rested on"
+            )
         case Lack.WITHDRAWN:
             return f"{event}: its agency withdrew it{where}, and its fact is gone"
         case Lack.PURGED:

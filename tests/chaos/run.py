@@ -38,7 +38,7 @@ from tests.chaos.county_flow import LAST_TICK, Bad, Item, Tick, county_flow, goo
 from tests.chaos.mortal_bus import MortalBus, Part, mortal_bus
 from tests.chaos.plan import Fault, Kind, plan
 from tests.county import agency_of
-from tests.kept_promises import Alert, History, Written, difference, opened
+from tests.kept_promises import KEPT, Alert, History, Written, difference, opened
 from tests.simulation.county_history import from_scratch
 from tests.working_site import WorkingSite, environment, until
 
@@ -436,7 +436,7 @@ def judged(site: WorkingSite, seed: int, events: int, figures: dict[str, Any]) -
     return Found(broken, figures)
 
 
-NEEDED: Final = ("alert_id", "revision", "digest", "state", "kind", "recipient", "decision")
+NEEDED: Final = ("alert_id", "revision", "kind", "recipient", "decision", *KEPT, *KEPT.values())
 """Of an alert's record, or one of the audit, what is judged."""
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from deploy.health import Grade, workers_found
 from deploy.topic_report import StageStands, all_live, topic_report
@@ -44,6 +43,7 @@ from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
 from streams.stage import FACILITY, PERSON
+from tests.compaction import compacted_in_moments
 from tests.county import DAY, START, agency_of, event
 from tests.in_memory_bus import digests, from_scratch
 from tests.working_site import WorkingSite, until
@@ -119,17 +119,6 @@ class Ground:
         self.write([Out(topic, 0, TICK_KEY, None, None)])
         keys = [record.key for record in self.log(topic) if record.key != TICK_KEY]
         return len(keys) == len(set(keys))
-
-    def alter(self, what: ResourceType, name: str, values: Mapping[str, str | None]) -> None:
-        """Set, or with None reset, what a topic or the broker is configured to."""
-        entries = [
-            ConfigEntry(n, v or "", incremental_operation=AlterConfigOpType.SET if v else AlterConfigOpType.DELETE)
-            for n, v in values.items()
-        ]
-        admin = AdminClient(self.settings.kafka("admin"))  # what is asked ends with it
-        asked = admin.incremental_alter_configs([ConfigResource(what, name, incremental_configs=entries)])
-        for future in asked.values():
-            future.result(60)
 
     def fold(self, number: int = 0) -> Fold:
         return Fold(Partition.of(self.site, number, self.schemas))
@@ -508,8 +497,5 @@ def test_who_goes_on_where_the_log_has_nothing_is_told_so(ground: Ground) -> Non
 @pytest.fixture
 def cleaned_soon(ground: Ground) -> Iterator[None]:
     """The person facts of the site are compacted in moments."""
-    soon = {"segment.ms": "50", "min.cleanable.dirty.ratio": "0.0001", "max.compaction.lag.ms": "1"}
-    ground.alter(ResourceType.TOPIC, topics.person_facts(ground.site.name), soon)
-    ground.alter(ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "100"})
-    yield
-    ground.alter(ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": None})
+    with compacted_in_moments(ground.settings, topics.person_facts(ground.site.name)):
+        yield

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
-from streams.replay import Verdict
-from tests.replayed import replayed
+from streams.replay import Basis, Verdict
+from tests.replayed import outlined, replayed
 from tests.told_histories import Telling, tellings
 
 pytestmark = pytest.mark.usefixtures("little_suffices")
@@ -48,3 +48,24 @@ def test_a_record_that_says_something_else_is_never_replayed_identical(telling: 
     for alert in bus.history(topics.alerts_raised(bus.site.name)):
         changed = {"headline": "Nothing to see here"} if alert["state"] == "OPEN" else {"digest": alert["digest"][::-1]}
         assert replayed(bus, {**alert, **changed}).verdict is not Verdict.IDENTICAL
+
+
+@settings(max_examples=40)
+@given(st.booleans().flatmap(lambda compacted: tellings(compacted=compacted)))
+def test_by_what_the_audit_keeps_the_same_is_found_as_by_the_record_or_what_is_lacking_is_named(
+    telling: Telling,
+) -> None:
+    bus = telling.unfold()
+    for alert in bus.history(topics.alerts_raised(bus.site.name)):
+        outline = outlined(bus, alert)
+        if outline is None:
+            continue
+        found, by_outline = replayed(bus, alert), replayed(bus, outline)
+        hypothesis_event(f"by its record {found.verdict.value}, by its outline {by_outline.verdict.value}")
+        if found.basis is Basis.WHOLE:
+            assert by_outline == found
+        else:
+            assert by_outline.verdict is Verdict.IDENTICAL or by_outline.lacking, by_outline
+            assert by_outline.verdict is not Verdict.DIFFERENT, by_outline
+        other = {**outline, "digest": outline["digest"][::-1]}
+        assert replayed(bus, other).verdict is not Verdict.IDENTICAL

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.county import demo_site
-from tests.kept_promises import History, Written, difference, opened
+from tests.kept_promises import KEPT, History, Written, difference, opened
 
 SITE = demo_site()
 TO = ("county-jail-watch", "county-jail-classification")
@@ -15,7 +15,16 @@ TO = ("county-jail-watch", "county-jail-classification")
 
 
 def raised(revision: int = 1, state: str = "OPEN", digest: str = "x") -> dict[str, Any]:
-    return {"alert_id": "an alert", "revision": revision, "state": state, "digest": digest, "kind": "housing"}
+    return {
+        "alert_id": "an alert",
+        "revision": revision,
+        "state": state,
+        "digest": digest,
+        "kind": "housing",
+        "rule_version": 1,
+        "at": revision,
+        "cause": {"offset": revision},
+    }
 
 
 def told(to: str, revision: int = 1, state: str = "OPEN", digest: str = "x") -> dict[str, Any]:
@@ -23,7 +32,9 @@ def told(to: str, revision: int = 1, state: str = "OPEN", digest: str = "x") -> 
 
 
 def decided(to: str, decision: str = "DISCLOSED", revision: int = 1) -> dict[str, Any]:
-    return {"alert_id": "an alert", "revision": revision, "recipient": to, "decision": decision}
+    state, digest = ("WITHDRAWN", "w") if decision == "WITHDRAWN" else ("OPEN", "x")
+    of_it = {name: raised(revision, state, digest)[of] for name, of in KEPT.items()}
+    return {"alert_id": "an alert", "revision": revision, "recipient": to, "decision": decision, **of_it}
 
 
 BOTH = [told(to) for to in TO]
@@ -48,6 +59,17 @@ def test_one_that_is_withheld_needs_its_decision_too() -> None:
 
 def test_a_decision_on_another_revision_is_none() -> None:
     assert len(broken(Written([raised(2)], (), DECIDED))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("digest", "y"), ("state", "UNKNOWN"), ("rule_version", 2), ("revision_at", 0), ("revision_cause", None)],
+)
+def test_what_the_audit_keeps_of_an_alert_is_what_its_record_says(name: str, value: object) -> None:
+    (found,) = broken(Written([raised()], BOTH, [DECIDED[0], {**DECIDED[1], name: value}]))
+    assert found == f"the audit has another {name} of an alert in revision 1 than its record"
+    (later,) = broken(Written([raised()], BOTH, DECIDED), Written((), (), [{**DECIDED[1], name: value}]))
+    assert later == found
 
 
 def test_what_is_told_needs_its_own_audit() -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
 
-from deploy.explanation import Explanation, Shown, Wanted, What, explanation_of, trace
+from deploy.explanation import (
+    Explanation,
+    Shown,
+    Wanted,
+    What,
+    explanation_of,
+    outlines_of,
+    trace,
+    with_their_persons,
+)
 from deploy.explanation_words import in_words
 from deploy.log_reader import Found, Said
 from schemas import topics
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.site import Site
-from streams.backtest import SCHEMAS
-from streams.replay import Place
+from streams.backtest import SCHEMA_IDS, SCHEMAS
+from streams.replay import Lack, Place
 from tests.county import DAY, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
 
@@ -57,16 +66,22 @@ def said(bus: InMemoryBus, topic: str, rule: str) -> list[Said]:
     return [one for one in decoded if one.value["rule"] == rule]
 
 
-def explained(bus: InMemoryBus, rule: str = "rivals_housed_together", site: Site | None = None) -> Explanation:
+def explained(
+    bus: InMemoryBus,
+    rule: str = "rivals_housed_together",
+    site: Site | None = None,
+    purged: Collection[tuple[str, str]] = (),
+) -> Explanation:
     """The alert of a rule, explained from all that is on the logs."""
     name = bus.site.name
-    alerts = said(bus, topics.alerts_raised(name), rule)
-    wanted = Wanted.of([one.value for one in alerts], bus.site)
+    alerts, decisions = said(bus, topics.alerts_raised(name), rule), said(bus, topics.disclosures(name), rule)
     on_facts = [
         trace(one) for topic in (topics.person_facts(name), topics.facility_facts(name)) for one in found(bus, topic)
     ]
+    kept = with_their_persons(outlines_of(alerts, decisions, bus.site), on_facts)
+    wanted = Wanted.of([*(one.value for one in alerts), *kept.values()], bus.site)
     facts = [one for one in on_facts if wanted.has(one)]
-    return explanation_of(alerts, said(bus, topics.disclosures(name), rule), facts, [], site or bus.site)
+    return explanation_of(alerts, kept, decisions, facts, [], purged, site or bus.site)
 
 
 def text(of: Explanation) -> str:
@@ -139,14 +154,93 @@ def test_without_an_agreement_it_is_withheld_and_says_for_want_of_which() -> Non
     assert [ground.told for ground in of.revisions[-1].grounds if ground.told] == []
 
 
-def test_revisions_whose_records_are_gone_are_named_and_what_was_decided_about_them_is_not() -> None:
+def over_and_compacted() -> InMemoryBus:
+    """An alert that was raised, changed and withdrawn, and of which only the withdrawal's record is left."""
     bus = published([*RIVALS, GRAVER, CY_IS_MOVED])
     bus.compact(topics.alerts_raised("demo"))
-    of = explained(bus)
+    return bus
+
+
+def test_of_revisions_whose_records_are_gone_it_is_told_by_what_they_came_about() -> None:
+    of = explained(over_and_compacted())
     assert of.missing == (1, 2)
     assert [one.record is not None for one in of.revisions] == [False, False, True]
-    assert {one.decision for one in of.revisions[0].decisions} == {"DISCLOSED"}
-    assert "Not on the log any more: revisions 1 to 2." in " ".join(text(of).split())
+    assert [one.origin and one.origin.event_id for one in of.revisions] == [
+        event_id("feud"),
+        event_id("graver"),
+        event_id("moved-cy"),
+    ]
+    raised, changed, _ = of.revisions
+    assert raised.origin is not None
+    assert raised.origin.on_the_log
+    assert (raised.outline or {})["rule_version"] == of.rule_version
+    assert (raised.before, changed.before) == (None, "OPEN")
+    told = " ".join(text(of).split())
+    assert "Not on the log any more: revisions 1 to 2." in told
+    assert told.count("its words are gone; this is what the audit keeps, rule version 1") == 2
+    assert "Revision 1: RAISED, " in told
+    assert "Revision 2: CHANGED, " in told
+
+
+def test_what_they_rested_on_is_named_with_where_each_fact_is_and_whose() -> None:
+    whole, kept = explained(published([*RIVALS, GRAVER, CY_IS_MOVED])), explained(over_and_compacted())
+    for known, left in zip(whole.revisions[:2], kept.revisions[:2], strict=True):
+        grounds = {(one.agency, one.event_type, one.event_id, one.person, one.facts, one.gone) for one in known.grounds}
+        assert {(g.agency, g.event_type, g.event_id, g.person, g.facts, g.gone) for g in left.grounds} == grounds
+        assert {one.text for one in left.grounds} == {""}
+        assert left.decisions == known.decisions
+    assert "StreetViolenceReported of city-pd\n     event" in text(kept)
+    assert "bo Marsh" not in text(kept)
+
+
+@pytest.mark.parametrize(("purged", "why"), [(True, Lack.PURGED), (False, Lack.TOMBSTONED)])
+def test_what_they_rested_on_and_was_removed_is_said_to_be_gone_and_why(purged: bool, why: Lack) -> None:
+    bus = over_and_compacted()
+    for where, log in bus.logs.items():
+        bus.logs[where] = [
+            one._replace(value=None) if event_id("stg-bo").encode() in (one.key or b"") else one for one in log
+        ]
+    of = explained(bus, purged={("county-jail", event_id("stg-bo"))} if purged else ())
+    (ground,) = evidence(of, "stg-bo", revision=0)
+    assert (ground.gone, [one.what for one in ground.facts][:1]) == (why, [What.TOMBSTONE])
+    said = "its purge date has come" if purged else "it was removed"
+    assert f"its fact is not on the log any more: {said}" in text(of)
+
+
+def test_what_its_agency_took_back_is_said_to_be_withdrawn() -> None:
+    taken_back = event("EventWithdrawn", agency="city-pd", day=6, target_event_id=event_id("feud"))
+    bus = published([*RIVALS, GRAVER, CY_IS_MOVED, taken_back])
+    for topic in (topics.alerts_raised("demo"), topics.facility_facts("demo"), topics.person_facts("demo")):
+        bus.compact(topic)
+    of = explained(bus)
+    assert {one.gone for one in evidence(of, "feud", revision=0)} == {Lack.WITHDRAWN}
+    assert {one.gone for one in evidence(of, "graver", revision=1)} == {None}
+    assert "its fact is not on the log any more: its agency withdrew it" in text(of)
+
+
+def test_of_what_nothing_is_left_not_even_a_tombstone_nothing_is_said_but_its_id() -> None:
+    bus = over_and_compacted()
+    for where, log in bus.logs.items():
+        bus.logs[where] = [one for one in log if event_id("stg-bo").encode() not in (one.key or b"")]
+    of = explained(bus)
+    (ground,) = evidence(of, "stg-bo", revision=0)
+    assert (ground.gone, ground.facts, ground.person) == (Lack.GONE, (), None)
+    assert "nothing there says why" in text(of)
+
+
+def test_a_revision_of_which_the_audit_keeps_nothing_is_said_to_be_gone() -> None:
+    bus = over_and_compacted()
+    audit = topics.disclosures("demo")
+    nothing = {"rule_version": 0, "state": "UNKNOWN", "digest": "", "revision_cause": None, "rests_on": []}
+    for number in range(bus.site.partitions):
+        bus.logs[audit, number] = [
+            one._replace(value=encode("DisclosureDecided", {**value, **nothing}, SCHEMA_IDS["DisclosureDecided"]))
+            for one in bus.logs[audit, number]
+            if (value := decode(one.value or b"", SCHEMAS)[1])["revision"] != 1
+        ]
+    told = " ".join(text(explained(bus)).split())
+    assert "Revision 1: its record is not on the log any more nor has the audit anything of it" in told
+    assert "Revision 2: its record is not on the log any more the audit has decisions about it, which do not" in told
 
 
 def test_an_agreement_that_is_not_in_the_files_any_more_is_said_to_be_gone() -> None:

@@ -13,7 +13,7 @@ from streams import replay as module
 from streams.replay import Basis, Lack, Replay, Verdict, with_purge_dates
 from tests.county import DAY, START, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
-from tests.replayed import replayed
+from tests.replayed import outlined, replayed
 
 PERSON_FACTS, FACILITY_FACTS = topics.person_facts("demo"), topics.facility_facts("demo")
 BOOKED = event("BookingReported", "ada", name="booked").model_copy(update={"name": "Ada Marsh"})
@@ -319,3 +319,68 @@ def test_what_ended_it_may_be_found_later() -> None:
     assert (found.verdict, found.basis) == (Verdict.IDENTICAL, Basis.LATER_COPIES)
     assert lacks(found) == {(Lack.WRITTEN_LATER, event_id("reviewed"))}
     assert replayed(without(bus, "infraction"), over).verdict is Verdict.CANNOT
+
+
+# -- by what the audit keeps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([BOOKED, CLASSIFIED, INFRACTION], "OPEN"),
+        ([BOOKED, CLASSIFIED, INFRACTION, REVIEWED], "WITHDRAWN"),
+        (RIVALS, "OPEN"),
+        ([*RIVALS, CY_IS_MOVED], "WITHDRAWN"),
+    ],
+    ids=["a review", "reviewed", "rivals", "apart"],
+)
+def test_what_is_gone_is_replayed_by_the_digest_that_the_audit_keeps(events: list[Event], state: str) -> None:
+    bus = published(events)
+    alert = records(bus, state)[-1]
+    outline = outlined(bus, alert)
+    assert outline is not None
+    assert replayed(bus, outline) == Replay(Verdict.IDENTICAL, Basis.WHOLE)
+    other = replayed(bus, {**outline, "digest": "0" * 64})
+    assert (other.verdict, [one.field for one in other.differences]) == (Verdict.DIFFERENT, ["digest"])
+
+
+def test_by_an_outline_nothing_is_called_different_where_the_log_may_lack_something() -> None:
+    bus = published([BOOKED, CLASSIFIED, INFRACTION])
+    outline = outlined(bus, records(bus)[-1])
+    assert outline is not None
+    assert replayed(compacted(bus), {**outline, "digest": "0" * 64}).verdict is Verdict.CANNOT
+
+
+@pytest.mark.parametrize(
+    ("events", "why"),
+    [([BOOKED, CLASSIFIED, INFRACTION, NUMBER_KNOWN], Lack.MOVED), ([*RIVALS, CY_IS_MOVED], Lack.REPLACED)],
+    ids=["facts moved to a stronger number", "where a person was was replaced"],
+)
+def test_whom_an_outline_does_not_name_is_found_by_whose_facts_its_events_are(events: list[Event], why: Lack) -> None:
+    bus = published(events, partitions=4)
+    outline = outlined(bus, records(bus)[0])
+    assert outline is not None
+    assert {one["person_id"] for one in outline["evidence"]} == {None}
+    found = replayed(compacted(bus), outline)
+    assert (found.verdict, found.basis) == (Verdict.IDENTICAL, Basis.LATER_COPIES)
+    assert why in {one.why for one in found.lacking}
+
+
+@pytest.mark.parametrize(("remove", "why"), [(withdrawn, Lack.WITHDRAWN), (purged, Lack.TOMBSTONED)])
+def test_what_an_outline_rested_on_and_is_gone_is_named_with_why(
+    remove: Callable[[InMemoryBus], None], why: Lack
+) -> None:
+    bus = published([BOOKED, CLASSIFIED, INFRACTION])
+    outline = outlined(bus, records(bus)[0])
+    remove(bus)
+    assert outline is not None
+    found = replayed(compacted(bus), outline)
+    assert found.verdict is Verdict.CANNOT
+    assert (why, event_id("infraction")) in lacks(found)
+
+
+def test_an_outline_by_another_version_of_the_rule_says_so() -> None:
+    bus = published(RIVALS)
+    outline = outlined(bus, records(bus)[-1])
+    assert outline is not None
+    assert [one.why for one in replayed(bus, {**outline, "rule_version": 7}).lacking] == [Lack.OTHER_VERSION]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.agreements import Agreement
-from schemas.codec import digest, encode
+from schemas.codec import decode, digest, encode
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -106,6 +106,18 @@ def alert(**changes: Any) -> dict[str, Any]:
 
 
 OVER = alert(state="WITHDRAWN", revision=5, evidence=[], subjects=[], least_severity="UNKNOWN", group="another crowd")
+KEPT = {
+    "rule_version": 1,
+    "state": "OPEN",
+    "digest": "d",
+    "revision_at": NOW - 5,
+    "revision_cause": {"kind": "FACT", "stage": "facility", "partition": 1, "offset": 17, "event_id": "e1"},
+    "rests_on": [
+        {"agency": "county-jail", "event_type": "HousingAssigned", "event_id": "e1"},
+        {"agency": "county-jail", "event_type": "AffiliationValidated", "event_id": "e1"},
+    ],
+}
+"""What a decision keeps of `alert()`."""
 
 
 def stage(where: Site, at: int = NOW) -> DiscloseStage:
@@ -116,6 +128,10 @@ def stage(where: Site, at: int = NOW) -> DiscloseStage:
 
 def values(outs: list[Out], name: str = "AlertDisclosed") -> list[Mapping[str, Any]]:
     return [out.value for out in outs if out.name == name and isinstance(out.value, Mapping)]
+
+
+def values_of(outs: list[Out]) -> list[Mapping[str, Any]]:
+    return [out.value for out in outs if isinstance(out.value, Mapping)]
 
 
 def said(outs: list[Out]) -> list[tuple[str, int, str]]:
@@ -374,6 +390,7 @@ def test_who_is_told_gets_a_record_of_its_own_and_the_audit_one_of_the_decision(
             "fields_withheld": [],
             "at": NOW,
             "cause": {"kind": "FACT", "stage": "disclose", "partition": 2, "offset": -1, "event_id": "e1"},
+            **KEPT,
         },
     )
 
@@ -420,8 +437,46 @@ def test_a_withdrawal_is_the_alerts_id_and_its_own_record_in_the_audit() -> None
         "fields_withheld": [],
         "at": NOW,
         "cause": {**cause, "event_id": "e1"},
+        **KEPT,
+        "state": "WITHDRAWN",
+        "rests_on": [],
     }
     assert told.tell(OVER) == [], "it is said once"
+
+
+def kept(outs: list[Out]) -> list[dict[str, Any]]:
+    return [{name: one[name] for name in KEPT} for one in values(outs, "DisclosureDecided")]
+
+
+def test_every_decision_keeps_what_the_revision_rested_on_whoever_is_told() -> None:
+    assert kept(stage(site()).tell(alert())) == [KEPT, KEPT], "disclosed to the jail, withheld from the police"
+    again = evidence("seen in 4-B", "HousingAssigned", "unit")
+    assert kept(stage(site()).tell(alert(evidence=[HOUSED, MEMBER, again]))) == [KEPT, KEPT], "an event once"
+
+
+def test_that_its_time_has_passed_is_kept_on_the_audit_and_told_to_nobody() -> None:
+    told = stage(site(recipients=(JAIL_DESK,)))
+    told.tell(alert())
+    passed = {"kind": "TICK", "stage": "facility", "partition": 1, "offset": 18, "event_id": None}
+    withdrawn, audit = map(dict, values_of(told.tell({**OVER, "cause": passed})))
+    assert (withdrawn["cause"]["kind"], withdrawn["cause"]["offset"]) == ("FACT", -1)
+    assert audit["revision_cause"] == passed
+
+
+def test_a_decision_that_is_made_later_keeps_the_same_of_the_revision() -> None:
+    begins = stage(site(grant(valid_from=LATER)))
+    begins.tell(alert())
+    (audit,) = values(begins.advance(LATER), "DisclosureDecided")
+    assert (audit["recipient"], audit["at"], audit["cause"]["kind"]) == ("police", LATER, "TICK")
+    assert {name: audit[name] for name in KEPT} == KEPT
+    assert kept(recalled(site(), [raised(alert())]).reconcile()) == [KEPT]
+
+
+def test_whoever_may_not_see_it_any_more_is_told_that_it_is_over_and_the_audit_that_it_is_not() -> None:
+    ends = stage(site(grant(valid_until=LATER)))
+    ends.tell(alert())
+    (audit,) = values(ends.advance(LATER), "DisclosureDecided")
+    assert (audit["decision"], audit["state"], audit["rests_on"]) == ("WITHDRAWN", "OPEN", KEPT["rests_on"])
 
 
 def test_who_is_not_told_is_in_the_audit_with_what_lacks_an_agreement() -> None:
@@ -535,6 +590,14 @@ def test_what_was_told_and_is_on_no_log_is_withdrawn_on_recovery() -> None:
     assert said(outs) == [("watch", 2, "WITHDRAWN")]
     (audit,) = values(outs, "DisclosureDecided")
     assert (audit["alert_id"], audit["revision"], audit["kind"], audit["rule"]) == ("a1", 0, "housing", "rivals")
+    (as_read,) = [decode(one.value or b"", SCHEMAS)[1] for one in written(outs) if one.offset == 1]
+    assert (as_read["rule_version"], as_read["state"], as_read["digest"], as_read["revision_at"]) == (
+        0,
+        "UNKNOWN",
+        "",
+        0,
+    )
+    assert (as_read["revision_cause"], as_read["rests_on"]) == (None, [])
     assert [one["at"] for one in values(outs)] == [NOW]
 
 
