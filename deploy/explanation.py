@@ -20,7 +20,7 @@ from streams.alerts import CauseKind
 from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
 from streams.heard import NOTES, read_note
-from streams.outline import Named, is_outline, outlines, with_persons
+from streams.outline import Named, is_outline, outlines, whose, with_persons
 from streams.records import header
 from streams.replay import Lack, Place, shipped
 from streams.stage import PERSON
@@ -217,17 +217,12 @@ def outlines_of(alerts: Sequence[Said], decisions: Sequence[Said], site: Site) -
 def with_their_persons(
     kept: Mapping[int, Mapping[str, Any]], facts: Iterable[Trace]
 ) -> Mapping[int, Mapping[str, Any]]:
-    """The outlines with the persons of their events: whose facts they are now; where there is none, whose they were.
-
-    `facts` are in the order of the log.
-    """
-    last: dict[Named, dict[str, What]] = {}
-    for one in facts:
-        if one.person and one.what in (What.FACT, What.TOMBSTONE):
-            last.setdefault((one.agency, one.event_id), {})[one.person] = one.what
-    persons = {
-        named: [person for person, what in left.items() if what is What.FACT] or left for named, left in last.items()
-    }
+    """The outlines with the persons of their events, by the facts of those, in the order of the log."""
+    persons = whose(
+        ((one.agency, one.event_id), one.person, one.what is What.FACT)
+        for one in facts
+        if one.person and one.what in (What.FACT, What.TOMBSTONE)
+    )
     return {revision: with_persons(outline, persons) for revision, outline in kept.items()}
 
 

@@ -67,8 +67,20 @@ def outlines(
     return {revision: outline for revision, outline in found if outline is not None}
 
 
+def whose(left: Iterable[tuple[Named, str, bool]]) -> dict[Named, list[str]]:
+    """By event: whose facts those are that it left, in the order of the log, each as (event, person, whether it is
+    there still). Where none is there any more, whose they were."""
+    last: dict[Named, dict[str, bool]] = {}
+    for named, person, there in left:
+        last.setdefault(named, {})[person] = there
+    return {
+        named: [person for person, there in persons.items() if there] or list(persons)
+        for named, persons in last.items()
+    }
+
+
 def with_persons(outline: Mapping[str, Any], persons: Mapping[Named, Iterable[str]]) -> dict[str, Any]:
-    """The outline with the persons of its events, by whose facts those are now: an event once for each."""
+    """The outline with the persons of its events: an event once for each."""
     return {
         **outline,
         "evidence": [

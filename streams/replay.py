@@ -20,7 +20,7 @@ digest alone, which is that of all it says.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -35,7 +35,7 @@ from streams.correlations.situation import FacilityCorrelation, PersonCorrelatio
 from streams.custody import CUSTODY, person_of
 from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
 from streams.heard import NOTES, parse_note
-from streams.outline import Named, is_outline
+from streams.outline import Named, is_outline, whose, with_persons
 from streams.pictures.facility import FacilityPicture
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
@@ -208,18 +208,27 @@ class Names:
         )
 
 
-def persons_of(events: Collection[Named], records: Iterable[Record]) -> dict[Named, set[str]]:
-    """Whose facts events are, by records of the person facts; among them those whose they were before identities were
-    joined."""
-    found: dict[Named, set[str]] = {}
+def with_those_whose_facts_they_are(
+    outline: Mapping[str, Any], records: Iterable[Record]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The outline with the persons of its events, by the records of the person facts: whose the facts are now, and
+    whose they were at first. What joined persons in between may have come before the alert, or after it."""
+    events = Names.of(outline).events
+    left: list[tuple[Named, str, bool]] = []
+    first: list[tuple[Named, str, bool]] = []
     for record in records:
         try:
             key = parse_key(record.key or b"")
+            named = key.agency, key.event_id
+            if key.kind is not KeyKind.PERSON or named not in events:
+                continue
+            left.append((named, key.person, record.value is not None))
+            if record.value is not None:
+                first.append((named, read_fact(record).origin, True))
         except ValueError:
             continue
-        if key.person and (key.agency, key.event_id) in events:
-            found.setdefault((key.agency, key.event_id), set()).update({key.person}, _way(record))
-    return found
+    now = whose(left)
+    return with_persons(outline, now), with_persons(outline, now | whose(first))
 
 
 def shipped(stage: str, rule: str) -> Correlation | None:

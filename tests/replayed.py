@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from schemas import topics
 from streams.backtest import SCHEMAS
 from streams.fold import input_of
-from streams.outline import is_outline, outlines, with_persons
-from streams.replay import Elsewhere, Names, Place, Replay, Verdict, persons_of, replay
+from streams.outline import is_outline, outlines
+from streams.replay import Elsewhere, Names, Place, Replay, Verdict, replay, with_those_whose_facts_they_are
 from tests.in_memory_bus import InMemoryBus
 
 
@@ -28,8 +29,15 @@ def replayed(bus: InMemoryBus, alert: dict[str, Any]) -> Replay:
         return found
     if is_outline(alert):
         everywhere = range(bus.site.partitions)
-        facts_of_all = [one for number in everywhere for one in bus.logs[topics.person_facts(bus.site.name), number]]
-        alert = with_persons(alert, persons_of(Names.of(alert).events, facts_of_all))
+        left = [one for number in everywhere for one in bus.logs[topics.person_facts(bus.site.name), number]]
+        now, at_first = with_those_whose_facts_they_are(alert, left)
+        found = _with_what_is_elsewhere(bus, at_first)
+        return found if found.verdict is not Verdict.CANNOT else _with_what_is_elsewhere(bus, now)
+    return _with_what_is_elsewhere(bus, alert)
+
+
+def _with_what_is_elsewhere(bus: InMemoryBus, alert: Mapping[str, Any]) -> Replay:
+    cause = alert["cause"]
     names = Names.of(alert)
     topic, read = topics.person_facts(bus.site.name), (input_of(cause["stage"], bus.site), cause["partition"])
     elsewhere = [
@@ -39,4 +47,4 @@ def replayed(bus: InMemoryBus, alert: dict[str, Any]) -> Replay:
         for record in bus.logs[topic, number]
         if names.borne_on_by(record)
     ]
-    return replay(alert, facts, elsewhere, bus.site, SCHEMAS)
+    return replay(alert, bus.input_of(cause["stage"], cause["partition"]), elsewhere, bus.site, SCHEMAS)

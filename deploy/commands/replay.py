@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -25,8 +25,8 @@ from schemas import topics
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError
 from streams import replay as replaying
-from streams.outline import Named, is_outline, outlines, with_persons
-from streams.replay import REMOVED, SOFTWARE, Basis, Elsewhere, Lack, Lacking, Names, Replay, Verdict, persons_of
+from streams.outline import is_outline, outlines
+from streams.replay import REMOVED, SOFTWARE, Basis, Elsewhere, Lack, Lacking, Names, Replay, Verdict
 
 DIFFERENT: Final = 1
 CANNOT: Final = 3
@@ -121,20 +121,25 @@ def _replay(reader: LogReader, alert: Alert | None) -> Replay:
     found = replaying.replay(alert, clock.passing(reader.records(*read)), (), reader.site, reader.schemas)
     if found.verdict is not Verdict.CANNOT or alert["state"] != "OPEN" or found.basis is Basis.NOTHING:
         return found
-    if is_outline(alert):
-        alert = with_persons(alert, _persons_of(reader, Names.of(alert).events))
-    elsewhere = list(_elsewhere(reader, Names.of(alert), read))
-    found = replaying.replay(alert, reader.records(*read), elsewhere, reader.site, reader.schemas)
+    for known in _with_persons(reader, alert):
+        elsewhere = list(_elsewhere(reader, Names.of(known), read))
+        found = replaying.replay(known, reader.records(*read), elsewhere, reader.site, reader.schemas)
+        if found.verdict is not Verdict.CANNOT:
+            return found
     gone = {(one.agency, one.event_id) for one in found.lacking if one.why in REMOVED}
     came_on = {item["topic"] for item in alert["evidence"] if (item["agency"], item["event_id"]) in gone}
     inbound = (one for topic in sorted(came_on) for one in reader.events(topic, [event_id for _, event_id in gone]))
     return replaying.with_purge_dates(found, purge_dates(inbound, reader.schemas), clock.last)
 
 
-def _persons_of(reader: LogReader, events: Collection[Named]) -> dict[Named, set[str]]:
-    """Whose facts the events are now, on whichever partition."""
+def _with_persons(reader: LogReader, alert: Alert) -> Sequence[Alert]:
+    """The record; or the outline, in each way in which its events may have been somebody's then."""
+    if not is_outline(alert):
+        return (alert,)
     topic = topics.person_facts(reader.site.name)
-    return persons_of(events, (one for number in reader.partitions(topic) for one in reader.records(topic, number)))
+    facts = (record for number in reader.partitions(topic) for record in reader.records(topic, number))
+    now, at_first = replaying.with_those_whose_facts_they_are(alert, facts)
+    return (now,) if now == at_first else (at_first, now)
 
 
 def _elsewhere(reader: LogReader, names: Names, read: tuple[str, int]) -> Iterator[Elsewhere]:

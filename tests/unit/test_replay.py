@@ -29,6 +29,8 @@ RIVALS = [
     event("AffiliationValidated", "cy", day=1, name="stg-cy", group="Harbor"),
     event("StreetViolenceReported", day=2, name="feud", groups=["Eastside", "Harbor"]),
 ]
+CY_IS_KNOWN_FIRST = event("CustodyClassified", "cy", day=1.5, name="known-first", sid="SID-cy")
+CY_IS_KNOWN = event("HousingAssigned", "cy", day=6, name="known-cy", unit="4-B", sid="SID-cy")
 CY_IS_MOVED = event("HousingAssigned", "cy", day=5, name="moved-cy", unit="5-A")
 
 
@@ -353,8 +355,18 @@ def test_by_an_outline_nothing_is_called_different_where_the_log_may_lack_someth
 
 @pytest.mark.parametrize(
     ("events", "why"),
-    [([BOOKED, CLASSIFIED, INFRACTION, NUMBER_KNOWN], Lack.MOVED), ([*RIVALS, CY_IS_MOVED], Lack.REPLACED)],
-    ids=["facts moved to a stronger number", "where a person was was replaced"],
+    [
+        ([BOOKED, CLASSIFIED, INFRACTION, NUMBER_KNOWN], Lack.MOVED),
+        ([*RIVALS, CY_IS_MOVED], Lack.REPLACED),
+        ([*RIVALS, CY_IS_KNOWN], Lack.REPLACED),
+        ([*RIVALS[:-1], CY_IS_KNOWN_FIRST, RIVALS[-1], CY_IS_MOVED], Lack.REPLACED),
+    ],
+    ids=[
+        "facts moved to a stronger number",
+        "where a person was was replaced",
+        "a person was joined to another since",
+        "a person had been joined to another before",
+    ],
 )
 def test_whom_an_outline_does_not_name_is_found_by_whose_facts_its_events_are(events: list[Event], why: Lack) -> None:
     bus = published(events, partitions=4)
