@@ -19,7 +19,7 @@ LEAST_LIKENESS: Final = 0.88
 ("Joan" for "John")."""
 SLIPS_FROM: Final = 5
 """Letters from which on one slip of a typist (a letter too many, too few, another, or two swapped) makes no other name,
-unless it is the first: "Harry" is not "Barry"."""
+unless it is the first: "Harry" is not "Barry". Of the longer of two, since a slip may have left a letter out."""
 LEAST_PARTS: Final = 2
 """Parts without which a name names nobody: half a jail is called by a first name."""
 _BESIDE: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "miss", "dr"})
@@ -89,5 +89,5 @@ def _alike(one: str, other: str) -> float:
     if alike >= LEAST_LIKENESS:
         return alike
     # By the measure alone a slip early in a name of five or six letters is too much.
-    is_slip = min(len(one), len(other)) >= SLIPS_FROM and one[0] == other[0] and OSA.distance(one, other) == 1
+    is_slip = max(len(one), len(other)) >= SLIPS_FROM and one[0] == other[0] and OSA.distance(one, other) == 1
     return LEAST_LIKENESS if is_slip else 0.0
