@@ -28,12 +28,12 @@ WHAT_TO_DO: Final[dict[Blind, str]] = {
     Blind.BEHIND: f"alerts come late; if it does not shrink, {_OPERATOR}",
 }
 
-TAKEN_BACK: Final = "a report taken back"
+TAKEN_BACK: Final = "report withdrawn"
 WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
     "rivals_housed_together": ("moved", "released", TAKEN_BACK),
-    "classification_review": ("classified again", "released", TAKEN_BACK),
-    "contraband_delivery_expected": ("done", "called off", "seized", "the tip taken back"),
-    "tip_too_broad": ("the tip taken back", "fewer are meant now"),
+    "classification_review": ("reclassified", "released", TAKEN_BACK),
+    "contraband_delivery_expected": ("done", "called off", "seized", "tip withdrawn"),
+    "tip_too_broad": ("tip withdrawn", "fewer are meant now"),
     "feed_silent": ("it comes as usual again",),
     "feed_frozen": ("the list changes as usual again",),
 }

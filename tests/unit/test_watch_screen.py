@@ -187,10 +187,10 @@ async def test_the_top_says_up_to_which_date_and_time_and_in_which_zone() -> Non
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        ({}, "moved, released, a report taken back or time passed"),
-        ({"rule": "contraband_delivery_expected"}, "done, called off, seized, the tip taken back or time passed"),
+        ({}, "moved, released, report withdrawn or time passed"),
+        ({"rule": "contraband_delivery_expected"}, "done, called off, seized, tip withdrawn or time passed"),
         ({"rule": "of_a_later_version"}, "no longer so"),
-        ({"until": LATER, "ended": LATER - 1}, "moved, released or a report taken back"),
+        ({"until": LATER, "ended": LATER - 1}, "moved, released or report withdrawn"),
         ({"until": LATER, "ended": LATER}, "time passed"),
         ({"cause": "TICK"}, "an agreement ended: it may still be so"),
         ({"cause": "RULE_CHANGED"}, "the rule that raised it was changed"),
