@@ -161,12 +161,13 @@ class Entry:
 
     @property
     def rank(self) -> tuple[bool, int, bool, int, str]:
-        """What is over last; else severity first, what is acknowledged below the rest of it, then who waits longest."""
+        """What is over last; else severity first, what is acknowledged below the rest of it; then what holds already,
+        longest first, before what is expected, soonest first."""
         return (
             self.is_over,
             SEVERITIES.index(self.alert.severity),
             self.standing is Standing.ACKNOWLEDGED,
-            self.alert.opened,
+            self.alert.opened if self.alert.due is None else self.alert.due,
             self.alert.alert_id,
         )
 

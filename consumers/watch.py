@@ -37,8 +37,9 @@ HELP = """\
 The line on top says up to when every alert for this desk is here. While it
 is red and says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
 Below it are the open alerts: the gravest first, then those nobody has
-acknowledged, then the oldest. An alert advises; you decide. When nobody
-touched keys or mouse for a minute, what came to the top is shown in full.
+acknowledged, then the oldest, and what is expected, the soonest first. An
+alert advises; you decide. When nobody touched keys or mouse for a minute,
+what came to the top is shown in full.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over, and how; goes in two minutes

@@ -166,6 +166,14 @@ def test_alerts_stand_by_severity_then_by_age() -> None:
     assert shown(desk) == ["grave", "old", "young", "low"]
 
 
+def test_what_holds_already_stands_before_what_is_expected_and_that_by_its_time() -> None:
+    desk = board()
+    desk.fold(alert("in an hour", due=NOW + 60 * MINUTE, at=NOW - 3 * MINUTE), NOW)
+    desk.fold(alert("in ten minutes", due=NOW + 10 * MINUTE, at=NOW - 2 * MINUTE), NOW)
+    desk.fold(alert("now", at=NOW - MINUTE), NOW)
+    assert shown(desk) == ["now", "in ten minutes", "in an hour"]
+
+
 def test_a_severity_of_a_later_version_stands_above_all() -> None:
     desk = board()
     desk.fold(alert("known", severity="CRITICAL"), NOW)
