@@ -36,10 +36,9 @@ WIDE: int = 120
 HELP = """\
 The line on top says up to when every alert for this desk is here. While it
 is red and says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
-Below it are the open alerts: the gravest first, then those nobody has
-acknowledged, then the oldest, and what is expected, the soonest first. An
-alert advises; you decide. When nobody touched keys or mouse for a minute,
-what came to the top is shown in full.
+Below it are open alerts: the gravest first, then what nobody acknowledged,
+then the oldest, then what is soonest. An alert advises; you decide. When
+no key or mouse moved for a minute, what came to the top is shown in full.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over, and how; goes in two minutes
