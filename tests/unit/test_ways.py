@@ -194,6 +194,13 @@ def test_who_was_told_is_a_step_of_its_own_between_the_alert_and_that_it_can_be_
     assert found.decisions == (Decided("a", "DISCLOSED", "AGREEMENT"), Decided("b", "WITHHELD", "AGREEMENT"))
 
 
+@pytest.mark.parametrize(("written", "told"), [(3 * SECOND, 4), (9 * SECOND, 5)], ids=["before", "after"])
+def test_a_decision_whose_clock_says_before_the_alert_or_after_it_was_read_is_within(written: int, told: int) -> None:
+    ways, alert = happened(*HOUSED, SHOTS, MOVED)
+    found = found_by(ways, alert, 5 * SECOND, decided(alert, "a", at=written))
+    assert stages(found)[4:] == [("disclose", 4, told), ("commit", told, 5)]
+
+
 def test_an_event_that_leads_to_two_alerts_has_two_traces_of_which_one_is_the_first() -> None:
     ways, alert = happened(*HOUSED, SHOTS, MOVED)
     other = replace(alert, alert={**alert.alert, "alert_id": "another"})
