@@ -128,7 +128,13 @@ def test_up_simulates_a_county_replaces_a_killed_worker_loses_its_broker_comes_b
         # Soon: the new worker has to catch up with a county that does not wait for it.
         until(lambda: finds_all_well(settings), "the doctor finds all well", 240)
 
-        headlines = [alert["headline"] for alert in site.shown_to(RECIPIENT).values()]
+        headlines: list[str] = []
+
+        def something_is_open() -> bool:
+            headlines.extend(alert["headline"] for alert in site.shown_to(RECIPIENT).values())
+            return bool(headlines)
+
+        until(something_is_open, "something is open", 240)
         left_open = max(headlines, key=headlines.count)
 
         # It loses its broker.

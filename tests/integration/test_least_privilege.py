@@ -82,12 +82,12 @@ READS = {
         r"now\.desk\.actions\.county-jail-watch\.v1",
     ],
     "now.county-jail-classification": [
-        r"now\.alerts\.county-jail-classification\.housing\.v1",
+        r"now\.alerts\.county-jail-classification\.(housing|coordination)\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.county-jail-classification\.v1",
     ],
     "now.county-jail-affairs": [
-        r"now\.alerts\.county-jail-affairs\.contraband\.v1",
+        r"now\.alerts\.county-jail-affairs\.(contraband|coordination)\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.county-jail-affairs\.v1",
     ],

@@ -177,6 +177,7 @@ def test_a_right_that_is_missing_is_no_outage_and_nothing_is_lost(a_site: MakeSi
     )  # fmt: skip
     (removed,) = (future.result(30) for future in admin.delete_acls([mine]).values())
     assert removed
+    until(lambda: not admin.describe_acls(mine).result(30), "the broker knows of the rights no more")
     with Publisher(bus, site.site, JAIL) as publisher:
         publisher.publish(housing(1))
         with pytest.raises(

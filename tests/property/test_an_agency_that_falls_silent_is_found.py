@@ -21,7 +21,7 @@ HOUR = DAY // 24
 def raised() -> Sequence[Alert]:
     """What is raised of silent agencies where all that a jail would tell in two days is lost."""
     told = Simulation(SMALL_COUNTY, 2, Noise()).told(END)
-    heard = (one for one in told if one.agency != JAIL or not STOPS <= one.event.head.time < GOES_ON)
+    heard = (one for one in told if one.agency != JAIL or not STOPS <= one.arrives < GOES_ON)
     return [alert for alert in alerts_of(heard, SMALL_COUNTY, END) if alert["rule"] == "feed_silent"]
 
 
