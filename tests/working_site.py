@@ -31,6 +31,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 from schemas.topics import all_topics
 from streams.agents import input_topics
+from streams.clock import wall_clock
 from streams.facts import TICK_KEY
 from streams.standby import STANDBY
 from tests.county import agency_of
@@ -294,13 +295,15 @@ class WorkingSite:
 
     def until_settled(self, tick: int | None = None, seconds: float = WAIT_S) -> None:
         """Wait until the stages have processed all there is, and, where given, this tick everywhere."""
-        deadline = time.monotonic() + seconds
-        while left := self._left_to_do(tick):
+        deadline, identified = time.monotonic() + seconds, 0
+        while left := self._unread() or self._left_to_do(tick, identified := identified or wall_clock()):
             assert time.monotonic() < deadline, f"waited {seconds} s in vain for the workers: {left}"
             time.sleep(0.1)
 
-    def _left_to_do(self, tick: int | None) -> str:
-        """What is left to do, or seems so, as the workers last reported; empty where there is nothing.
+    def _left_to_do(self, tick: int | None, since: int) -> str:
+        """What is left to do, or seems so, as the workers reported `since`; empty where there is nothing.
+
+        When all was identified: what a stage said before, it said of fewer facts.
 
         Who stands by is not asked: what a worker last said of it before it died is said by nobody again.
         """
@@ -313,9 +316,9 @@ class WorkingSite:
             if tick is not None and reports[stage, number]["tick"] < tick:
                 return f"time has not come: {reports[stage, number]}"
         for (stage, _), report in reports.items():
-            if stage != STANDBY and (report["state"] != "LIVE" or report["lag"]):
+            if stage != STANDBY and (report["state"] != "LIVE" or report["lag"] or report["at"] < since):
                 return f"{report}"
-        return self._unread() or ("" if self._all_can_be_seen() else "what was committed can't be seen yet")
+        return "" if self._all_can_be_seen() else "what was committed can't be seen yet"
 
     def _all_can_be_seen(self) -> bool:
         """Whether the broker has marked what was committed last: readers see it a moment after the writer."""
