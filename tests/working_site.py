@@ -318,7 +318,7 @@ class WorkingSite:
         for (stage, _), report in reports.items():
             if stage != STANDBY and (report["state"] != "LIVE" or report["lag"] or report["at"] < since):
                 return f"{report}"
-        return "" if self._all_can_be_seen() else "what was committed can't be seen yet"
+        return self._unfolded() or ("" if self._all_can_be_seen() else "what was committed can't be seen yet")
 
     def _all_can_be_seen(self) -> bool:
         """Whether the broker has marked what was committed last: readers see it a moment after the writer."""
@@ -333,6 +333,20 @@ class WorkingSite:
             for level in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
         )
         return bool(written == seen)
+
+    def _unfolded(self) -> str:
+        """Of which facts the workers' group has not committed the last record; empty where of none.
+
+        The lag that a worker reports is of its last fetch: where a rebalance stops it from fetching, there may be more.
+        """
+        ends = {
+            (name, message.partition()): (message.offset() or 0) + 1
+            for name in (topics.person_facts(self.site.name), topics.facility_facts(self.site.name))
+            for message in self.read(name)
+        }
+        parts = [TopicPartition(name, number or 0) for name, number in ends]
+        committed = self._consumer("bus").committed(parts, timeout=WAIT_S) if parts else []
+        return ", ".join(f"{part}" for part in committed if part.offset < ends[part.topic, part.partition])
 
     def _unread(self) -> str:
         """Of which inbound topics the workers' group has not committed the last record; empty where of none."""
