@@ -30,7 +30,7 @@ FOUND_BY = {
     "acknowledges before it commits": 0,
     "keeps what it folded over a missed generation": 21,
     "takes no batches while loops end": 202,
-    "writes under a name of its own": 19,
+    "writes under a name of its own": 56,
     "writes in two transactions": 0,
     "recalls what was aborted": 21,
     "sets aside what the registry does not explain now": 15,
@@ -38,7 +38,7 @@ FOUND_BY = {
     "never lets go of what is held": 0,
     "lets nobody go": 58,
     "stands by without recalling what others write": 2182,
-    "forgets what touched it since it was derived": 169,
+    "forgets what touched it since it was derived": 267,
 }
 """A seed that finds each. It is tried first: where engine or simulation changed, another one of the first may do."""
 WITHIN = 400
