@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers import board as board_module
-from consumers.board import ActionSaid, AlertSaid, Board, CaughtUp, Entry, Notice, Said
+from consumers.board import ActionSaid, Board, CaughtUp, Entry, Notice, Said
 from tests.county import demo_site
+from tests.disclosed_alert import disclosed
 
 ME = "county-jail-watch"
 NOW = 1_790_000_000_000_000
@@ -46,28 +47,7 @@ def alerts(histories: dict[str, list[dict[str, Any]]]) -> list[list[Said]]:
     """What is said of each alert, in the order of its log."""
     return [
         [
-            AlertSaid(
-                {
-                    "alert_id": name,
-                    "revision": number,
-                    "recipient": ME,
-                    "kind": "housing",
-                    "rule": "rule",
-                    "confidence": "HIGH",
-                    "facility": None,
-                    "unit": None,
-                    "headline": f"{name}{number}",
-                    "subjects": [],
-                    "why": [],
-                    "left_out": 0,
-                    "actions": [],
-                    "agreements": [],
-                    "due": None,
-                    "until": None,
-                    "cause": {"kind": "FACT"},
-                    **said,
-                }
-            )
+            disclosed(alert_id=name, revision=number, recipient=ME, rule="rule", headline=f"{name}{number}", **said)
             for number, said in enumerate(history, 1)
         ]
         for name, history in histories.items()

@@ -36,6 +36,7 @@ from consumers.board import (
 from schemas.site import read_site
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from tests.county import demo_site
+from tests.disclosed_alert import disclosed
 
 ME = "county-jail-watch"
 NOW = 1_790_000_000 * SECOND
@@ -43,33 +44,19 @@ MINUTE = 60 * SECOND
 
 
 def alert(name: str, revision: int = 1, **changes: Any) -> AlertSaid:
-    return AlertSaid(
-        {
-            "alert_id": name,
-            "revision": revision,
-            "state": "OPEN",
-            "digest": "",
-            "recipient": ME,
-            "kind": "housing",
-            "rule": "rivals_housed_together",
-            "severity": "HIGH",
-            "confidence": "HIGH",
-            "facility": "county-jail-main",
-            "unit": "4-B",
-            "headline": f"headline of {name}",
-            "subjects": [],
-            "why": [],
-            "left_out": 0,
-            "actions": [],
-            "agreements": [],
-            "due": None,
-            "until": None,
-            "at": NOW,
-            "cause": {"kind": "FACT", "stage": "disclose", "partition": 0, "offset": 0, "event_id": None},
-            "group": None,
-            **changes,
-        }
-    )
+    said = {
+        "alert_id": name,
+        "revision": revision,
+        "digest": "",
+        "recipient": ME,
+        "severity": "HIGH",
+        "facility": "county-jail-main",
+        "unit": "4-B",
+        "headline": f"headline of {name}",
+        "at": NOW,
+        "cause": {"kind": "FACT", "stage": "disclose", "partition": 0, "offset": 0, "event_id": None},
+    }
+    return disclosed(**{**said, **changes})
 
 
 def over(name: str, revision: int, **changes: Any) -> AlertSaid:

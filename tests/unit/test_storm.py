@@ -13,6 +13,7 @@ from schemas import topics
 from schemas.events import Event
 from schemas.site import Unit
 from tests.county import DAY, MAIN, START, agency_of, demo_site, event
+from tests.disclosed_alert import disclosed
 from tests.in_memory_bus import InMemoryBus, digests
 
 WATCH = "county-jail-watch"
@@ -156,30 +157,8 @@ def test_a_feud_in_every_unit_of_a_jail_is_one_notice() -> None:
 
 def told(board: Board, number: int, at: int, **changes: Any) -> None:
     """The desk is told of an alert of its own for each number."""
-    record = {
-        "alert_id": f"a{number}",
-        "revision": 1,
-        "state": "OPEN",
-        "recipient": WATCH,
-        "kind": "housing",
-        "rule": "rivals_housed_together",
-        "severity": "LOW",
-        "confidence": "HIGH",
-        "facility": None,
-        "unit": None,
-        "headline": "",
-        "subjects": [],
-        "why": [],
-        "left_out": 0,
-        "actions": [],
-        "agreements": [],
-        "due": None,
-        "until": None,
-        "at": at,
-        "cause": {"kind": "FACT"},
-        "group": None,
-    }
-    board.fold(AlertSaid({**record, **changes}), at)
+    said = {"alert_id": f"a{number}", "recipient": WATCH, "severity": "LOW", "at": at, **changes}
+    board.fold(disclosed(**said), at)
 
 
 def a_board() -> Board:
