@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -340,20 +340,25 @@ class WorkingSite:
         The lag that a worker reports is of its last fetch: where a rebalance stops it from fetching, there may be more.
         """
         ends = {
-            (name, message.partition()): (message.offset() or 0) + 1
+            (name, message.partition() or 0): (message.offset() or 0) + 1
             for name in (topics.person_facts(self.site.name), topics.facility_facts(self.site.name))
             for message in self.read(name)
         }
-        parts = [TopicPartition(name, number or 0) for name, number in ends]
-        committed = self._consumer("bus").committed(parts, timeout=WAIT_S) if parts else []
-        return ", ".join(f"{part}" for part in committed if part.offset < ends[part.topic, part.partition])
+        return self._behind(ends)
 
     def _unread(self) -> str:
         """Of which inbound topics the workers' group has not committed the last record; empty where of none."""
         consumer = self._consumer("bus")
-        unread = []
-        for name in input_topics("identify", self.site):
-            ends = self.ends(consumer, name)
-            committed = consumer.committed([TopicPartition(name, n) for n in ends], timeout=WAIT_S)
-            unread += [f"{part}" for part in committed if ends[part.partition] and part.offset < ends[part.partition]]
-        return ", ".join(unread)
+        ends = {
+            (name, number): end
+            for name in input_topics("identify", self.site)
+            for number, end in self.ends(consumer, name).items()
+            if end
+        }
+        return self._behind(ends)
+
+    def _behind(self, ends: Mapping[tuple[str, int], int]) -> str:
+        """The partitions that the workers' group has not committed to their ends; empty where there is none."""
+        parts = [TopicPartition(name, number) for name, number in ends]
+        committed = self._consumer("bus").committed(parts, timeout=WAIT_S) if parts else []
+        return ", ".join(f"{part}" for part in committed if part.offset < ends[part.topic, part.partition])
