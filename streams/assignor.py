@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
@@ -47,6 +47,8 @@ class Claim:
     """Those of them that it could take over at once."""
     gave_up: frozenset[int] = NONE
     """Those that it stood by for and could not be made ready for."""
+    awaited: frozenset[int] = NONE
+    """Those that it was to own as soon as it is ready for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,13 @@ def shared_out(count: int, claims: Mapping[str, Claim], standbys: int) -> dict[s
 
     In the end no two members own more than one number more than each other. Until then, with standbys: a number moves
     only to who is ready for it, or gave up all that could be moved; one whose owner has gone goes to one who is ready,
-    if there is any.
+    if there is any. Who was to own a number still is, while it lives and does not give it up: as soon as all are ready
+    all is in place.
 
     Each number has `standbys` who stand by for it, or as many as there are members besides its owner. They stay as they
     are as far as that leaves nobody with more than its share of them.
     """
-    fair = share_out(count, claims)
+    fair = share_out(count, _as_planned(claims))
     if not standbys or len(claims) < 2:  # noqa: PLR2004
         return {member: Share(numbers) for member, numbers in fair.items()}
     to_be = {number: member for member, numbers in fair.items() for number in numbers}
@@ -96,6 +99,22 @@ def shared_out(count: int, claims: Mapping[str, Claim], standbys: int) -> dict[s
             frozenset(number for number, who in to_be.items() if who == member and owner[number] != member),
         )
         for member in claims
+    }
+
+
+def _as_planned(claims: Mapping[str, Claim]) -> dict[str, Claim]:
+    """The claims, each number at who awaits it, as if that one had it already."""
+    newest = max((claim.epoch for claim in claims.values()), default=0)
+    waiting = {
+        number: member
+        for member in sorted(claims)
+        if claims[member].epoch == newest
+        for number in claims[member].awaited - claims[member].gave_up
+    }
+    given = frozenset(waiting)
+    return {
+        member: replace(claim, numbers=claim.numbers - given | {n for n, who in waiting.items() if who == member})
+        for member, claim in claims.items()
     }
 
 
@@ -206,7 +225,8 @@ class NumberAssignor:
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member tells the leader on joining: its topics and its claim."""
-        claim = Claim(self._epoch, self.share.numbers, self.share.standbys, self._ready(), self._gave_up())
+        share = self.share
+        claim = Claim(self._epoch, share.numbers, share.standbys, self._ready(), self._gave_up(), share.awaited)
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), _dump(_fields(claim)))
 
     def assign(
@@ -259,5 +279,5 @@ def _load(raw: Any) -> dict[str, Any]:
 
 def _claim(raw: Any) -> Claim:
     said = _load(raw)
-    numbers = (frozenset(said.get(name, ())) for name in ("numbers", "follows", "ready", "gave_up"))
+    numbers = (frozenset(said.get(name, ())) for name in ("numbers", "follows", "ready", "gave_up", "awaited"))
     return Claim(said.get("epoch", 0), *numbers)

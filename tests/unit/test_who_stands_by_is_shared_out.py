@@ -20,7 +20,8 @@ def a_claim(draw: st.DrawFn) -> Claim:
     follows = draw(numbers)
     some_of_them = st.frozensets(st.sampled_from(sorted(follows))) if follows else st.just(frozenset())
     gave_up = draw(some_of_them)
-    return Claim(draw(st.integers(0, 5)), draw(numbers), follows, draw(some_of_them) - gave_up, gave_up)
+    ready = draw(some_of_them) - gave_up
+    return Claim(draw(st.integers(0, 5)), draw(numbers), follows, ready, gave_up, draw(some_of_them))
 
 
 members = st.dictionaries(st.sampled_from("abcdef"), a_claim(), min_size=1)
@@ -33,7 +34,10 @@ def some(*numbers: int) -> frozenset[int]:
 
 def claims_of(shares: Shares, epoch: int, *, ready: bool = True) -> dict[str, Claim]:
     """What the members say in the next round, ready for all that they stand by for, or for nothing."""
-    return {m: Claim(epoch, s.numbers, s.standbys, s.standbys if ready else some()) for m, s in shares.items()}
+    return {
+        m: Claim(epoch, s.numbers, s.standbys, s.standbys if ready else some(), awaited=s.awaited)
+        for m, s in shares.items()
+    }
 
 
 def settled(count: int, names: list[str], standbys: int) -> Shares:
@@ -94,6 +98,15 @@ CASES = [
         "of a dead worker's numbers, one that its standby gave up goes by the share",
         {"b": Claim(3, some(2, 3), some(0, 1), some(0), some(1)), "new": Claim()},
         {"b": Share(some(0, 2, 3), some(1)), "new": Share(some(1), some(0, 2, 3), some(0))},
+    ),
+    (
+        "who awaits a number is given it, and not one that has as few",
+        {
+            "a": Claim(2, some(0)),
+            "b": Claim(2, some(2, 3, 4)),
+            "c": Claim(2, some(1), some(4), some(4), awaited=some(4)),
+        },
+        {"a": Share(some(0), some(1, 2)), "b": Share(some(2, 3), some(4)), "c": Share(some(1, 4), some(0, 3))},
     ),
     (
         "who gave up one that it was to own awaits another instead",
@@ -192,12 +205,15 @@ def test_what_nobody_has_goes_to_one_who_is_ready(count: int, claims: dict[str, 
 def test_as_soon_as_all_are_ready_nobody_has_more_than_its_share_and_nothing_moves_any_more(
     count: int, claims: dict[str, Claim], standbys: int
 ) -> None:
-    shares = shared_out(count, claims, standbys)
-    for epoch in range(6, 9):
-        shares = shared_out(count, claims_of(shares, epoch), standbys)
+    shares = shared_out(count, claims_of(shared_out(count, claims, standbys), 6), standbys)
     sizes = [len(share.numbers) for share in shares.values()]
     assert max(sizes) - min(sizes) <= 1
     assert not any(share.awaited for share in shares.values())
+    owned = {member: share.numbers for member, share in shares.items()}
+    for epoch in (7, 8):
+        # Who stands by is shared out evenly when all is owned for good.
+        shares = shared_out(count, claims_of(shares, epoch), standbys)
+    assert {member: share.numbers for member, share in shares.items()} == owned
     assert shared_out(count, claims_of(shares, 9), standbys) == shares
     assert shared_out(count, claims_of(shares, 9, ready=False), standbys) == shares
 
