@@ -7,9 +7,7 @@ the user does.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -28,6 +26,7 @@ from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
 from consumers.alert_list import AlertList, Row, rows_of
 from consumers.board import Board, Entry, Notice, Said, Sight, Standing
 from consumers.desk import Desk
+from consumers.ended_by_signal import ended_by_signal
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 
@@ -167,6 +166,7 @@ class WatchApp(App[int]):
         self._muted = False
         self._was_blind = False
         self._detail_key: str | None = None
+        self._runs_in: asyncio.AbstractEventLoop | None = None
 
     def compose(self) -> ComposeResult:
         """Banner, heading, list and detail, keys."""
@@ -180,16 +180,13 @@ class WatchApp(App[int]):
 
     async def on_mount(self) -> None:
         """Begin to read and to count time."""
+        self._runs_in = asyncio.get_running_loop()
         self.query_one(AlertList).focus()
         self._show()
         self._feed.start(lambda said: self.post_message(self.Heard(said)))
         self.set_interval(1.0, self._show)
         self.set_interval(1.0, self._end_in_trouble)
         self.set_interval(0.1, self._desk.poll)
-        if threading.current_thread() is threading.main_thread():
-            # Whoever ends us by a signal gets his terminal back as he left it.
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
 
     async def on_event(self, event: Event) -> None:
         """Whoever presses a key or moves the mouse is at the desk."""
@@ -202,6 +199,11 @@ class WatchApp(App[int]):
         """A screen over a bus that is gone for good must not stay."""
         if self._trouble() is not None:
             self.exit(2)
+
+    def end_soon(self) -> None:
+        """End as soon as the loop gets to it; for a handler of signals."""
+        if self._runs_in is not None and not self._runs_in.is_closed():
+            self._runs_in.call_soon_threadsafe(self.exit, 0)
 
     async def action_quit(self) -> None:
         """End."""
@@ -367,7 +369,8 @@ def run_watch(settings: Settings, site: Site, recipient: str, trouble: Callable[
         return 2
     app = WatchApp(site, recipient, feed, desk, trouble=trouble)
     try:
-        code = app.run()
+        with ended_by_signal(app.end_soon):
+            code = app.run()
     finally:
         feed.stop()
         desk.close()

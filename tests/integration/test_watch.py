@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +101,34 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
     finally:
         desk.close()
         feed.stop()
+
+
+def test_a_screen_whose_terminal_takes_no_more_output_ends_by_a_signal_all_the_same(
+    a_site: Callable[..., WorkingSite],
+) -> None:
+    site = a_site("held")
+    outer, inner = pty.openpty()
+    # Larger than what a terminal holds that nobody reads.
+    termios.tcsetwinsize(inner, (200, 300))
+    before = termios.tcgetattr(inner)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "watch", "--as", RECIPIENT],
+        env=environment(site.settings, TERM="xterm"), stdin=inner, stdout=inner, stderr=inner,
+    )  # fmt: skip
+    shown = b""
+    while b"Starting" not in shown:
+        shown += os.read(outer, 1000)
+    until(lambda: writes_in_vain(process.pid), "the terminal takes no more")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert termios.tcgetattr(inner) == before
+    os.close(inner)
+    os.close(outer)
+
+
+def writes_in_vain(process: int) -> bool:
+    """One of its threads waits in the kernel as who writes to a full terminal does; the others wait otherwise."""
+    return any(wchan.read_text() == "wait_woken" for wchan in Path(f"/proc/{process}/task").glob("*/wchan"))
 
 
 def test_who_may_not_watch_is_told_in_one_line(a_site: Callable[..., WorkingSite]) -> None:
