@@ -14,6 +14,7 @@ from schemas.events import (
     AffiliationStatus,
     Booking,
     Classification,
+    DeliveryMethod,
     Event,
     Housing,
     Infraction,
@@ -489,6 +490,30 @@ def test_who_is_unknown_is_nobody() -> None:
     assert moves(made) == []
     assert list(made.persons_affiliated("eastside")) == []
     assert (made._views, made.now) == ({}, 0)
+
+
+# -- deliveries --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_to_come_is_of_the_stay_that_a_person_is_in_and_counts_until_it_is_over() -> None:
+    visit = event("VisitScheduled", "ada", day=1, starts=5)
+    made = picture(fact(BOOKED), fact(visit), fact(event("MailReceived", "ada", day=1.5, booking_number="B-another")))
+    stay = made.stay("ada")
+    assert stay is not None
+    (coming,) = made.deliveries("ada", stay)
+    assert (coming.method, coming.source.event_id) == (DeliveryMethod.VISIT, visit.head.event_id)
+    assert made.until("ada") == coming.over
+    fold(made, tick(5))
+    assert made.deliveries("ada", stay) == [coming]
+    fold(made, tick((coming.over - START) / DAY))
+    assert (made.deliveries("ada", stay), made.until("ada")) == ([], None)
+
+
+def test_nothing_is_to_come_to_who_is_in_no_stay() -> None:
+    made = picture(fact(BOOKED), fact(event("VisitScheduled", "ada", day=1, starts=5)))
+    assert made.until("ada") is not None
+    fold(made, fact(event("CustodyEnded", "ada", day=2)))
+    assert (made.stay("ada"), made.until("ada")) == (None, None)
 
 
 # -- purge dates -------------------------------------------------------------------------------------------------------
