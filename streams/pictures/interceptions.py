@@ -107,7 +107,7 @@ class Interceptions:
         """The last time of which each live tip speaks, in order: what comes later is not compared with it."""
         self._addressees: dict[tuple[str, str], Addressee] = {}
         """By facility and person."""
-        self._by_tip: defaultdict[EventKey, dict[DeliveryKey, Match]] = defaultdict(dict)
+        self._by_tip: defaultdict[EventKey, set[DeliveryKey]] = defaultdict(set)
         self._by_delivery: defaultdict[DeliveryKey, dict[EventKey, Match]] = defaultdict(dict)
         self._recipients: defaultdict[TipAt, Counter[str]] = defaultdict(Counter)
         """By tip and facility: whom it means there, each by how many deliveries."""
@@ -126,8 +126,9 @@ class Interceptions:
     def remove(self, key: EventKey) -> Touched:
         """Forget an event."""
         before = self._closed_by(key)
-        known = self._tips.remove(key), self._ends.remove(key)
-        return self._look_again(key, before) if any(known) else NOTHING
+        self._tips.remove(key)
+        self._ends.remove(key)
+        return self._look_again(key, before)
 
     def forget(self, key: EventKey, variant: str) -> Touched:
         """Forget one content of an event."""
@@ -180,14 +181,15 @@ class Interceptions:
         awaited = Awaited(addressee.facility, addressee.name, key in addressee.tips, delivery)
         found = match(tip.body, tip.fact.time, tip.names_somebody, awaited)
         if found is not None:
-            self._by_tip[key][where] = found
+            self._by_tip[key].add(where)
             self._by_delivery[where][key] = found
             self._recipients[_tip_at(where.facility, key)][where.person] += 1
 
     def _unlink(self, tip: EventKey, where: DeliveryKey) -> None:
         """A tip means a delivery no more."""
         tip_at = _tip_at(where.facility, tip)
-        del self._by_tip[tip][where], self._by_delivery[where][tip]
+        self._by_tip[tip].remove(where)
+        del self._by_delivery[where][tip]
         if not self._by_tip[tip]:
             del self._by_tip[tip]
         if not self._by_delivery[where]:
@@ -225,7 +227,7 @@ class Interceptions:
         return {_tip_at(where.facility, tip) for where in deliveries for tip in self._by_delivery.get(where, ())}
 
     def _meant(self, tip: TipAt) -> frozenset[DeliveryKey]:
-        return frozenset(where for where in self._by_tip.get(tip.event_key, ()) if where.facility == tip.facility)
+        return frozenset(where for where in self._by_tip[tip.event_key] if where.facility == tip.facility)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

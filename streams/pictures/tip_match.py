@@ -147,6 +147,6 @@ def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:
 def _comes_between(delivery: Delivery, begins: int | None, ends: int | None) -> bool:
     """Whether any of it is in a tip's time, or it comes so roughly."""
     roughly = ROUGHLY if delivery.ends is None else 0
-    is_before = begins is not None and delivery.at + roughly < begins and (delivery.ends or 0) <= begins
+    is_before = begins is not None and delivery.at + roughly < begins and (delivery.ends or delivery.at) <= begins
     is_after = ends is not None and delivery.at - roughly > ends
     return not is_before and not is_after

@@ -129,6 +129,33 @@ def test_of_two_contents_one_stands_and_the_other_is_told() -> None:
     assert len(made.facts_of(other.event_key)) == 2
 
 
+def test_an_outcome_whose_one_content_goes_closes_its_tip_no_more() -> None:
+    made, fact = told(tip(), outcome(), people=(addressee(),)), fact_of(outcome())
+    assert made.forget(fact.event_key, "of nothing") == NOTHING
+    assert made.tip(TIP) is None
+    assert made.forget(fact.event_key, fact.key.variant) == BOTH
+    assert meant(made) == [event_id("tip")]
+
+
+def test_an_outcome_that_turns_out_to_be_of_another_tip_closes_that_one() -> None:
+    other = TIP._replace(event_id=event_id("other"))
+    one, another = fact_of(outcome()), fact_of(outcome(of="other"))
+    made = told(tip(), tip("other"), people=(addressee(),))
+    made.add(one)
+    _, conflict = made.add(another)
+    assert conflict is not None
+    stands = made.facts_of(one.event_key)[0]
+    closed, live = (TIP, other) if stands is one else (other, TIP)
+    # Told the other way round, it is the one that came first that does not stand.
+    again = told(tip(), tip("other"), people=(addressee(),))
+    falls = another if stands is one else one
+    assert again.add(falls)[0] == Touched(frozenset({key()}), frozenset({live}))
+    assert again.add(stands)[0] == Touched(frozenset({key()}), frozenset({closed, live}))
+    for told_so in (made, again):
+        assert told_so.tip(closed) is None
+        assert meant(told_so) == [live.event_id]
+
+
 def test_who_gets_other_deliveries_is_compared_anew() -> None:
     made = told(tip(), people=(addressee(),))
     touched = made.place(MAIN, "ada", addressee("ada", "V-2"))
@@ -164,6 +191,10 @@ def test_the_one_too_many_touches_all_whom_the_tip_means_and_so_does_the_one_who
 
 def test_persons_are_counted_not_their_deliveries() -> None:
     made = told(tip(), people=(*PEOPLE[1:], addressee("p0", "V-1", "V-2", "V-3")))
+    assert not made.is_broad(TIP)
+    made.place(MAIN, "ada", addressee())
+    assert made.is_broad(TIP)
+    made.place(MAIN, "p0", None)
     assert not made.is_broad(TIP)
 
 

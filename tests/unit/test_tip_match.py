@@ -9,7 +9,8 @@ import pytest
 from schemas.events import DeliveryMethod, Tip
 from streams.facts import Provenance
 from streams.pictures.deliveries import HOUR, VISIT_LINGERS, Delivery
-from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match
+from streams.pictures.expiry import NEVER
+from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match, speaks_until
 from tests.county import DAY, MAIN, START
 
 SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
@@ -140,6 +141,12 @@ def test_what_has_no_end_may_come_an_hour_earlier_or_later_than_the_tip_says(
     assert (points(said, by_number=True, method=method) is not None) is meant
 
 
+def test_a_tip_speaks_no_longer_than_it_says_or_than_such_a_tip_lives() -> None:
+    assert speaks_until(tip(expected_from=AT, expected_until=OVER), START) == OVER + ROUGHLY
+    assert speaks_until(tip(expected_from=AT), START) == NEVER
+    assert speaks_until(tip(), START) == START + TIP_LIVES
+
+
 def test_a_visit_of_no_length_comes_when_it_begins() -> None:
     over = AT + VISIT_LINGERS
     assert points({"expected_from": AT, "expected_until": AT}, by_number=True, over=over) is not None
@@ -160,3 +167,13 @@ def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -
         ("the time fits the tip's", 1, ("expected_from", "expected_until")),
     ]
     assert found.points == 15
+
+
+def test_of_a_recipient_known_by_name_it_is_said_how_alike_the_names_are() -> None:
+    coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", None, AT, OVER, SOURCE)
+    found = match(tip(**RECIPIENT, **COURIER), START, False, Awaited(MAIN, "Adams, Ada", False, coming))
+    assert found is not None
+    assert [tuple(reason) for reason in found.reasons] == [
+        ("the recipient's name is alike, 100 of 100", 4, ("recipient_name",)),
+        ("the courier's name is alike, 100 of 100", 4, ("courier_name",)),
+    ]
