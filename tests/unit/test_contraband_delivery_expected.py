@@ -1,4 +1,4 @@
-"""contraband_delivery_expected and tip_too_broad in detail: what is said, of which record, on which side of the line."""
+"""contraband_delivery_expected and tip_too_broad in detail: what is said, of what, on which side of the line."""
 
 from __future__ import annotations
 
