@@ -327,8 +327,8 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
             # A tip joins nobody: who may not know of it would see by the join that there is one. So whoever it names by
             # any of its numbers has it.
             records += [of(other.person, role.lower(), headers(other.label)) for other in weaker]
-            continue
-        records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
+        else:
+            records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
     return records
 
 

@@ -10,7 +10,7 @@ from schemas import topics
 from schemas.codec import decode_parts, encode_event
 from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from streams.facts import FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
+from streams.facts import Fact, FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
 from streams.heard import NOTES
 from streams.identify import (
     FUTURE_TOLERANCE,
@@ -187,10 +187,25 @@ def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> No
 
 def test_a_tip_is_told_to_each_number_of_the_person_and_joins_none_of_them() -> None:
     tip = event("ContrabandTipped", sid="S1", ucn="U1")
-    keys = [parse_key(out.key) for out in facts(tip, POLICE) if out.topic == topics.person_facts("demo")]
-    numbers = [identifier(number, POLICE).person for number in tip.head.persons[0].ids]
-    assert {key.person for key in keys} == set(numbers)
+    outs = [out for out in facts(tip, POLICE) if out.topic == topics.person_facts("demo")]
+    keys = [parse_key(out.key) for out in outs]
     assert {(key.kind, key.role) for key in keys} == {(KeyKind.PERSON, "subject")}
+    told = [as_fact(out) for out in outs]
+    numbers = [identifier(number, POLICE) for number in tip.head.persons[0].ids]
+    assert {(fact.person, fact.provenance.via) for fact in told} == {(n.person, n.label) for n in numbers}
+
+
+def test_a_tip_is_told_to_everyone_whom_it_names() -> None:
+    tip = event("ContrabandTipped", sid="S1", ucn="U1")
+    both = with_persons(tip, ("SUBJECT", ids("", "S1", ucn="U1")), ("ASSOCIATE", ids("", "S2")))
+    outs = [out for out in facts(both, POLICE) if out.topic == topics.person_facts("demo")]
+    assert sorted(parse_key(out.key).role for out in outs) == ["associate", "subject", "subject"]
+
+
+def as_fact(out: Out) -> Fact:
+    """What is read of a record that identify writes."""
+    assert isinstance(out.value, bytes)
+    return read_fact(LoggedRecord(0, out.key, out.value, out.headers))
 
 
 def sid_of(value: str) -> PersonId:
@@ -332,6 +347,21 @@ def withdrawn(**changes: Any) -> Event:
             DeadLetter("NO_GROUPS", "neither two groups nor a person: nothing follows from it"),
         ),
         (with_persons(FEUD, ("VICTIM", ids("ada"))), POLICE, 0, None),
+        (
+            event("ContrabandTipped", sid="S1", facility="nowhere"),
+            POLICE,
+            0,
+            DeadLetter("UNKNOWN_FACILITY", "facility is not one of this site"),
+        ),
+        (
+            event("ContrabandTipped"),
+            POLICE,
+            0,
+            DeadLetter(
+                "NAMES_NOBODY",
+                "neither recipient nor courier, by a number or by a full name: it could mean half a jail. Say more",
+            ),
+        ),
         (event("StreetViolenceReported", groups=["Eastside", "Harbor"]), POLICE, 0, None),
     ],
 )
@@ -457,8 +487,7 @@ def test_a_withdrawal_is_the_event_and_nothing_beside() -> None:
 
 def test_a_fact_goes_to_the_partition_of_whoever_is_its_person_now() -> None:
     (out,) = facts(event("HousingAssigned", "ada", unit="4-B"))
-    assert isinstance(out.value, bytes)
-    fact = read_fact(LoggedRecord(0, out.key, out.value, out.headers))
+    fact = as_fact(out)
     assert to_person(fact, SITE) == out
     moved = fact.moved_to("somebody else", ())
     there = to_person(moved, SITE)

@@ -1,0 +1,125 @@
+"""Backtest: what an event puts on the logs, and the alerts that the stages make of it, by both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from schemas import topics
+from schemas.codec import encode_event
+from schemas.events import Event, type_name
+from streams.backtest import (
+    SCHEMA_IDS,
+    SCHEMAS,
+    Alert,
+    AsItWent,
+    Backtest,
+    InTheEnd,
+    Rules,
+    facts_of,
+    on_one_partition,
+)
+from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Refusal, Source, identify
+from streams.records import LoggedRecord
+from tests.county import DAY, SITE, agency_of, demo_site, event
+
+ONE = on_one_partition(SITE)
+RIVALS = [
+    *(event("BookingReported", person) for person in ("ada", "bo")),
+    *(event("HousingAssigned", person, day=1, unit="4-B") for person in ("ada", "bo")),
+    event("AffiliationValidated", "ada", day=1, group="Eastside"),
+    event("AffiliationValidated", "bo", day=1, group="Harbor"),
+    event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], name="it"),
+]
+APART = event("HousingAssigned", "bo", day=3, unit="5-A", name="apart")
+
+
+def told(test: Backtest, events: Iterable[Event]) -> list[Alert]:
+    alerts = []
+    for what in events:
+        facts = facts_of(what, ONE.agency_by_id[agency_of(what)], ONE)
+        assert not isinstance(facts, DeadLetter)
+        alerts += test.tell(facts)
+    return alerts
+
+
+def summary(alerts: Iterable[Alert]) -> list[tuple[str, str, str | None]]:
+    return [(alert["rule"], alert["state"], alert["unit"]) for alert in alerts]
+
+
+def test_a_site_is_seen_on_one_partition_with_the_time_that_its_events_bring() -> None:
+    site = demo_site(partitions=4, clock="live")
+    assert on_one_partition(site) == demo_site(partitions=1, clock="history")
+    assert on_one_partition(site, "live") == demo_site(partitions=1, clock="live")
+
+
+@pytest.mark.parametrize("what", [*RIVALS, APART], ids=type_name)
+@pytest.mark.parametrize("later", [None, 2 * DAY])
+def test_an_event_puts_on_the_logs_what_the_workers_make_of_its_record(what: Event, later: int | None) -> None:
+    kind, agency = type_name(what), ONE.agency_by_id[agency_of(what)]
+    came = None if later is None else what.head.time + later
+    record = LoggedRecord(
+        0, None, encode_event(what, SCHEMA_IDS[kind]), timestamp=(what.head.time + (later or 0)) // 1000
+    )
+    source = Source(topics.inbound(ONE.name, agency.id, kind), agency, kind)
+    found = identify(record, source, ONE, SCHEMAS, what.head.time)
+    assert isinstance(found, Facts)
+    assert facts_of(what, agency, ONE, came) == found.records
+
+
+def test_an_event_that_would_be_set_aside_is_told_why() -> None:
+    what = event("HousingAssigned", "ada", unit="nowhere")
+    found = facts_of(what, ONE.agency_by_id[agency_of(what)], ONE)
+    assert isinstance(found, DeadLetter)
+    assert found.reason == Refusal.UNKNOWN_UNIT
+    early = facts_of(APART, ONE.agency_by_id[agency_of(APART)], ONE, APART.head.time - FUTURE_TOLERANCE - 1)
+    assert isinstance(early, DeadLetter)
+    assert early.reason == Refusal.FUTURE
+
+
+def test_as_it_went_each_alert_names_the_record_of_its_cause() -> None:
+    alerts = told(AsItWent(ONE), [*RIVALS, APART])
+    assert summary(alerts) == [
+        ("rivals_housed_together", "OPEN", "4-B"),
+        ("rivals_housed_together", "WITHDRAWN", None),
+    ]
+    feud, moved = RIVALS[-1].head.event_id, APART.head.event_id
+    cause = {"kind": "FACT", "stage": "facility", "partition": 0}
+    assert [alert["cause"] for alert in alerts] == [
+        {**cause, "offset": 5, "event_id": feud},
+        {**cause, "offset": 8, "event_id": moved},
+    ]
+
+
+def test_in_the_end_nothing_is_told_before_all_has_been_taken_in() -> None:
+    test = InTheEnd(ONE)
+    assert told(test, RIVALS) == []
+    (alert,) = test.end()
+    assert alert["cause"] == {"kind": "RECONCILED", "stage": "facility", "partition": 0, "offset": 6, "event_id": None}
+    moved = InTheEnd(ONE)
+    assert told(moved, [*RIVALS, APART]) == []
+    assert moved.end() == []
+
+
+def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
+    """Who is of which group is known of one person's other number, and reaches the unit a round later."""
+    known_elsewhere = [
+        event("BookingReported", "cy", sid="S1"),
+        event("BookingReported", "dee"),
+        *(event("HousingAssigned", person, day=1, unit="5-A") for person in ("cy", "dee")),
+        event("AffiliationReported", day=1, sid="S1", group="Harbor", agency="city-pd"),
+        event("AffiliationValidated", "dee", day=1, group="Eastside"),
+    ]
+    test = InTheEnd(ONE)
+    told(test, [*known_elsewhere, *RIVALS])
+    assert sorted(unit or "" for _, _, unit in summary(test.end())) == ["4-B", "5-A"]
+
+
+def test_only_the_rules_that_are_given_are_looked_for() -> None:
+    assert told(AsItWent(ONE, Rules(facility=())), RIVALS) == []
+    graver = [event("BookingReported", "ada"), event("CustodyClassified", "ada", day=1)]
+    fights = [event("DisciplinaryRecorded", "ada", day=2 + n) for n in range(3)]
+    reviewed = told(AsItWent(ONE), [*graver, *fights])
+    assert {alert["rule"] for alert in reviewed} == {"classification_review"}
+    assert told(AsItWent(ONE, Rules(person=())), [*graver, *fights]) == []
