@@ -118,10 +118,11 @@ def judge(
 def _stage_of(correlation: AnyCorrelation) -> str | None:
     """The stage whose picture the rule's function says it takes; None where it does not say."""
     try:
-        first = next(iter(inspect.signature(correlation.situations).parameters), "")
-        picture = get_type_hints(correlation.situations).get(first)
+        hints = get_type_hints(correlation.situations)
+        takes = [hints.get(name) for name in inspect.signature(correlation.situations).parameters]
     except (NameError, TypeError, ValueError):  # an annotation of what is not there; no function in Python
         return None
+    picture = takes[0] if takes else None
     return PERSON if picture is PersonPicture else FACILITY if picture is FacilityPicture else None
 
 
@@ -163,7 +164,7 @@ class Difference:
         return tuple(name for name in CONTENT if before[name] != after[name])
 
     @property
-    def says(self) -> tuple[Verdict, str, str]:
+    def says(self) -> tuple[Verdict, str | None, str | None]:
         """Equal for differences that say the same."""
         return self.verdict, _digest(self.recorded), _digest(self.derived)
 
@@ -183,8 +184,8 @@ CONTENT: Final = (
 """Fields of an alert that hold content: it is raised again when one of them changes."""
 
 
-def _digest(alert: Alert | None) -> str:
-    return alert["digest"] if alert is not None else ""
+def _digest(alert: Alert | None) -> str | None:
+    return alert["digest"] if alert is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +377,8 @@ class _Guarded:
 
     def __init__(self, situations: Callable[[Any, Any, int], set[Situation]]) -> None:
         self._situations = situations
-        self._file = getattr(getattr(situations, "__code__", None), "co_filename", "")
+        code = getattr(situations, "__code__", None)
+        self._file: str | None = None if code is None else code.co_filename
         self.errors: Counter[str] = Counter()
         self.failing: set[Any] = set()
         """The focuses on which it failed when it was last evaluated."""
@@ -401,14 +403,19 @@ class _Guarded:
         return f"{type(error).__name__}{f' at line {lines[-1]}' if lines else ''}"
 
 
-_A_CAUSE: Final = Cause(CauseKind.FACT, PERSON, 0, 0).record()
+_FRAME: Final = {
+    **dict.fromkeys(("alert_id", "digest", "rule", "kind"), ""),
+    **dict.fromkeys(("revision", "rule_version", "at"), 0),
+    "state": "OPEN",
+    "cause": Cause(CauseKind.FACT, PERSON, 0, 0).record(),
+}
+"""What of an alert is no draft's to say; any would do."""
 
 
 def _check(situation: Situation) -> None:
     """Raises what a worker would meet that writes the situation."""
-    frame = {"alert_id": "", "revision": 1, "state": "OPEN", "digest": "", "rule": "", "rule_version": 1, "kind": ""}
-    said = {"key": list(situation.key), "until": situation.until, "at": 0, "cause": _A_CAUSE, "group": None}
-    encode("AlertRaised", {**frame, **said, **content(situation)}, 0)
+    said = {"key": list(situation.key), "until": situation.until, **content(situation)}
+    encode("AlertRaised", {**_FRAME, **said}, 0)
 
 
 # -- who would be told -----------------------------------------------------------------------------------------------

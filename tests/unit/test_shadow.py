@@ -48,6 +48,10 @@ def untyped(*_: Any) -> set[Situation]:
     return set()
 
 
+def of_nothing() -> set[Situation]:
+    return set()
+
+
 def of_units(picture: FacilityPicture, unit: Any, now: int) -> set[Situation]:
     del picture, unit, now
     return set()
@@ -78,6 +82,16 @@ def of_nobody_knows(picture: "NoSuchPicture", person: Any, now: int) -> set[Situ
         ),
         (
             replace(REVIEW, name="new", situations=of_nobody_knows),
+            Unfit.UNKNOWN_PICTURE,
+            "say in the signature of `situations` which picture it takes: PersonPicture or FacilityPicture",
+        ),
+        (
+            replace(REVIEW, name="new", situations=set),  # type: ignore[arg-type]
+            Unfit.UNKNOWN_PICTURE,
+            "say in the signature of `situations` which picture it takes: PersonPicture or FacilityPicture",
+        ),
+        (
+            replace(REVIEW, name="new", situations=of_nothing),  # type: ignore[arg-type]
             Unfit.UNKNOWN_PICTURE,
             "say in the signature of `situations` which picture it takes: PersonPicture or FacilityPicture",
         ),
@@ -146,10 +160,10 @@ def saying(**changes: Any) -> AnyCorrelation:
     return replace(REVIEW, version=2, situations=situations)
 
 
-def begun(bus: InMemoryBus, rule: AnyCorrelation, number: int = 0) -> Shadow:
+def begun(bus: InMemoryBus, rule: AnyCorrelation, number: int = 0, stage: str = PERSON) -> Shadow:
     """A shadow that has folded and recalled all that is on the logs."""
-    shadow = Shadow(bus.site, number, SCHEMAS, Candidate(rule, PERSON, 1))
-    log = bus.input_of(PERSON, number)
+    shadow = Shadow(bus.site, number, SCHEMAS, Candidate(rule, stage, 1))
+    log = bus.input_of(stage, number)
     for record in log:
         shadow.refold(record)
     for record in bus.logs[ALERTS, number]:
@@ -280,6 +294,51 @@ def goes_on(bus: InMemoryBus, shadow: Shadow, what: Event) -> None:
     shadow.done_up_to(shadow.position)
 
 
+def test_what_the_workers_withdrew_and_it_never_said_is_no_difference() -> None:
+    bus = bus_of(*REVIEWED)
+    ended = event("CustodyEnded", "ada", day=2.7)
+    bus.publish(ended, agency_of(ended))
+    bus.run()
+    assert bus.history(ALERTS)[-1]["state"] == "WITHDRAWN"
+    shadow = begun(bus, saying())
+    assert (shadow.recorded, shadow.derived, shadow.look()) == ([], [], [])
+
+
+def test_an_alert_that_one_side_has_not_seen_yet_keeps_no_other_from_being_told() -> None:
+    people = [what for one in "abcdef" for what in reviewed(one)]
+    bus = bus_of(*people)
+    shadow = begun(bus, saying(headline="Another headline"))
+    by_alert = {alert["alert_id"]: alert["subjects"][0]["booking_number"] for alert in bus.history(ALERTS)}
+    first = min(by_alert)
+    person = by_alert[first].removeprefix("B-")
+    bus.publish(again := event("DisciplinaryRecorded", person, day=2.5), agency_of(again))
+    shadow.process(bus.input_of(PERSON, 0)[-1])
+    assert {news.difference.alert["alert_id"] for news in shadow.look()} == set(by_alert) - {first}
+
+
+@pytest.mark.parametrize("stage", [PERSON, FACILITY])
+def test_what_it_says_is_of_its_own_partition(stage: str) -> None:
+    two = demo_site(partitions=2)
+    housed = [
+        what
+        for person, group in (("ada", "Eastside"), ("bo", "Harbor"))
+        for what in (
+            *reviewed(person),
+            event("HousingAssigned", person, day=1, unit="4-A"),
+            event("AffiliationValidated", person, day=1, group=group),
+        )
+    ]
+    bus = bus_of(*housed, event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"]), site=two)
+    rule = {PERSON: REVIEW, FACILITY: RIVALS}[stage]
+    said = [
+        (number, alert["cause"]["stage"], alert["cause"]["partition"])
+        for number in range(2)
+        for alert in begun(bus, replace(rule, version=2), number, stage).derived
+    ]
+    assert said
+    assert said == [(number, stage, number) for number, _, _ in said]
+
+
 def test_differences_are_in_order_of_their_alerts() -> None:
     people = [what for one in "abcdef" for what in reviewed(one)]
     shadow = begun(bus_of(*people), saying(headline="Another headline"))
@@ -370,6 +429,8 @@ def test_each_recipient_would_be_told_what_changes_for_it() -> None:
         (alert, other, Notice.CHANGED),
     ):
         assert notices(difference(recorded, derived), SITE, START) == dict.fromkeys(desks, notice)
+    others_first = SITE.model_copy(update={"recipients": SITE.recipients[::-1]})
+    assert notices(difference(None, alert), others_first, START) == dict.fromkeys(desks, Notice.NEW)
     assert notices(difference(alert, {**alert, "until": 9}), SITE, START) == {}
     assert notices(difference({**alert, "kind": "release"}, None), SITE, START) == {}
     assert notices(Difference(0, Verdict.UNKNOWN, alert, None), SITE, START) == {}
@@ -415,8 +476,11 @@ def test_a_tally_counts_the_partitions_as_they_stand() -> None:
     (error,) = shadows[0].errors
     assert tally.errors == {(error, 0): count[0]}
     assert (tally.same, tally.tick) == (0, START + 3 * DAY)
-    tally.count(begun(bus, saying(), 1), two)
-    assert tally.same == count[1]
+    for times in (1, 2):
+        tally.count(begun(bus, saying(), 1), two)
+        assert tally.same == times * count[1]
+    tally.count(shadows[0], two)
+    assert tally.errors == {(error, 0): 2 * count[0]}
 
 
 def test_the_tally_is_as_late_as_the_partition_that_is_furthest_behind() -> None:
