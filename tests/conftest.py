@@ -20,6 +20,7 @@ from schemas.settings import Settings
 from tests import county_events
 from tests.bus_of_the_run import bus_of_the_run
 from tests.free_ports import settings_on_free_ports
+from tests.imported_roster import REAL, thinned
 from tests.working_site import WorkingSite
 
 # How long an example takes tells of the machine: the first one alone builds tables of all characters.
@@ -114,15 +115,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--real-lists",
         type=int,
-        default=14,
+        default=28,
         help="Real lists that are imported through crashes, 92 at most.",
+    )
+    parser.addoption(
+        "--one-in",
+        type=int,
+        default=4,
+        help="Of every how many-th person on them; 1 for the whole jail.",
     )
 
 
 @pytest.fixture
-def real_lists(pytestconfig: pytest.Config) -> int:
-    """How many of the real lists are imported through crashes: two weeks of them, where nobody asks for more."""
-    return int(pytestconfig.getoption("--real-lists"))
+def real_lists(pytestconfig: pytest.Config, tmp_path: Path) -> tuple[Path, ...]:
+    """The real lists that are imported through crashes: of four weeks and every fourth person, or as is asked for."""
+    lists, one_in = REAL[: pytestconfig.getoption("--real-lists")], int(pytestconfig.getoption("--one-in"))
+    return lists if one_in == 1 else thinned(lists, one_in, tmp_path)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Mapping
@@ -24,6 +25,19 @@ from tests.working_site import WorkingSite
 SAMPLE = tuple(sorted((Path(__file__).parent / "data" / "roster").glob("2026-*.csv*")))
 REAL = tuple(sorted((Path(__file__).parents[2] / "shared" / "data" / "nyc-custody").glob("*.csv.gz")))
 needs_the_real_data = pytest.mark.skipif(not REAL, reason="the real data (../shared/data/nyc-custody) is not here")
+
+
+def thinned(files: tuple[Path, ...], one_in: int, into: Path) -> tuple[Path, ...]:
+    """The same lists of every so many-th person, chosen by number: all that happens to a jail, in a smaller one."""
+    made = []
+    for file in files:
+        with gzip.open(file, "rt", newline="") as whole:
+            head, *rows = whole
+        of_some = [row for row in rows if int(digest(row.split(",", 1)[0])[:8], 16) % one_in == 0]
+        made.append(into / file.name)
+        with gzip.open(made[-1], "wt", newline="") as some:
+            some.writelines([head, *of_some])
+    return tuple(made)
 
 
 def jail_of(site: Site) -> Jail:

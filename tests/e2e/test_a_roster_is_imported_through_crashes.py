@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from schemas import topics
-from tests.imported_roster import REAL, from_scratch, imported, needs_the_real_data, recorded
+from tests.imported_roster import from_scratch, imported, needs_the_real_data, recorded
 from tests.working_site import WorkingSite
 
 pytestmark = pytest.mark.bus
@@ -37,27 +38,26 @@ def kill_now_and_then(site: WorkingSite, times: int, done: threading.Event) -> t
 @pytest.mark.real_data
 @pytest.mark.timeout(600)
 def test_real_lists_shuffled_on_eight_partitions_with_the_worker_killed_five_times_and_imported_again(
-    a_site: Callable[..., WorkingSite], real_lists: int
+    a_site: Callable[..., WorkingSite], real_lists: tuple[Path, ...]
 ) -> None:
-    lists = REAL[:real_lists]
     site = a_site("crashes-8", like="nyc-history", partitions=8, clock="history")
     site.start_worker()
     done = threading.Event()
     killing = kill_now_and_then(site, 5, done)
     try:
-        last_tick = imported(site, lists, shuffle=1)
+        last_tick = imported(site, real_lists, shuffle=1)
     finally:
         done.set()
         killing.join()
     assert len(site.workers) == 6, "the worker was killed five times"
     site.until_settled(last_tick)
-    expected = from_scratch(lists)
+    expected = from_scratch(real_lists)
     assert len(expected) > 10
     assert recorded(site) == expected
     history = len(site.records(topics.alerts_raised(site.site.name)))
 
     # Not the first list again, with which everybody comes in: the small sample is imported twice as a whole.
-    imported(site, lists, since=1)
+    imported(site, real_lists, since=1)
     site.until_settled(last_tick)
     assert recorded(site) == expected
     assert len(site.records(topics.alerts_raised(site.site.name))) == history, "importing twice changes nothing"
