@@ -178,8 +178,10 @@ def mutate(modules: Sequence[str], tests: Sequence[str], explained: Mapping[str,
         # Forked from a process that has imported and run nothing: no cache is warm with what the original said.
         "process_isolation": "forkserver",
         "do_not_mutate_patterns": [r"log\.\w+\("],
-        # Of the wall clock: on a busy machine who waits for a processor has not run for ever.
-        "timeout_constant": 3.0,
+        # Of the wall clock: on a busy machine who waits for a processor has not run for ever. And who does has the time
+        # of its tests only so many times, or one such mutant takes as long as two hundred others.
+        "timeout_constant": 6.0,
+        "timeout_multiplier": 5.0,
     }
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     mutmut = "\n".join(f"{key} = {json.dumps(value)}" for key, value in configured.items())
