@@ -425,7 +425,7 @@ def _subjects(site: Site) -> Any:
 def outcomes(seeds: Iterable[int]) -> Generator[Outcome, None, None]:
     """Run one seed after the other, quietly and without pauses of the garbage collector."""
     logging.disable(logging.CRITICAL)
-    gc.collect()
+    # Uncollected: where thousands of tests are known, to go through all of them takes longer than a run.
     gc.freeze()
     gc.disable()
     # What a killed process leaves is taken apart by the garbage collector, which finds tasks that never began or ended.
