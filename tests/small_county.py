@@ -18,4 +18,4 @@ def _smaller(times: int) -> Site:
 
 SMALL_COUNTY = _smaller(4)
 TINY_COUNTY = _smaller(12)
-"""For weeks of it."""
+"""For weeks of it, or many of them."""

