@@ -33,10 +33,10 @@ from streams.alerts import WITHDRAWN_DIGEST, CauseKind, alert_id, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation, Situation
 from streams.custody import CUSTODY, person_of
-from streams.facts import TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
+from streams.facts import SUBJECT, TICK_KEY, Fact, KeyKind, parse_key, partition_of, read_fact
 from streams.heard import NOTES, parse_note
 from streams.outline import Named, is_outline, whose, with_persons
-from streams.pictures.facility import FacilityPicture
+from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
 from streams.stage import PERSON, PersonStage
@@ -212,7 +212,9 @@ def with_those_whose_facts_they_are(
     outline: Mapping[str, Any], records: Iterable[Record]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The outline with the persons of its events, by the records of the person facts: whose the facts are now, and
-    whose they were at first. What joined persons in between may have come before the alert, or after it."""
+    whose they were at first. What joined persons in between may have come before the alert, or after it.
+
+    An alert rests on an event as on one of its subject: others in it are none of its persons."""
     events = Names.of(outline).events
     left: list[tuple[Named, str, bool]] = []
     first: list[tuple[Named, str, bool]] = []
@@ -220,7 +222,7 @@ def with_those_whose_facts_they_are(
         try:
             key = parse_key(record.key or b"")
             named = key.agency, key.event_id
-            if key.kind is not KeyKind.PERSON or named not in events:
+            if key.role != SUBJECT or named not in events:
                 continue
             left.append((named, key.person, record.value is not None))
             if record.value is not None:
@@ -264,10 +266,9 @@ def replay(
 def with_purge_dates(found: Replay, purge_dates: Mapping[Named, int], now: int) -> Replay:
     """The replay with events whose facts are gone named as purged, where their purge date (microseconds) has come by
     `now`."""
+    purged = {named for named, purge_by in purge_dates.items() if purge_by <= now}
     lacking = tuple(
-        replace(one, why=Lack.PURGED)
-        if one.why in REMOVED and purge_dates.get((one.agency, one.event_id), now + 1) <= now
-        else one
+        replace(one, why=Lack.PURGED) if one.why in REMOVED and (one.agency, one.event_id) in purged else one
         for one in found.lacking
     )
     return replace(found, lacking=lacking)
@@ -357,17 +358,19 @@ class _Replaying:
     def _derived(self, picture: Picture, now: int) -> Situation | None:
         """The alert's situation as the rule finds it in a picture; a situation's key names its focus."""
         picture.now = now
-        key = set(self.alert["key"])
-        found: set[Situation] = set()
-        if isinstance(picture, PersonPicture):
-            for person in [one for one in picture.persons() if one in key]:
-                found |= self.rule.situations(picture, person, now)  # type: ignore[arg-type]
-        else:
-            for focus in [one for one in picture.focuses() if key.issuperset(one)]:
-                if isinstance(focus, self.rule.about):
-                    found |= self.rule.situations(picture, focus, now)  # type: ignore[arg-type]
         known_as = self.alert["alert_id"]
-        return next((one for one in found if alert_id(self.rule.name, one.key) == known_as), None)
+        for focus in self._focuses(picture):
+            for one in self.rule.situations(picture, focus, now):  # type: ignore[arg-type]
+                if alert_id(self.rule.name, one.key) == known_as:
+                    return one
+        return None
+
+    def _focuses(self, picture: Picture) -> list[str] | list[Focus]:
+        """What the alert's key names of that which the rule is about."""
+        key = set(self.alert["key"])
+        if isinstance(picture, PersonPicture):
+            return [one for one in picture.persons() if one in key]
+        return [one for one in picture.focuses() if key.issuperset(one) and isinstance(one, self.rule.about)]
 
     def _differences(self, derived: Situation | None) -> tuple[Difference, ...]:
         if derived is None:
@@ -473,8 +476,7 @@ class _Replaying:
         if self.alert["digest"] != WITHDRAWN_DIGEST:
             wrong = Difference("digest", self.alert["digest"], WITHDRAWN_DIGEST)
             return Replay(Verdict.DIFFERENT, Basis.WHOLE, (wrong,))
-        kind = CauseKind(self.alert["cause"]["kind"])
-        if kind is CauseKind.TICK:
+        if CauseKind(self.alert["cause"]["kind"]) is CauseKind.TICK:
             # Before the recorded time is asked for: in a picture time does not go back.
             held_before = self._derived(picture, NOTHING_EXPIRED) is not None
         derived = self._derived(picture, self.alert["at"])
@@ -484,7 +486,7 @@ class _Replaying:
             return Replay(Verdict.DIFFERENT, Basis.WHOLE, (Difference("state", "WITHDRAWN", "OPEN"),))
         if derived is None and held_before:
             return Replay(Verdict.IDENTICAL, Basis.AS_LEFT)
-        ended = list(self._what_ended_it(left)) if kind is CauseKind.FACT and left.cause is None else []
+        ended = list(self._what_ended_it(left)) if left.cause is None else []
         if derived is not None and ended:
             for record, _ in ended:
                 _fold(picture, record)
@@ -493,7 +495,7 @@ class _Replaying:
         return Replay(Verdict.CANNOT, Basis.AS_LEFT, lacking=(*(one for _, one in ended), self._compacted()))
 
     def _what_ended_it(self, left: _Left) -> Iterator[tuple[Record, Lacking]]:
-        """Later records of the event that was the cause."""
+        """Later records of the event that was the cause; nothing where it was none."""
         topic, partition = self._input
         for key, record in left.after.items():
             named = _event_of(key)
@@ -532,19 +534,19 @@ class _Replaying:
         lacking = Lacking(Lack.GONE, item["agency"], item["event_type"], item["event_id"], item["person_id"] or "")
         if not self._of_person and item["person_id"] not in (None, *self._persons_replaced(left)):
             return None
-        here = [(key, record) for key, record in left.before.items() if _event_of(key) == named]
+        here = [(key, record) for key, record in left.before.items() if _tells_of(key, named)]
         if any(record.value is not None and _is_read(key, self.names.persons) for key, record in here):
             return None
         for one in later:
             if one.named == named:
                 return one.lacking
-        here += [(key, record) for key, record in left.after.items() if _event_of(key) == named]
+        here += [(key, record) for key, record in left.after.items() if _tells_of(key, named)]
         topic, partition = self._input
         places = [
             *((key, record, Place(topic, partition, record.offset)) for key, record in here),
             *((found.record.key or b"", found.record, found.place) for found in elsewhere),
         ]
-        of_it = [one for one in places if _event_of(one[0]) == named]
+        of_it = [one for one in places if _tells_of(one[0], named)]
         for key, record, place in of_it:
             if record.value is not None and not _is_withdrawal(key):
                 # A facility's alert stands on persons' records: their facts are elsewhere, as it should be.
@@ -581,14 +583,23 @@ def _is_withdrawal(key: bytes) -> bool:
 
 
 def _is_read(key: bytes, persons: frozenset[str]) -> bool:
-    """Whether the fact of a key is one that a picture of these persons has."""
+    """Whether the fact or note of a key is one that a picture of these persons has."""
     if key.startswith(NOTES):
         return True
     parsed = parse_key(key)
-    return parsed.kind is KeyKind.EVERYONE or (parsed.kind is KeyKind.PERSON and parsed.person in persons)
+    return parsed.kind is KeyKind.EVERYONE or parsed.person in persons
+
+
+def _tells_of(key: bytes, named: Named) -> bool:
+    """Whether a key is of what an alert may rest on of an event, or of its withdrawal; of others than its subject, or
+    of whom it joins, it is not."""
+    if _event_of(key) != named:
+        return False
+    return key.startswith(NOTES) or parse_key(key).role in ("", SUBJECT)
 
 
 def _event_of(key: bytes) -> Named | None:
+    """The event or note that a key names; empty where it is of none, None where no stage writes such a key."""
     try:
         if key.startswith(NOTES):
             note = parse_note(key)
@@ -596,7 +607,7 @@ def _event_of(key: bytes) -> Named | None:
         parsed = parse_key(key)
     except ValueError:
         return None
-    return (parsed.agency, parsed.event_id) if parsed.event_id else None
+    return parsed.agency, parsed.event_id
 
 
 def _way(record: Record) -> frozenset[str]:
@@ -627,7 +638,7 @@ def _facts_at(record: Record, persons: frozenset[str]) -> Iterator[Fact]:
 
 
 def _record_of(fact: Fact, found: Record) -> Record:
-    return LoggedRecord(found.offset, fact.key.encoded(), fact.raw, fact.headers(), found.timestamp)
+    return LoggedRecord(found.offset, fact.key.encoded(), fact.raw, fact.headers())
 
 
 def _lacking_of(why: Lack, fact: Fact, place: Place) -> Lacking:
