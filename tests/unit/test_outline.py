@@ -89,7 +89,8 @@ def _encoded(schema: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
 def test_a_record_that_is_there_needs_no_outline(bus: InMemoryBus) -> None:
     alert, decisions = raised(bus), audited(bus)
     assert outlines(decisions, [alert], alert, "demo") == {}
-    assert list(outlines(decisions, (), alert, "demo")) == [alert["revision"]]
+    (revision,) = {one["revision"] for one in decisions}
+    assert outlines(decisions, (), alert, "demo") == {revision: outline_of(decisions[-1], alert, "demo")}
 
 
 def test_an_event_stands_once_for_each_whose_fact_it_is_and_once_where_that_is_nobody(bus: InMemoryBus) -> None:
