@@ -149,7 +149,8 @@ def test_beside_another_tip_one_that_touches_staff_changes_nothing_for_the_jail(
     assert len(with_it.shown_to(AFFAIRS)) == 2
 
 
-def test_its_author_sees_the_score_and_the_grading_where_the_jail_grants_the_visit() -> None:
+@pytest.mark.parametrize("touches_staff", [False, True])
+def test_its_author_sees_the_score_and_the_grading_where_the_jail_grants_the_visit(touches_staff: bool) -> None:
     shown = Agreement.model_validate(
         {
             "id": "visits",
@@ -165,7 +166,7 @@ def test_its_author_sees_the_score_and_the_grading_where_the_jail_grants_the_vis
     author = SITE.recipient_by_id[AUTHOR].model_copy(update={"kinds": ("contraband",)})
     others = tuple(one for one in SITE.recipients if one.id != AUTHOR)
     site = SITE.model_copy(update={"agreements": (*SITE.agreements, shown), "recipients": (*others, author)})
-    (alert,) = processed(site, [*VISIT, tip()], START + 4 * DAY).shown_to(AUTHOR).values()
+    (alert,) = processed(site, [*VISIT, tip(touches_staff=touches_staff)], START + 4 * DAY).shown_to(AUTHOR).values()
     texts = [why["text"] for why in alert["why"]]
     assert "The source is graded C, the information 2" in texts
     assert (
