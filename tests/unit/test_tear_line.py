@@ -140,6 +140,15 @@ def test_what_touches_staff_goes_to_internal_affairs_only() -> None:
     assert withheld[WATCH_DESK] == "INTERNAL_AFFAIRS"
 
 
+def test_its_author_is_kept_from_what_touches_staff_by_a_missing_agreement_only() -> None:
+    author = SITE.recipient_by_id[AUTHOR].model_copy(update={"kinds": ("contraband",)})
+    others = tuple(one for one in SITE.recipients if one.id != AUTHOR)
+    site = SITE.model_copy(update={"recipients": (*others, author)})
+    bus = processed(site, [*VISIT, tip(touches_staff=True)], START + 4 * DAY)
+    (decision,) = [one for one in bus.history(topics.disclosures(SITE.name)) if one["recipient"] == AUTHOR]
+    assert (decision["decision"], decision["reason"]) == ("WITHHELD", "NO_AGREEMENT")
+
+
 def test_beside_another_tip_one_that_touches_staff_changes_nothing_for_the_jail() -> None:
     without = processed(SITE, [*VISIT, tip()], START + 4 * DAY)
     with_it = processed(
