@@ -80,9 +80,9 @@ class Known(NamedTuple):
     """The last record of a person."""
 
     revision: int
-    unit: UnitKey | None
-    """Where the person is in custody and has a standing; None for nowhere, or a unit that is not known."""
-    affiliated: InCustody | None
+    there: tuple[UnitKey, InCustody] | None
+    """Where the person is in custody and has a standing, and what is known of both; None for nowhere, or a unit that is
+    not known."""
     expects: bool
     """Whether anything is to come to the person."""
 
@@ -111,7 +111,7 @@ class FacilityChange(NamedTuple):
 NOTHING: Final = FacilityChange()
 
 
-UNKNOWN: Final = Known(0, None, None, False)
+UNKNOWN: Final = Known(0, None, False)
 
 
 class FacilityPicture:
@@ -140,9 +140,9 @@ class FacilityPicture:
         if raw_key == TICK_KEY:
             return self._tick(record)
         if raw_key.startswith(CUSTODY):
-            return self._place(record)
+            return self._place(raw_key, record)
         if raw_key.startswith(NOTES):
-            return self._hear(record)
+            return self._hear(raw_key, record)
         key = parse_key(raw_key)
         named = key.event_key
         if key.kind is KeyKind.WITHDRAWN:
@@ -169,9 +169,9 @@ class FacilityPicture:
         groups, _ = self.street.add(fact)  # that of two contents one falls is said where persons' facts are folded
         return NOTHING if groups is None else self._changed(groups, fact.event_type, fact.event_id)
 
-    def _hear(self, record: Record) -> FacilityChange:
+    def _hear(self, key: bytes, record: Record) -> FacilityChange:
         if record.value is None:
-            self._outlived.forget(record.key or b"")
+            self._outlived.forget(key)
             return NOTHING
         note = read_note(record)
         if isinstance(note, Heard):
@@ -198,34 +198,32 @@ class FacilityPicture:
         units = frozenset(unit for group in groups for unit in self._units_of_group.get(group, ()))
         return FacilityChange(units, event_type, event_id, touched=touched, conflict=conflict)
 
-    def _place(self, record: Record) -> FacilityChange:
+    def _place(self, key: bytes, record: Record) -> FacilityChange:
         if record.value is None:
             return NOTHING  # no stage tombstones them
         facility, person, placed = read_placed(record)
-        key = record.key or b""
         before = self._known.get(key, UNKNOWN)
         if placed.revision <= before.revision:
             return NOTHING
         # Who has no standing is in nobody's way: where they are is nothing that is asked of a unit.
         unit = UnitKey(facility, placed.unit) if placed.here and placed.unit and placed.standings else None
         expects = placed.here and placed.deliveries > 0
-        told: Mapping[str, Any] = {}
-        if unit is not None or expects:
-            told = decode(record.value, self._schemas, "PersonInCustody")[1]
-        affiliated = _in_custody(told) if unit is not None else None
-        self._known[key] = Known(placed.revision, unit, affiliated, expects)
-        if before.affiliated is not None and before.unit is not None:
-            self._leaves(before.unit, before.affiliated)
-        if unit is not None and affiliated is not None:
-            self._units.add(unit)
-            self._enters(unit, affiliated)
+        # Most say nothing here: only what does is decoded.
+        told = decode(record.value, self._schemas, "PersonInCustody")[1] if unit is not None or expects else {}
+        there = (unit, _in_custody(told)) if unit is not None else None
+        self._known[key] = Known(placed.revision, there, expects)
+        if before.there is not None:
+            self._leaves(*before.there)
+        if there is not None:
+            self._enters(*there)
         touched = UNTOUCHED
         if expects or before.expects:
             touched = self.interceptions.place(facility, person, _addressee(told) if expects else None)
-        units = frozenset(one for one in (before.unit, unit) if one is not None)
+        units = frozenset(at for at, _ in filter(None, (before.there, there)))
         return FacilityChange(units, "PersonInCustody", placed.event_id or None, touched=touched)
 
     def _enters(self, unit: UnitKey, placed: InCustody) -> None:
+        self._units.add(unit)
         for standing in placed.affiliations:
             group = group_key(standing.group)
             self._members[unit].setdefault(group, {})[placed.person] = placed

@@ -23,11 +23,16 @@ UNLIKELY: Final = 5.0
 """Entries that should have changed. That none did, where each does by itself, has a chance of e^-5: less than 1%."""
 
 
-class ListKey(NamedTuple):
-    """The list of a facility, by the agency whose it is."""
+@dataclass(frozen=True, slots=True)
+class ListKey:
+    """The list of a facility, by the agency whose it is. No tuple: it would equal a unit's key of the same names."""
 
     agency: str
     facility: str
+
+    def __iter__(self) -> Iterator[str]:
+        """Its parts."""
+        return iter((self.agency, self.facility))
 
 
 class Frozen(NamedTuple):

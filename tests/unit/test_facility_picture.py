@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from schemas.codec import DecodeError, encode, encode_event
-from schemas.events import AffiliationStatus
+from schemas.events import AffiliationStatus, DeliveryMethod, Event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from streams.custody import custody_key
-from streams.facts import TICK_KEY, FactKey, KeyKind
-from streams.pictures.facility import NOTHING, FacilityChange, FacilityPicture, InCustody, Standing, UnitKey
+from streams.custody import custody_key, read_placed
+from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
+from streams.heard import SLOT, Heard, Listed, Note
+from streams.pictures.deliveries import Delivery
+from streams.pictures.facility import (
+    FEED_HEARD,
+    NOTHING,
+    FacilityChange,
+    FacilityPicture,
+    Focus,
+    InCustody,
+    Standing,
+    UnitKey,
+)
+from streams.pictures.feeds import KEPT, FeedKey
+from streams.pictures.interceptions import DeliveryKey, TipAt, Touched
+from streams.pictures.lists import ListKey
 from streams.records import LoggedRecord
-from tests.county import MAIN, POLICE, START, event, event_id
+from tests.county import DAY, JAIL, MAIN, POLICE, START, event, event_id
 from tests.facility_facts import HOUSED, SAID, gone, placed, violence
+from tests.identified import fact_of
 
 A, B = UnitKey(MAIN, "4-A"), UnitKey(MAIN, "4-B")
 
@@ -52,6 +70,20 @@ def test_a_person_is_known_as_the_record_says() -> None:
     assert made.members(A) == {"eastside": {"ada": known}}
     assert made.members(B) == {}
     assert set(made.focuses()) == {A}
+
+
+def test_a_unit_that_is_known_from_no_event_is_known_all_the_same() -> None:
+    assert picture(placed(housing=[])).members(A)["eastside"]["ada"].housed is None
+
+
+@pytest.mark.parametrize(
+    ("record", "event_id"),
+    [(placed(groups=()), "e1"), (placed(unit=None), "e1"), (gone(), "e2")],
+    ids=["of no group", "in no unit", "not there"],
+)
+def test_what_a_record_says_is_not_read_where_nothing_in_it_matters(record: LoggedRecord, event_id: str) -> None:
+    unread = record._replace(value=b"nothing that could be decoded")
+    assert FacilityPicture(SCHEMAS).fold(unread) == FacilityChange(frozenset(), "PersonInCustody", event_id)
 
 
 @pytest.mark.parametrize(("revision", "moved"), [(1, False), (2, False), (3, True)])
@@ -185,6 +217,142 @@ def test_what_has_reached_its_purge_date_is_to_go_once() -> None:
     assert made.spent() == []
     gone_before = picture(it, LoggedRecord(9, it.key, None), ticked(purge))
     assert gone_before.spent() == []
+
+
+# -- what is to come -------------------------------------------------------------------------------------------------
+
+VISIT = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", None, START + DAY, START + 2 * DAY, HOUSED)
+TO_ADA = DeliveryKey(MAIN, "ada", "VISIT", "V-1")
+TIP_AT = TipAt(MAIN, POLICE, event_id("tip"))
+BOTH = Touched(frozenset({TO_ADA}), frozenset({TIP_AT}))
+
+
+def visited(revision: int = 1, *, here: bool = True, **changes: Any) -> LoggedRecord:
+    """The record of Ada, to whom somebody is to come."""
+    visit = {
+        **HOUSED.record(),
+        "method": "VISIT",
+        "number": VISIT.number,
+        "party": VISIT.party,
+        "born": None,
+        "delivery_at": VISIT.at,
+        "delivery_over": VISIT.over,
+    }
+    record = placed("ada", None, revision, (), here=here, deliveries=[visit], **changes)
+    _, _, head = read_placed(record)
+    return record._replace(headers=head._replace(deliveries=1).headers())
+
+
+def tip(courier: str = "Dana Cole", **said: Any) -> Event:
+    return event("ContrabandTipped", name="tip", courier_name=courier, facility=MAIN, **said)
+
+
+def logged(what: Event) -> LoggedRecord:
+    fact = fact_of(what)
+    return LoggedRecord(0, fact.key.encoded(), fact.raw, fact.headers())
+
+
+def test_a_tip_and_a_delivery_touch_each_other_until_one_of_them_goes() -> None:
+    made = picture(visited())
+    assert made.fold(logged(tip())) == FacilityChange(frozenset(), "ContrabandTipped", event_id("tip"), touched=BOTH)
+    assert made.fold(logged(tip())) == NOTHING
+    assert set(made.focuses()) == {TO_ADA, TIP_AT}
+    touched = Touched(frozenset({TO_ADA}))
+    assert made.fold(visited(2, here=False)) == FacilityChange(frozenset(), "PersonInCustody", "e2", touched=touched)
+    assert made.interceptions.delivery(TO_ADA) is None
+    assert made.fold(visited(3)) == FacilityChange(frozenset(), "PersonInCustody", "e3", touched=touched)
+    assert made.interceptions.delivery(TO_ADA) is not None
+
+
+@pytest.mark.parametrize(
+    ("goes", "called", "told_to_go"),
+    [
+        (withdrawal("tip"), "EventWithdrawn", [logged(tip()).key]),
+        (logged(tip())._replace(value=None), "Purged", []),
+    ],
+    ids=["withdrawn", "gone from the log"],
+)
+def test_a_tip_that_goes_touches_what_it_meant_and_counts_no_more(
+    goes: LoggedRecord, called: str, told_to_go: list[bytes]
+) -> None:
+    made = picture(visited(), logged(tip()))
+    assert made.fold(goes) == FacilityChange(frozenset(), called, event_id("tip"), touched=BOTH)
+    assert list(made.focuses()) == []
+    assert made.spent() == told_to_go
+
+
+def test_of_two_contents_of_a_tip_one_stands_and_it_is_said_which_falls() -> None:
+    either = logged(tip()), logged(tip("Danna Cole"))
+    stood = set()
+    for first, second in (either, either[::-1]):
+        made = picture(visited(), first)
+        change = made.fold(second)
+        stands, falls = made.interceptions.facts_of(fact_of(tip()).event_key)
+        conflict = Conflict(stands, falls)
+        changes = FacilityChange(frozenset(), "ContrabandTipped", event_id("tip"), touched=BOTH, conflict=conflict)
+        assert change == (changes if stands.raw == second.value else FacilityChange(conflict=conflict))
+        stood.add(stands.raw)
+    assert len(stood) == 1, "the same whichever came first"
+
+
+# -- what was heard of agencies --------------------------------------------------------------------------------------
+
+FEED, LIST = FeedKey(JAIL), ListKey(JAIL, MAIN)
+LONG_AGO = 100_000
+
+
+def note(of: Note, value: bytes | None = b"") -> LoggedRecord:
+    return LoggedRecord(0, of.key, value, (("topic", b"t"),))
+
+
+def heard(slot: int = LONG_AGO) -> Heard:
+    return Heard(JAIL, "HousingAssigned", slot, None)
+
+
+def listed(slot: int = LONG_AGO) -> Listed:
+    return Listed(JAIL, MAIN, slot, 4, "c")
+
+
+@pytest.mark.parametrize(
+    ("of", "change"),
+    [
+        (heard(), FacilityChange(event_type=FEED_HEARD, heard_of=(FEED,))),
+        (listed(), FacilityChange(event_type="ListTaken", heard_of=(LIST,))),
+    ],
+    ids=["a feed", "a list"],
+)
+def test_a_note_says_of_whom_something_was_heard_and_the_same_again_says_nothing(
+    of: Note, change: FacilityChange
+) -> None:
+    made = FacilityPicture(SCHEMAS)
+    assert made.fold(note(of)) == change
+    assert made.fold(note(of)) == NOTHING
+    assert [*made.focuses()] == change.focuses == [*change.heard_of]
+
+
+@pytest.mark.parametrize("made_of", [heard, listed], ids=["a feed", "a list"])
+def test_a_note_from_too_long_ago_is_to_go_unless_it_has_gone(made_of: Callable[[int], Note]) -> None:
+    old, new = made_of(LONG_AGO), made_of(LONG_AGO + KEPT + 200)
+    assert picture(note(new), note(old)).spent() == [old.key]
+    assert picture(note(new), note(old), note(old, None)).spent() == []
+    other = made_of(LONG_AGO + 1)
+    assert picture(note(new), note(old), note(other), note(old, None)).spent() == [other.key]
+    assert picture(note(new)).fold(note(old, None)) == NOTHING
+
+
+def test_only_feeds_and_lists_are_looked_at_again_without_anything_that_comes() -> None:
+    made = picture(note(heard()), note(listed()), visited(), logged(tip()), placed("bo"))
+    asked: list[Focus] = [FEED, LIST]
+    assert [made.look_again(of) for of in asked] == [LONG_AGO * SLOT] * 2
+    assert [made.look_again(of) for of in (TO_ADA, TIP_AT, A)] == [None] * 3
+
+
+def test_a_unit_and_a_list_of_the_same_names_are_two() -> None:
+    in_a_small_town = placed("bo", JAIL)._replace(key=custody_key(JAIL, "bo"))
+    made = picture(in_a_small_town, note(Listed(JAIL, JAIL, LONG_AGO, 4, "c")))
+    unit, its_list = UnitKey(JAIL, JAIL), ListKey(JAIL, JAIL)
+    assert len({*made.focuses()}) == 2
+    assert [made.look_again(unit), made.look_again(its_list)] == [None, LONG_AGO * SLOT]
 
 
 # -- time ------------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def one(
 
 
 of_the_feeds = partial(one, (AGENCY,), None)
-of_the_list = partial(one, MAIN, MAIN.facility)
+of_the_list = partial(one, tuple(MAIN), MAIN.facility)
 
 
 @pytest.mark.parametrize(
