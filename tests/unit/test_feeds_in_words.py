@@ -102,7 +102,7 @@ def test_what_comes_again_is_said_with_how_much_came_late(late: tuple[int, ...],
 
 def lists(*contents: tuple[int, int]) -> list[Listed]:
     return [
-        Listed(*MAIN, BEGIN + day * DAY, changed, f"{content:016x}", "t.ListTaken")
+        Listed(MAIN.agency, MAIN.facility, BEGIN + day * DAY, changed, f"{content:016x}", "t.ListTaken")
         for day, (content, changed) in enumerate(contents)
     ]
 
