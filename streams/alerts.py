@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,14 +126,14 @@ class AlertBook(Generic[P, F]):
         self._partition = partition
         self._correlations = tuple(correlations)
         self._recorded: dict[str, Recorded] = {}
-        self._firing: defaultdict[tuple[str, F], dict[str, Situation]] = defaultdict(dict)
+        self._firing: dict[tuple[str, F], dict[str, Situation]] = {}
         """By rule and focus: what holds there, by alert id."""
         self._timers: list[tuple[int, int, F]] = []
         self._scheduled: dict[F, tuple[int, ...]] = {}
         """By focus: the times of its timers, the next one last. It gets another only for an earlier time."""
         self._timer_number = 0
-        self._weighed: dict[str, tuple[Situation, str]] = {}
-        """Of alerts that fire and were weighed ahead of a recovery: by id the situation, and the digest of it."""
+        self._weighed: dict[str, str] = {}
+        """Of alerts that fire and were weighed ahead of a recovery: by id the digest of what they say."""
         self.last_cause = -1
         """Offset of the last cause that this stage recorded for this partition; -1 for none."""
 
@@ -178,7 +177,7 @@ class AlertBook(Generic[P, F]):
         for focus in focuses:
             for correlation in self._of(focus):
                 for known_as, situation in self._firing.get((correlation.name, focus), {}).items():
-                    self._weighed[known_as] = situation, digest(content(situation))
+                    self._weighed[known_as] = digest(content(situation))
 
     def settle(self, now: int, position: int) -> list[Out]:
         """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more.
@@ -193,9 +192,10 @@ class AlertBook(Generic[P, F]):
             for known_as, situation in holds.items()
         }
         outs = []
-        for known_as, (correlation, situation) in sorted(derived.items(), key=lambda item: item[0]):
-            if self._is_recorded(known_as, situation):
+        for known_as in sorted(derived):
+            if self._is_recorded(known_as, self._weighed.get(known_as)):
                 continue
+            correlation, situation = derived[known_as]
             cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position, now)
             outs += self._raise(known_as, correlation, situation, cause, now, group)
         self._weighed.clear()
@@ -204,17 +204,6 @@ class AlertBook(Generic[P, F]):
                 cause, group = self._recovery_cause(recorded.rule, recorded, position, now)
                 outs.append(self._withdraw(known_as, recorded, cause, now, group))
         return outs
-
-    def _is_recorded(self, known_as: str, situation: Situation) -> bool:
-        """Whether it was weighed ahead, and is recorded as it is."""
-        weighed, recorded = self._weighed.get(known_as), self._recorded.get(known_as)
-        return (
-            weighed is not None
-            and weighed[0] is situation
-            and recorded is not None
-            and recorded.is_open
-            and recorded.digest == weighed[1]
-        )
 
     def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int, now: int) -> tuple[Cause, str]:
         version = next((c.version for c in self._correlations if c.name == rule), None)
@@ -266,6 +255,11 @@ class AlertBook(Generic[P, F]):
 
     # -- records ---------------------------------------------------------------------------------------------------
 
+    def _is_recorded(self, known_as: str, said: str | None) -> bool:
+        """Whether it is recorded as open, and with this digest of what it says."""
+        recorded = self._recorded.get(known_as)
+        return recorded is not None and recorded.is_open and recorded.digest == said
+
     def _raise(
         self,
         known_as: str,
@@ -277,9 +271,9 @@ class AlertBook(Generic[P, F]):
     ) -> list[Out]:
         said = content(situation)
         now_digest = digest(said)
-        recorded = self._recorded.get(known_as)
-        if recorded is not None and recorded.is_open and recorded.digest == now_digest:
+        if self._is_recorded(known_as, now_digest):
             return []
+        recorded = self._recorded.get(known_as)
         revision = recorded.revision + 1 if recorded else 1
         self._recorded[known_as] = Recorded(
             revision, now_digest, True, correlation.name, correlation.version, situation.key, correlation.kind

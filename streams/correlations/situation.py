@@ -129,9 +129,9 @@ def gravest(least: Severity, more: Iterable[Severity | None]) -> Severity:
     return min((least, *(one for one in more if one is not None)), key=order.index)
 
 
-def strictest(cautions: Iterable[Caution | None]) -> Caution | None:
+def strictest(cautions: Iterable[Caution]) -> Caution | None:
     """The strictest of these; None for none."""
-    return min((one for one in cautions if one is not None), key=list(Caution).index, default=None)
+    return min(cautions, key=list(Caution).index, default=None)
 
 
 def surest_of_all(grounds: Iterable[tuple[str, Confidence | None]]) -> Confidence | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.codec import digest
+from streams import alerts as alerts_module
 from streams.alerts import WITHDRAWN_DIGEST, AlertBook, Cause, CauseKind, alert_id, content
 from streams.correlations.situation import Confidence, Correlation, Evidence, Severity, Situation, Subject
 from streams.facts import Provenance
@@ -310,6 +311,64 @@ def test_a_recovery_looks_again_when_a_situations_time_comes() -> None:
     assert [alerts.due(at) for at in (4_999, 5_000, 5_001)] == [[], ["a"], []]
 
 
+OTHER, THIRD = replace(BARE, key=("4-B",)), replace(BARE, key=("4-C",))
+ANEW = replace(BARE, headline="Look now")
+
+
+@pytest.mark.parametrize(
+    ("weighed", "recorded", "derived_since", "found"),
+    [
+        ({"a": {BARE}}, {"a": {BARE}}, {}, []),
+        ({"a": {BARE}}, {}, {}, [("4-A", 1, "OPEN")]),
+        ({"a": {BARE}}, {"a": {ANEW}}, {}, [("4-A", 2, "OPEN")]),
+        ({"a": {BARE}}, {"a": {BARE}}, {"a": {ANEW}}, [("4-A", 2, "OPEN")]),
+        ({"a": {ANEW}}, {"a": {BARE}}, {"a": {BARE}}, []),
+        ({"a": {BARE}}, {"a": {BARE}}, {"a": set()}, [("4-A", 2, "WITHDRAWN")]),
+        ({"a": {BARE}, "b": {OTHER}}, {"a": {BARE}}, {"b": {THIRD}}, [("4-C", 1, "OPEN")]),
+        ({"a": {BARE, OTHER, THIRD}}, {"a": {BARE, OTHER}}, {}, [("4-C", 1, "OPEN")]),
+        ({"a": {BARE, OTHER, THIRD}}, {"a": {OTHER, THIRD}}, {}, [("4-A", 1, "OPEN")]),
+        ({"a": {BARE, OTHER, THIRD}}, {"a": {BARE, THIRD}}, {}, [("4-B", 1, "OPEN")]),
+    ],
+    ids=[
+        "recorded as it is",
+        "not recorded",
+        "recorded otherwise",
+        "it says something else since",
+        "it says again what is recorded",
+        "it holds no more since",
+        "at another focus something else holds since",
+        "the third is not recorded",
+        "the first is not recorded",
+        "the second is not recorded",
+    ],
+)
+def test_what_was_weighed_ahead_is_compared_as_it_holds_when_it_is_settled(
+    weighed: Picture, recorded: Picture, derived_since: Picture, found: list[tuple[str, int, str]]
+) -> None:
+    alerts = book()
+    alerts.derive(weighed, ["a", "b"], NOW)
+    alerts.weigh(["a", "b"])
+    recall(alerts, evaluated(book(), recorded))
+    for focus in derived_since:
+        for _ in range(2):
+            alerts.derive(derived_since, [focus], NOW)
+    assert said([out.value for out in alerts.settle(NOW, position=40)]) == found
+    assert reconciled(alerts, {**weighed, **derived_since}) == [], "it is settled"
+
+
+def test_what_was_weighed_ahead_and_is_recorded_so_is_not_reckoned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = {"a": {BARE, OTHER}, "b": {WHOLE}}
+    alerts = recall(book(), evaluated(book(), holds))
+    alerts.derive(holds, ["a", "b"], NOW)
+    alerts.weigh(["a", "b"])
+    reckoned: list[Situation] = []
+    monkeypatch.setattr(alerts_module, "content", lambda situation: reckoned.append(situation) or content(situation))
+    assert alerts.settle(NOW, position=40) == []
+    assert reckoned == []
+    assert alerts.settle(NOW, position=41) == []
+    assert sorted(one.key for one in reckoned) == [("4-A",), ("4-A", "Eastside"), ("4-B",)], "and is kept no longer"
+
+
 # -- time ------------------------------------------------------------------------------------------------------------
 
 
@@ -356,6 +415,10 @@ def test_a_late_time_is_waited_for_once_however_much_happens_before() -> None:
 
 
 def test_after_its_time_came_a_focus_can_be_asked_for_again() -> None:
+    alerts = book()
+    for later in (1, 3):
+        alerts.schedule(NOW + later, "b", NOW + later - 1)
+        assert [alerts.due(NOW + at) for at in (later - 1, later)] == [[], ["b"]]
     alerts = book()
     alerts.schedule(NOW + 3, "a", NOW)
     alerts.schedule(NOW + 1, "a", NOW)

@@ -7,18 +7,21 @@ import pytest
 from schemas.events import AffiliationStatus
 from streams.correlations.evidence import membership_in_words
 from streams.correlations.situation import (
+    Caution,
     Confidence,
     Evidence,
     Severity,
     Situation,
     gravest,
     joined,
+    strictest,
     surest_of_all,
 )
 from streams.facts import Provenance
 
 CRITICAL, HIGH, MEDIUM, LOW = Severity
 SURE, MODERATE, UNSURE = Confidence
+WATCH, CALL = Caution
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,14 @@ SURE, MODERATE, UNSURE = Confidence
 )
 def test_the_gravest_evidence_counts(least: Severity, more: list[Severity | None], expected: Severity) -> None:
     assert gravest(least, more) is expected
+
+
+@pytest.mark.parametrize(
+    ("cautions", "expected"),
+    [([], None), ([CALL], CALL), ([WATCH], WATCH), ([CALL, WATCH], WATCH), ([WATCH, CALL, CALL], WATCH)],
+)
+def test_of_what_must_not_be_done_the_strictest_is_obeyed(cautions: list[Caution], expected: Caution | None) -> None:
+    assert strictest(iter(cautions)) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ import pytest
 
 from schemas import topics
 from schemas.events import Event
+from streams.facts import Fact
+from streams.pictures import expiry
+from streams.pictures.expiry import Expiry
 from tests.county import DAY, JAIL, POLICE, START, agency_of, demo_site, event, event_id
+from tests.identified import fact_of
 from tests.in_memory_bus import InMemoryBus
 
 SAID = "said-by-nobody-else"
@@ -99,3 +103,42 @@ def test_another_agency_takes_nothing_back() -> None:
     what = FACTS["of everyone"]
     foreign = event("EventWithdrawn", agency=JAIL, target_event_id=event_id("it"))
     assert still_said(bus_after([*BEFORE, what, foreign]))
+
+
+def purged_on(day: int, name: str = "it") -> Fact:
+    return fact_of(event("StreetViolenceReported", name=name, groups=["Eastside", "Harbor"], purge_day=day))
+
+
+def key_of(fact: Fact) -> bytes:
+    return fact.key.encoded()
+
+
+def test_a_fact_that_comes_again_after_its_purge_date_goes_again() -> None:
+    facts, fact = Expiry(), purged_on(7)
+    told = []
+    for days in ((6, 7, 8), (8, 9)):
+        facts.watch(fact)
+        told += [facts.take(START + day * DAY) for day in days]
+    assert told == [[], [key_of(fact)], [], [key_of(fact)], []]
+
+
+def test_dates_of_facts_that_are_gone_do_not_pile_up_and_those_of_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expiry, "KEPT", 2)
+    facts, known = Expiry(), [purged_on(day, str(day)) for day in range(20, 0, -1)]
+    for fact in known:
+        facts.watch(fact)
+    kept = []
+    for fact in known[::2]:
+        facts.forget(key_of(fact))
+        kept.append(len(facts._dates))
+    assert kept == [20] * 10, "of twenty dates ten are of facts that are there: twice as many and two may be kept"
+    for fact in known[1::4]:
+        facts.forget(key_of(fact))
+        kept.append(len(facts._dates))
+    assert kept[10:] == [20, 8, 8, 8, 8]
+    told = {day: facts.take(START + day * DAY) for day in range(22)}
+    assert {day: keys for day, keys in told.items() if keys} == {
+        day: [key_of(known[20 - day])] for day in (1, 5, 9, 13, 17)
+    }
