@@ -362,7 +362,12 @@ def test_what_was_weighed_ahead_and_is_recorded_so_is_not_reckoned_again(monkeyp
     alerts.derive(holds, ["a", "b"], NOW)
     alerts.weigh(["a", "b"])
     reckoned: list[Situation] = []
-    monkeypatch.setattr(alerts_module, "content", lambda situation: reckoned.append(situation) or content(situation))
+
+    def counted(situation: Situation) -> dict[str, Any]:
+        reckoned.append(situation)
+        return content(situation)
+
+    monkeypatch.setattr(alerts_module, "content", counted)
     assert alerts.settle(NOW, position=40) == []
     assert reckoned == []
     assert alerts.settle(NOW, position=41) == []
