@@ -20,7 +20,7 @@ BEGIN: Final = 20_000 * DAY
 
 
 def taken(day: float, content: int, changed: int = 4, of: ListKey = MAIN) -> Listed:
-    return Listed(*of, BEGIN + int(day * DAY), changed, f"{content:016x}", "topic")
+    return Listed(of.agency, of.facility, BEGIN + int(day * DAY), changed, f"{content:016x}", "topic")
 
 
 def told(notes: Iterable[Listed]) -> Lists:
