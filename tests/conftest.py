@@ -115,20 +115,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--real-lists",
         type=int,
-        default=28,
+        default=14,
         help="Real lists that are imported through crashes, 92 at most.",
     )
     parser.addoption(
         "--one-in",
         type=int,
-        default=4,
+        default=2,
         help="Of every how many-th person on them; 1 for the whole jail.",
     )
 
 
 @pytest.fixture
 def real_lists(pytestconfig: pytest.Config, tmp_path: Path) -> tuple[Path, ...]:
-    """The real lists that are imported through crashes: of four weeks and every fourth person, or as is asked for."""
+    """The real lists that are imported through crashes: of two weeks and every other person, or as is asked for."""
     lists, one_in = REAL[: pytestconfig.getoption("--real-lists")], int(pytestconfig.getoption("--one-in"))
     return lists if one_in == 1 else thinned(lists, one_in, tmp_path)
 
