@@ -20,7 +20,6 @@ from schemas.settings import Settings
 from tests import county_events
 from tests.bus_of_the_run import bus_of_the_run
 from tests.free_ports import settings_on_free_ports
-from tests.imported_roster import REAL, thinned
 from tests.working_site import WorkingSite
 
 # How long an example takes tells of the machine: the first one alone builds tables of all characters.
@@ -124,13 +123,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=2,
         help="Of every how many-th person on them; 1 for the whole jail.",
     )
-
-
-@pytest.fixture
-def real_lists(pytestconfig: pytest.Config, tmp_path: Path) -> tuple[Path, ...]:
-    """The real lists that are imported through crashes: of two weeks and every other person, or as is asked for."""
-    lists, one_in = REAL[: pytestconfig.getoption("--real-lists")], int(pytestconfig.getoption("--one-in"))
-    return lists if one_in == 1 else thinned(lists, one_in, tmp_path)
 
 
 @pytest.fixture

@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from schemas import topics
-from tests.imported_roster import from_scratch, imported, needs_the_real_data, recorded
+from tests.imported_roster import REAL, from_scratch, imported, needs_the_real_data, recorded, thinned
 from tests.working_site import WorkingSite
 
 pytestmark = pytest.mark.bus
+
+
+@pytest.fixture
+def real_lists(pytestconfig: pytest.Config, tmp_path: Path) -> tuple[Path, ...]:
+    """The real lists that are imported through crashes: of two weeks and every other person, or as is asked for."""
+    lists, one_in = REAL[: pytestconfig.getoption("--real-lists")], int(pytestconfig.getoption("--one-in"))
+    return lists if one_in == 1 else thinned(lists, one_in, tmp_path)
 
 
 def kill_now_and_then(site: WorkingSite, times: int, done: threading.Event) -> threading.Thread:
