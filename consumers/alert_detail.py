@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,8 +11,10 @@ from rich.text import Text
 
 from consumers import words
 from consumers.alert_list import badge
-from consumers.board import Entry, Notice, Standing, Why
+from consumers.board import Caution, Entry, Notice, Standing, Why
 from schemas.site import Site
+
+CALL_FIRST: Final = "CALL_FIRST"
 
 
 def detail(line: Entry | Notice, site: Site, now: int, zone: tzinfo, desk_now: int) -> RenderableType:
@@ -47,18 +50,19 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     changed = f"changed {at}" if at != opened else ""
     parts.append(Text(" · ".join(part for part in (where, raised, changed, words.confidence(alert)) if part)))
     if alert.due is not None and not over:
-        soon = f", {words.expected(alert, now)}" if alert.due > now else ""
-        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}{soon}", "bold"))
+        parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))
     parts.append(_standing(entry, desk_now, zone))
+    if alert.caution is not None and not over:
+        parts += _limit(alert.caution, site)
     if alert.actions and not over:
-        parts.append(_title("What could be done, the mildest first; you decide"))
+        parts.append(_title(f"What could be done{_within(alert.caution)}, the mildest first; you decide"))
         parts += [_item(f"{number}.", Text(action)) for number, action in enumerate(alert.actions, 1)]
     if alert.persons:
         parts.append(_title("Persons"))
         for who in alert.persons:
             known = f" · identified by {who.linked_by}" if who.linked_by else ""
             parts.append(_item("•", Text.assemble(words.person(who), (known, "dim"))))
-    parts.append(_title("Why"))
+    parts.append(_title("Why, with whose information it is and when it happened"))
     for why in alert.why:
         parts.append(_item("•", Text.assemble(why.text, (f" · {_from(why, site, now, zone)}", "dim"))))
     if alert.left_out:
@@ -69,16 +73,33 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
         parts.append(_title("Shown to this desk under"))
         parts += [_item("•", Text(f"{titles.get(name, '')} ({name})".strip())) for name in alert.agreements]
     if alert.until is not None and not over:
-        parts.append(
-            Text(f"Checked again at {words.when(alert.until, now, zone)}, if nothing new comes before.", "dim")
-        )
+        parts.append(Text(f"If nothing new comes, it is weighed anew at {words.when(alert.until, now, zone)}.", "dim"))
     return Group(*parts)
+
+
+def _limit(caution: Caution, site: Site) -> list[RenderableType]:
+    """What whoever gave the information asks; and how they are reached, where that is the first thing to do."""
+    parts: list[RenderableType] = [
+        _title(f"{words.caution(caution)}: whoever gave the information asks this of you"),
+        Text(f"{caution.limit}.", "bold yellow"),
+    ]
+    if caution.kind == CALL_FIRST and site.deconfliction is not None:
+        parts.append(
+            Text(f"The deconfliction service: {site.deconfliction}. A reference, if any, is below, under Why.")
+        )
+    return parts
+
+
+def _within(caution: Caution | None) -> str:
+    if caution is None:
+        return ""
+    return " once that is done" if caution.kind == CALL_FIRST else " within that"
 
 
 def _from(why: Why, site: Site, now: int, zone: tzinfo) -> str:
     """Whose information it is, and of when."""
     if not why.agency:
-        return "handed on to you without its source"
+        return "its source is kept from this desk"
     agency = site.agency_by_id.get(why.agency)
     time = words.when(why.event_time, now, zone) if why.event_time is not None else "time not shown"
     return f"{agency.name if agency else why.agency}, {time}"
@@ -89,8 +110,9 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
         why = words.over_because(entry)
-        told = f", one of these: {why}" if words.OR in why else f": {why}"
-        return Text(f"Over since {words.when(entry.over_at, desk_now, zone)}{told}", "bold")
+        told = f", one of these: {why}. Which, your own records may show" if words.OR in why else f": {why}"
+        ended = f"Over since {words.when(entry.over_at, desk_now, zone)}{told}."
+        return Text(f"{ended} It was acknowledged {said}; that ends no alert." if known else ended, "bold")
     if entry.standing is Standing.ACKNOWLEDGED:
         return Text(f"✓ Acknowledged {said}", "green")
     if entry.standing is Standing.CHANGED:

@@ -90,17 +90,20 @@ def _below(entry: Entry, called: Mapping[str, str], now: int, width: int) -> str
     alert = entry.alert
     where, everybody, some = words.short_place(alert, called), words.persons(alert), words.persons(alert, 1)
     if entry.is_over:
-        why = words.over_because(entry)
-        ways = [(where, everybody, why), (where, some, why), (some, why)]
+        known = "was acknowledged" if entry.acknowledged else ""
+        why, building = words.over_because(entry), called.get(alert.facility or "", "")
+        ways = [(where, everybody, why, known), (where, everybody, why), (where, some, why), (building, some, why)]
     else:
         standing = {Standing.CHANGED: CHANGED, Standing.ACKNOWLEDGED: "acknowledged"}.get(entry.standing, "")
-        due, age = words.expected(alert, now), f"raised {words.age(max(0, now - alert.opened))} ago"
+        soon, limit = words.expected(alert, now), words.caution(alert.caution) if alert.caution else ""
+        due, age = f"due {soon}" if soon else "", f"raised {words.age(max(0, now - alert.opened))} ago"
+        changed = f"changed {words.age(max(0, now - alert.at))} ago" if alert.at != alert.opened else age
         ways = [
-            (standing, due, where, everybody, age),
-            (standing, due, where, everybody),
-            (standing, due, where, some, age),
-            (standing, due, where, some),
-            ("changed" if standing == CHANGED else "", due, where, some),
+            (limit, standing, due, where, everybody, changed),
+            (limit, standing, due, where, everybody),
+            (limit, standing, due, where, some, changed),
+            (limit, standing, due, where, some),
+            (limit, "changed" if standing == CHANGED else "", due, where, some),
         ]
     said = [" · ".join(part for part in parts if part) for parts in ways]
     return next((one for one in said if cell_len(one) <= width), said[-1])

@@ -22,6 +22,8 @@ TOGETHER: Final = 2 * SECOND
 """How soon after each other changes of one rule come together: what one event does comes from many partitions."""
 MANY: Final = 20
 """Changes of one rule that came together, beyond which they are one notice."""
+SOON: Final = 3_600 * SECOND
+"""What is expected within this time stands before what holds already: for that there is still time."""
 BURST: Final = "together since "
 """What the desk itself names a mass change: its rule, this, and the time of the first."""
 PATIENCE: Final = 10 * SECOND
@@ -58,6 +60,14 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True)
+class Caution:
+    """What whoever gave the information asks, before anything is done."""
+
+    kind: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """An open alert, as the recipient may see it."""
 
@@ -74,6 +84,8 @@ class Alert:
     why: tuple[Why, ...]
     left_out: int
     actions: tuple[str, ...]
+    caution: Caution | None
+    """Within what limit."""
     agreements: tuple[str, ...]
     due: int | None
     """When what it warns of is expected."""
@@ -103,6 +115,7 @@ class Alert:
             tuple(Why(printable(w["text"]), w["agency"], w["event_time"]) for w in record["why"]),
             record["left_out"],
             tuple(printable(action) for action in record["actions"]),
+            (said := record["caution"]) and Caution(said["kind"], printable(said["limit"])),
             tuple(record["agreements"]),
             record["due"],
             record["until"],
@@ -159,15 +172,16 @@ class Entry:
         """Whether it does not hold any more."""
         return self.standing is Standing.OVER
 
-    @property
-    def rank(self) -> tuple[bool, int, bool, int, str]:
-        """What is over last; else severity first, what is acknowledged below the rest of it; then what holds already,
-        longest first, before what is expected, soonest first."""
+    def rank(self, now: int) -> tuple[bool, int, bool, int, int, str]:
+        """What is over last; else severity first, what is acknowledged below the rest of it; then what is expected
+        soon, soonest first; what holds already, longest first; what is expected later. `now`: as in `Board.time`."""
+        due = self.alert.due
         return (
             self.is_over,
             SEVERITIES.index(self.alert.severity),
             self.standing is Standing.ACKNOWLEDGED,
-            self.alert.opened if self.alert.due is None else self.alert.due,
+            1 if due is None else 0 if due - now <= SOON else 2,
+            self.alert.opened if due is None else due,
             self.alert.alert_id,
         )
 
@@ -517,7 +531,7 @@ class Board:
         self._over = {k: over for k, over in self._over.items() if now - over.heard.at < OVER_SHOWN}
         entries = sorted(
             [*map(self._entry, self._open.values()), *map(self._over_entry, self._over.values())],
-            key=lambda entry: entry.rank,
+            key=lambda entry: entry.rank(self.time(now)),
         )
         notices = self._notices(entries, now)
         lines: list[Entry | Notice] = []
@@ -545,9 +559,9 @@ class Board:
         ]
         return {entry.key: notice for notice in several for entry in notice.entries}
 
-    def open_entries(self) -> list[Entry]:
+    def open_entries(self, now: int) -> list[Entry]:
         """Every open alert, in the list's order."""
-        return sorted(map(self._entry, self._open.values()), key=lambda entry: entry.rank)
+        return sorted(map(self._entry, self._open.values()), key=lambda entry: entry.rank(self.time(now)))
 
     def entry(self, alert_id: str) -> Entry | None:
         """One alert that is open or was until a moment ago."""

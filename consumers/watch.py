@@ -35,21 +35,21 @@ WIDE: int = 120
 HELP = """\
 The line on top says up to when every alert for this desk is here. While it
 is red and says [reverse] BLIND [/reverse], alerts may be missing: an empty list means nothing.
-Below it are open alerts: the gravest first, then what nobody acknowledged,
-then the oldest, then what is soonest. An alert advises; you decide. When
-no key or mouse moved for a minute, what came to the top is shown in full.
+Open alerts: the gravest first, then what nobody acknowledged; of these what
+comes within the hour, then the oldest, then what comes later. An alert
+advises; you decide. WATCH ONLY, CALL FIRST: that is asked before anything.
+When nobody touched key or mouse for a minute, the top one is shown whole.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over, and how; goes in two minutes
  ▸ many alerts changed together: Enter shows those that are withdrawn
 
-Confidence is how sure the evidence makes an alert. Times: the facility's.
+Confidence: how sure the evidence makes an alert. Acknowledging ends none.
 How one ended is told as far as it betrays no source: often several ways.
-
 [b]Keys[/b]
  up, down     another alert        Enter   the whole alert, and back
  PgUp, PgDn   a page               Home, End   the first, the last
- a            acknowledge: all desks of this recipient see it
+ a            acknowledge: every desk that has this alert sees it
  m            bell off or on, here; it rings for new critical and high
               alerts, and when this desk turns blind
  ?            this page            q       quit
@@ -252,7 +252,7 @@ class WatchApp(App[int]):
         self._was_blind = blind
 
     def _show_heading(self) -> None:
-        entries = self._board.open_entries()
+        entries = self._board.open_entries(self._clock())
         todo = sum(entry.standing is not Standing.ACKNOWLEDGED for entry in entries)
         counts = f"{words.count(len(entries), 'open alert')}, {todo:,} not acknowledged" if entries else "no open alert"
         name = self._site.recipient_by_id[self._recipient].name

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from consumers.board import SECOND, Alert, Blind, Blindness, Entry, Notice, Person
+from consumers.board import SECOND, Alert, Blind, Blindness, Caution, Entry, Notice, Person
 from schemas.site import Site
 
 MINUTE: Final = 60 * SECOND
@@ -39,7 +39,7 @@ WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By rule: in which ways its alerts end, time aside. The record of an end does not say which: it could tell whose
 information it was."""
-TIME_PASSED: Final = "time passed"
+TIME_PASSED: Final = "too long ago by now"
 OR: Final = " or "
 
 
@@ -109,10 +109,17 @@ def persons(alert: Alert, most: int | None = None) -> str:
 
 
 def expected(alert: Alert, now: int) -> str:
-    """How soon what an alert warns of is expected: "in 5 h", "expected by now"; empty where it does not say."""
+    """When what an alert warns of is due: "in 5 h", "now", "12 min ago"; empty where it does not say."""
     if alert.due is None:
         return ""
-    return f"in {age(alert.due - now)}" if alert.due > now else "expected by now"
+    if abs(alert.due - now) < MINUTE:
+        return "now"
+    return f"in {age(alert.due - now)}" if alert.due > now else f"{age(now - alert.due)} ago"
+
+
+def caution(said: Caution) -> str:
+    """What must not be done at once, in two words."""
+    return {"WATCH_ONLY": "WATCH ONLY", "CALL_FIRST": "CALL FIRST"}.get(said.kind, "READ FIRST")
 
 
 def place(alert: Alert, site: Site) -> str:
@@ -141,7 +148,7 @@ def short_place(alert: Alert, called: Mapping[str, str]) -> str:
 
 def confidence(alert: Alert) -> str:
     """How sure the evidence makes the alert."""
-    sure = "can't be told from what is shown" if alert.confidence == "UNKNOWN" else alert.confidence.lower()
+    sure = alert.confidence.lower() if alert.confidence != "UNKNOWN" else "not told, as it rests on what is not shown"
     return f"confidence in this alert: {sure}"
 
 

@@ -110,6 +110,8 @@ class Site(SiteRecord):
     clock: Literal["live", "history"]
     """live: ticks come from the wall clock; history: from the importer."""
     partitions: Annotated[int, Field(ge=1, le=256)] = 4
+    deconfliction: Text | None = None
+    """How desks reach the deconfliction service that finds the author of a tip: its name and number, in words."""
     agencies: Annotated[tuple[Agency, ...], Field(min_length=1)]
     facilities: tuple[Facility, ...] = ()
     recipients: tuple[Recipient, ...] = ()

@@ -96,7 +96,10 @@ def content(situation: Situation) -> dict[str, Any]:
         ],
         "evidence": [_evidence(item) for item in situation.evidence],
         "actions": list(situation.actions),
-        "cautions": [{"caution": caution.value, "actions": list(actions)} for caution, actions in situation.cautions],
+        "cautions": [
+            {"caution": one.caution.value, "limit": one.limit, "actions": list(one.actions)}
+            for one in situation.cautions
+        ],
     }
 
 

@@ -194,7 +194,6 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
         "subjects": [subject for subject in persons.values() if subject is not None],
         "why": [
-            *({"text": text, "agency": "", "event_time": None} for text in _handed_on(torn)),
             *(
                 {
                     "text": f"{_who(persons, item)}{item['text']}",
@@ -203,9 +202,10 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
                 }
                 for item, time_shown in zip(open_told, timed, strict=True)
             ),
+            *({"text": text, "agency": "", "event_time": None} for text in _handed_on(torn)),
         ],
         "left_out": sum(not grants.torn(item) for item in covered) - len(open_told),
-        "actions": _advised(alert, covered),
+        **_advised(alert, covered),
         "due": min((item["due"] for item in told if item["due"] is not None), default=None),
     }
     # It is the time of some evidence plus a window: who knows the one knows the other.
@@ -230,11 +230,13 @@ def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[
     return tuple(sorted({a.id for agency, event_type in sources for a in grants.agreements(agency, event_type)}))
 
 
-def _advised(alert: Mapping[str, Any], covered: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is advised to whoever is told of this evidence."""
+def _advised(alert: Mapping[str, Any], covered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is asked of whoever is told of this evidence, and what can be done within that."""
     caution = strictest(Caution(item["caution"]) for item in covered if item["caution"])
-    under = {one["caution"]: one["actions"] for one in alert["cautions"]}
-    return list(alert["actions"] if caution is None else under[caution])
+    if caution is None:
+        return {"caution": None, "actions": list(alert["actions"])}
+    under = {one["caution"]: one for one in alert["cautions"]}[caution]
+    return {"caution": {"kind": caution.value, "limit": under["limit"]}, "actions": list(under["actions"])}
 
 
 def _severity(item: Mapping[str, Any]) -> Severity | None:

@@ -23,6 +23,7 @@ def disclosed(**said: Any) -> AlertSaid:
             "why": [],
             "left_out": 0,
             "actions": [],
+            "caution": None,
             "agreements": [],
             "due": None,
             "until": None,

@@ -83,7 +83,7 @@ def _once(settings: Settings, site: Site, recipient: str, as_json: bool) -> None
     if blind:
         # An empty list from a bus whose workers are away must not look like a quiet night.
         typer.echo(words.blind_line(blind, now_us(), words.zone_of(site, recipient, None)), err=True)
-    _show(board.open_entries(), site, recipient, as_json)
+    _show(board.open_entries(now_us()), site, recipient, as_json)
 
 
 def _read_to_the_end(settings: Settings, site: Site, recipient: str) -> Board:
@@ -111,7 +111,8 @@ def _show(entries: list[Entry], site: Site, recipient: str, as_json: bool) -> No
         zone = words.zone_of(site, recipient, alert.facility)
         since = words.when(alert.opened, now_us(), zone)
         who = "\n".join(words.person(person) for person in alert.persons)
-        table.add_row(words.severity(alert.severity), alert.headline, words.place(alert, site), who, since)
+        what = f"{words.caution(alert.caution)}: {alert.headline}" if alert.caution else alert.headline
+        table.add_row(words.severity(alert.severity), what, words.place(alert, site), who, since)
     Console().print(table if entries else f"No open alerts of {recipient}.")
 
 
@@ -147,7 +148,7 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
                 if change is not None and was_caught_up:
                     _line({"change": change.what.value, **_as_json(change.entry)})
             if board.caught_up and not was_caught_up:
-                for entry in board.open_entries():
+                for entry in board.open_entries(now_us()):
                     _line({"change": "open", **_as_json(entry)})
 
 

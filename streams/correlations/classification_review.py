@@ -59,6 +59,7 @@ TRIGGERS: Final = frozenset(
     }
 )
 REVIEWED_LEVELS: Final = frozenset({CustodyLevel.MINIMUM, CustodyLevel.MEDIUM})
+REVIEW: Final = "Have classification staff review the classification, as soon as the facility's rules ask"
 CHECK_HOUSING: Final = "Check whether housing still fits; where someone is threatened, move whoever threatens"
 VALIDATED: Final = frozenset({AffiliationStatus.MEMBER, AffiliationStatus.SUSPECT})
 
@@ -126,7 +127,7 @@ def _recorded(
             *(_infraction_evidence(told, person) for told in infractions),
             *(_affiliation_evidence(told, person) for told in validated),
         ),
-        actions=(f"Review the classification: {joined(reasons.values())} came after it", CHECK_HOUSING),
+        actions=(f"{REVIEW}: {joined(reasons.values())} came after it", CHECK_HOUSING),
         facility=stay.facility,
         unit=_unit(picture, person, stay),
     )
@@ -155,7 +156,7 @@ def _feud_on_the_street(
                 for item in feud_evidence(feud, since=since)
             ),
         ),
-        actions=("Review the classification: a feud on the street came after it", CHECK_HOUSING),
+        actions=(f"{REVIEW}: a feud on the street came after it", CHECK_HOUSING),
         facility=stay.facility,
         unit=_unit(picture, person, stay),
         until=min(feud.changes_at for _, feud in feuds),
@@ -180,7 +181,7 @@ def _classified_evidence(classified: Told[Classification], person: str) -> Evide
 def _infraction_evidence(told: Told[Infraction], person: str) -> Evidence:
     body = told.body
     known = [
-        *([body.infraction] if body.infraction else []),
+        *([f"rule {body.infraction}"] if body.infraction else []),
         *([body.severity.value.lower()] if body.severity is not InfractionSeverity.UNKNOWN else []),
         *(["violent"] if body.violent else []),
     ]

@@ -25,6 +25,7 @@ from typing import Final
 from schemas.events import DeliveryMethod, TipHandling
 from streams.correlations.situation import (
     Caution,
+    Cautioned,
     Confidence,
     Correlation,
     Evidence,
@@ -62,6 +63,16 @@ FACTS: Final[Mapping[DeliveryMethod, tuple[str, str, str]]] = {
     DeliveryMethod.WORK_CREW: ("A work crew's return was scheduled", "returns", ""),
 }
 """By way: what the facility's own record says, the field that says when, and the one that says by whom."""
+NUMBERS: Final[Mapping[DeliveryMethod, tuple[str, str]]] = {
+    DeliveryMethod.VISIT: ("the visit", "visit_number"),
+    DeliveryMethod.MAIL: ("the item", "item_number"),
+    DeliveryMethod.DEPOSIT: ("the payment", "transaction_number"),
+    DeliveryMethod.COURT_RETURN: ("the movement", "movement_number"),
+    DeliveryMethod.WORK_CREW: ("the movement", "movement_number"),
+}
+"""By way: what the facility numbers, and the field that has the number, so that it is found."""
+CAME: Final = (DeliveryMethod.MAIL, DeliveryMethod.DEPOSIT)
+"""What is there already when it is recorded: it is expected no more."""
 PARTIES: Final[Mapping[DeliveryMethod, str]] = {
     DeliveryMethod.VISIT: "The visitor is",
     DeliveryMethod.MAIL: "The sender is",
@@ -75,7 +86,7 @@ STEPS: Final[Mapping[DeliveryMethod, tuple[str, ...]]] = {
     ),
     DeliveryMethod.MAIL: (
         "Screen this item before it is handed over, as the facility's policy provides",
-        "Leave privileged mail unopened",
+        "If it is privileged mail after all, leave it unopened",
     ),
     DeliveryMethod.DEPOSIT: (
         "Watch what the account is used for: a payment may announce a delivery",
@@ -89,13 +100,14 @@ STEPS: Final[Mapping[DeliveryMethod, tuple[str, ...]]] = {
 }
 """What is advised, the least restrictive first."""
 CALL: Final = (
-    "Reach the originator through the deconfliction service before anything else is done; "
+    "Before anything is done because of this, reach whoever gave the tip, through the deconfliction service; "
     "ask whether others are to be called as well"
 )
 WATCH: Final = (
-    "Watch only: search nobody for it and change nothing, so that the person is not warned",
-    "Write down what is seen: who came, when, with whom",
+    "Because of this, search, question and move nobody, change no visit and hold nothing back: whoever it is about, "
+    "and everybody near, must not be warned. What is done with everybody goes on"
 )
+WRITE_DOWN: Final = "Write down what is seen: who came, when, with whom"
 CAUTION_OF: Final[Mapping[TipHandling, Caution | None]] = {
     TipHandling.ACT: None,
     TipHandling.CALL_FIRST: Caution.CALL_FIRST,
@@ -130,7 +142,10 @@ def _situation(
             *(item for tip, match in tips for item in _tip_evidence(tip, match)),
         ),
         actions=steps,
-        cautions=((Caution.WATCH_ONLY, WATCH), (Caution.CALL_FIRST, (CALL, *steps))),
+        cautions=(
+            Cautioned(Caution.WATCH_ONLY, WATCH, (WRITE_DOWN,)),
+            Cautioned(Caution.CALL_FIRST, CALL, steps),
+        ),
         facility=addressee.facility,
         unit=addressee.unit,
         until=min((tip.fact.purge_by for tip, _ in tips if tip.fact.purge_by is not None), default=None),
@@ -140,7 +155,12 @@ def _situation(
 def _delivery_evidence(person: str, delivery: Delivery) -> Iterable[Evidence]:
     text, when, by_whom = FACTS[delivery.method]
     number = delivery.number
-    yield Evidence(text, (when,), delivery.source, person, DELIVERY, number, due=delivery.at)
+    due = None if delivery.method in CAME else delivery.at
+    yield Evidence(text, (when,), delivery.source, person, DELIVERY, number, due=due)
+    name, numbered = NUMBERS[delivery.method]
+    yield Evidence(
+        f"The facility's number of {name} is {number}", (numbered,), delivery.source, person, DELIVERY, number
+    )
     if delivery.party is not None:
         text = f"{PARTIES[delivery.method]} {delivery.party}"
         yield Evidence(text, (by_whom,), delivery.source, person, DELIVERY, number)

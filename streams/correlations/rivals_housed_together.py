@@ -77,8 +77,8 @@ def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Memb
         ),
         actions=(
             "Keep the two sides apart now: separate movement, meals and recreation for this unit",
-            "Move the members of the group that threatens to another unit, not those who are threatened",
-            "Tell the next shift and the facility's STG staff",
+            "Find out who threatens whom, and move those who threaten to another unit, not those who are threatened",
+            "Tell the next shift and the facility's gang (STG) staff",
         ),
         facility=facility,
         unit=unit_id,

@@ -81,6 +81,17 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Cautioned:
+    """What holds for whoever is told of evidence that carries a caution."""
+
+    caution: Caution
+    limit: str
+    """What is asked of everybody who is told: it stands before whatever is advised, and is none of it."""
+    actions: tuple[str, ...]
+    """What can be done within that, the least restrictive first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A person whom a situation concerns."""
 
@@ -109,8 +120,8 @@ class Situation:
     unit: str | None = None
     until: int | None = None
     """Microseconds: when its focus is to be evaluated again; that is how clocks and absences fire."""
-    cautions: tuple[tuple[Caution, tuple[str, ...]], ...] = ()
-    """What is advised instead under each caution: to whom is told of evidence that carries it."""
+    cautions: tuple[Cautioned, ...] = ()
+    """What is asked and advised instead under each caution."""
 
     @property
     def severity(self) -> Severity:

@@ -87,8 +87,8 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
     feed.start(deliver)
     desk = Desk(site.settings, site.site, RECIPIENT)
     try:
-        until(board.open_entries, "this desk has read the alert")
-        entry = board.open_entries()[0]
+        until(lambda: board.open_entries(now_us()), "this desk has read the alert")
+        entry = board.open_entries(now_us())[0]
         assert entry.standing is Standing.OPEN
         taken: list[bool] = []
         desk.acknowledge(entry.alert.alert_id, entry.alert.revision, taken.append)

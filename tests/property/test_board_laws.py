@@ -111,7 +111,7 @@ def test_what_is_sent_again_changes_nothing(
 @given(histories)
 def test_open_is_what_the_highest_revision_says(told: dict[str, list[dict[str, Any]]]) -> None:
     board = board_of([one for log in alerts(told) for one in log])
-    open_now = {(entry.alert.alert_id, entry.alert.headline) for entry in board.open_entries()}
+    open_now = {(entry.alert.alert_id, entry.alert.headline) for entry in board.open_entries(NOW)}
     assert open_now == {
         (name, f"{name}{len(history)}") for name, history in told.items() if history and history[-1]["state"] == "OPEN"
     }
@@ -136,14 +136,14 @@ def test_every_alert_is_seen_and_the_lines_are_in_order(
     notices = [line for line in lines if isinstance(line, Notice)]
     ever_open = {name for name, history in told.items() if any(said["state"] == "OPEN" for said in history)}
     over = [entry.key for entry in alone if entry.is_over] + [e.key for notice in notices for e in notice.over]
-    assert [entry for entry in alone if not entry.is_over] == board.open_entries()
-    assert sorted([*over, *(entry.key for entry in board.open_entries())]) == sorted(ever_open)
+    assert [entry for entry in alone if not entry.is_over] == board.open_entries(NOW)
+    assert sorted([*over, *(entry.key for entry in board.open_entries(NOW))]) == sorted(ever_open)
     assert len({line.key for line in lines}) == len(lines)
     for notice in notices:
         assert len(notice.entries) > 1
         named = {last_group(told, entry) for entry in notice.entries}
         assert named == {None if notice.is_burst else notice.group}
-    leading = [line.entries[0].rank if isinstance(line, Notice) else line.rank for line in lines]
+    leading = [line.entries[0].rank(NOW) if isinstance(line, Notice) else line.rank(NOW) for line in lines]
     assert leading == sorted(leading)
 
 
@@ -156,4 +156,4 @@ def test_a_desk_that_looks_later_has_the_same_open_alerts(
     for one in said:
         later.fold(one, NOW)
     later.fold(CaughtUp(), NOW)
-    assert later.lines(NOW) == later.open_entries() == board_of(said).open_entries()
+    assert later.lines(NOW) == later.open_entries(NOW) == board_of(said).open_entries(NOW)

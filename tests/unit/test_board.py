@@ -130,7 +130,7 @@ def test_a_later_revision_replaces_the_text_and_keeps_the_age() -> None:
     desk.fold(alert("a"), NOW)
     assert told(desk.fold(alert("a", 2, headline="now graver", at=NOW + MINUTE), NOW)) is ChangeKind.UPDATED
     desk.fold(alert("a", 1), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert (entry.alert.headline, entry.alert.opened, entry.alert.at) == ("now graver", NOW, NOW + MINUTE)
 
 
@@ -138,7 +138,7 @@ def test_what_was_withdrawn_is_not_brought_back_by_an_older_revision() -> None:
     desk = board()
     desk.fold(over("a", 2), NOW)
     assert desk.fold(alert("a", 1), NOW) is None
-    assert desk.open_entries() == []
+    assert desk.open_entries(NOW) == []
 
 
 def test_alerts_stand_by_severity_then_by_age() -> None:
@@ -153,12 +153,13 @@ def test_alerts_stand_by_severity_then_by_age() -> None:
     assert shown(desk) == ["grave", "old", "young", "low"]
 
 
-def test_what_holds_already_stands_before_what_is_expected_and_that_by_its_time() -> None:
+def test_what_comes_within_the_hour_stands_before_what_holds_already_and_that_before_what_comes_later() -> None:
     desk = board()
-    desk.fold(alert("in an hour", due=NOW + 60 * MINUTE, at=NOW - 3 * MINUTE), NOW)
-    desk.fold(alert("in ten minutes", due=NOW + 10 * MINUTE, at=NOW - 2 * MINUTE), NOW)
+    for name, minutes in (("in three hours", 180), ("in an hour", 60), ("tomorrow", 1_440), ("a minute ago", -1)):
+        desk.fold(alert(name, due=NOW + minutes * MINUTE, at=NOW - 3 * MINUTE), NOW)
     desk.fold(alert("now", at=NOW - MINUTE), NOW)
-    assert shown(desk) == ["now", "in ten minutes", "in an hour"]
+    assert shown(desk) == ["a minute ago", "in an hour", "now", "in three hours", "tomorrow"]
+    assert shown(desk, NOW + 120 * MINUTE) == ["a minute ago", "in an hour", "in three hours", "now", "tomorrow"]
 
 
 def test_a_severity_of_a_later_version_stands_above_all() -> None:
@@ -184,7 +185,7 @@ def test_a_tombstone_removes_an_alert_and_what_comes_after_it_counts_anew() -> N
     desk = board()
     desk.fold(alert("a", 7), NOW)
     assert told(desk.fold(AlertForgotten("a"), NOW)) is ChangeKind.WITHDRAWN
-    assert desk.open_entries() == []
+    assert desk.open_entries(NOW) == []
     assert told(desk.fold(alert("a", 1), NOW)) is ChangeKind.OPENED
 
 
@@ -214,7 +215,7 @@ def test_what_an_agency_wrote_cannot_steer_the_terminal() -> None:
     desk = board()
     why = [{"text": "Ashby\x1b[2J\u202eyug", "agency": "city-pd", "event_time": None}]
     desk.fold(alert("a", headline="red\x1b[41m\nline", why=why), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert entry.alert.headline == "red\ufffd[41m line"
     assert entry.alert.why[0].text == "Ashby\ufffd[2J\ufffdyug"
 
@@ -331,10 +332,10 @@ def test_a_change_after_the_acknowledgement_asks_again() -> None:
     desk.fold(alert("a"), NOW)
     desk.fold(acknowledged("a", 1), NOW)
     desk.fold(alert("a", 2), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert entry.standing is Standing.CHANGED
     desk.fold(acknowledged("a", 2, action_id="2"), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert entry.standing is Standing.ACKNOWLEDGED
 
 
@@ -345,7 +346,7 @@ def test_two_desks_agree_on_who_acknowledged_first(turned: bool) -> None:
     for action in reversed(actions) if turned else actions:
         desk.fold(action, NOW)
     desk.fold(alert("a"), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert entry.acknowledged is not None
     assert entry.acknowledged.by == "ann"
 
@@ -354,7 +355,7 @@ def test_an_action_of_a_later_version_acknowledges_nothing() -> None:
     desk = board()
     desk.fold(alert("a"), NOW)
     desk.fold(ActionSaid({**acknowledged("a", 1).record, "action": "UNKNOWN"}), NOW)
-    (entry,) = desk.open_entries()
+    (entry,) = desk.open_entries(NOW)
     assert entry.standing is Standing.OPEN
 
 

@@ -9,7 +9,7 @@ import pytest
 from schemas import topics
 from schemas.events import Event
 from streams.backtest import SCHEMAS
-from streams.correlations.classification_review import CHECK_HOUSING, CORRELATION, situations
+from streams.correlations.classification_review import CHECK_HOUSING, CORRELATION, REVIEW, situations
 from streams.correlations.situation import Evidence, Severity, Situation, Subject
 from streams.facts import Provenance
 from streams.pictures.person import PersonPicture
@@ -65,7 +65,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
         evidence=(
             Evidence("Classified minimum", ("level",), source(CLASSIFIED), who, "classified"),
             Evidence(
-                "Infraction recorded: 101.11, major, violent",
+                "Infraction recorded: rule 101.11, major, violent",
                 ("infraction", "severity", "violent"),
                 source(what),
                 who,
@@ -83,7 +83,7 @@ def test_what_the_facility_recorded_since_is_told_with_its_reasons() -> None:
             ),
         ),
         actions=(
-            "Review the classification: an infraction and a validated affiliation came after it",
+            f"{REVIEW}: an infraction and a validated affiliation came after it",
             CHECK_HOUSING,
         ),
         facility=MAIN,
@@ -112,7 +112,7 @@ def test_a_feud_on_the_street_is_told_with_the_membership_that_it_concerns() -> 
             Evidence(text, shows, source(OLD_FEUD, "")),
             Evidence(text, shows, source(FEUD, ""), None, "feud", FEUD.head.event_id),
         ),
-        actions=("Review the classification: a feud on the street came after it", CHECK_HOUSING),
+        actions=(f"{REVIEW}: a feud on the street came after it", CHECK_HOUSING),
         facility=MAIN,
         until=OLD_FEUD.head.time + 14 * DAY,
     )
@@ -121,10 +121,10 @@ def test_a_feud_on_the_street_is_told_with_the_membership_that_it_concerns() -> 
 @pytest.mark.parametrize(
     ("fields", "text", "severity"),
     [
-        ({"infraction": "1.1", "severity": "MINOR", "violent": False}, "Infraction recorded: 1.1, minor", None),
+        ({"infraction": "1.1", "severity": "MINOR", "violent": False}, "Infraction recorded: rule 1.1, minor", None),
         (
             {"infraction": "1.1", "severity": "UNKNOWN", "violent": True},
-            "Infraction recorded: 1.1, violent",
+            "Infraction recorded: rule 1.1, violent",
             Severity.HIGH,
         ),
         ({"infraction": "", "severity": "MAJOR", "violent": False}, "Infraction recorded: major", Severity.HIGH),
@@ -135,7 +135,7 @@ def test_of_an_infraction_what_is_known_is_said(fields: dict[str, Any], text: st
     situation = found(BOOKED, CLASSIFIED, infraction(**fields))["recorded"]
     assert (situation.evidence[1].text, situation.evidence[1].severity) == (text, severity)
     assert situation.headline == "Classification due for review: new infraction"
-    assert situation.actions[0] == "Review the classification: an infraction came after it"
+    assert situation.actions[0] == f"{REVIEW}: an infraction came after it"
 
 
 def validated(group: str | None = "Eastside", day: float = 2, **fields: Any) -> Event:
@@ -200,7 +200,7 @@ def test_a_standing_is_told_as_it_was_validated(group: str | None, status: str, 
     situation = found(BOOKED, CLASSIFIED, validated(group, status=status))["recorded"]
     assert situation.evidence[-1].text == text
     assert situation.headline == "Classification due for review: new validated affiliation"
-    assert situation.actions[0] == "Review the classification: a validated affiliation came after it"
+    assert situation.actions[0] == f"{REVIEW}: a validated affiliation came after it"
 
 
 def test_the_unit_is_the_one_where_the_person_is_now() -> None:

@@ -11,8 +11,8 @@ import pytest
 from schemas.events import DeliveryMethod, Event
 from streams.backtest import SCHEMAS
 from streams.correlations import contraband_delivery_expected, tip_too_broad
-from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH
-from streams.correlations.situation import Caution, Confidence, Evidence, Line, Severity, Situation, Subject
+from streams.correlations.contraband_delivery_expected import CALL, PARTIES, STEPS, WATCH, WRITE_DOWN
+from streams.correlations.situation import Caution, Cautioned, Confidence, Evidence, Line, Severity, Situation, Subject
 from streams.facts import Provenance
 from streams.pictures.deliveries import Delivery
 from streams.pictures.facility import FacilityPicture
@@ -74,6 +74,9 @@ def test_a_situation_says_what_comes_for_whom_and_how_it_is_known_and_what_to_do
             subjects=(Subject("ada", "county-jail", "B-ada", "Ada"),),
             evidence=(
                 Evidence("A visit was scheduled", ("starts",), SCHEDULED, "ada", "delivery", "V-1", due=AT),
+                Evidence(
+                    "The facility's number of the visit is V-1", ("visit_number",), SCHEDULED, "ada", "delivery", "V-1"
+                ),
                 Evidence("The visitor is Cole, Dana", ("visitor_name",), SCHEDULED, "ada", "delivery", "V-1"),
                 above(
                     said,
@@ -93,12 +96,37 @@ def test_a_situation_says_what_comes_for_whom_and_how_it_is_known_and_what_to_do
                 ),
             ),
             actions=steps,
-            cautions=((Caution.WATCH_ONLY, WATCH), (Caution.CALL_FIRST, (CALL, *steps))),
+            cautions=(
+                Cautioned(Caution.WATCH_ONLY, WATCH, (WRITE_DOWN,)),
+                Cautioned(Caution.CALL_FIRST, CALL, steps),
+            ),
             facility=MAIN,
             unit="4-A",
             until=None,
         )
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "due"),
+    [
+        ("VISIT", "The facility's number of the visit is N-1", AT),
+        ("MAIL", "The facility's number of the item is N-1", None),
+        ("DEPOSIT", "The facility's number of the payment is N-1", None),
+        ("COURT_RETURN", "The facility's number of the movement is N-1", AT),
+        ("WORK_CREW", "The facility's number of the movement is N-1", AT),
+    ],
+)
+def test_what_is_to_be_met_can_be_found_and_is_expected_only_where_it_is_not_there_already(
+    method: str, number: str, due: int | None
+) -> None:
+    by_whom = "Cole, Dana" if method in PARTIES else None
+    to_come = Delivery(DeliveryMethod(method), "N-1", by_whom, None, AT, AT + DAY, SCHEDULED)
+    said = tip(method=method, facility=MAIN, sid="S1")
+    ada = visited(deliveries=(to_come,), tips=frozenset({fact_of(said).event_key}))
+    (situation,) = expected(said, ada=ada, where=DeliveryKey(MAIN, "ada", method, "N-1"))
+    assert number in [item.text for item in situation.evidence]
+    assert [item.due for item in situation.evidence if item.due is not None] == ([] if due is None else [due])
 
 
 def test_what_touches_staff_makes_a_situation_of_its_own_of_which_every_piece_says_so() -> None:

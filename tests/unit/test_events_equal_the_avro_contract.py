@@ -41,6 +41,7 @@ NOT_PERSONAL = {
     *("time", "at", "event_time", "event_type", "topic", "revision", "state", "rule", "rule_version", "confidence"),
     *("least_severity", "ground", "marked", "joined", "via"),
     *("stage", "partition", "offset", "tick", "lag", "done", "total", "recipient", "decision", "action", "actions"),
+    *("limit",),
     *("fields", "fields_shown", "fields_withheld", "left_out", "revision_at", "revision_cause"),
 }
 """Names of fields that somebody has looked at and found to hold no personal data by themselves."""

@@ -57,8 +57,8 @@ def test_a_situation_says_who_is_of_which_side_and_what_to_do() -> None:
         ),
         actions=(
             "Keep the two sides apart now: separate movement, meals and recreation for this unit",
-            "Move the members of the group that threatens to another unit, not those who are threatened",
-            "Tell the next shift and the facility's STG staff",
+            "Find out who threatens whom, and move those who threaten to another unit, not those who are threatened",
+            "Tell the next shift and the facility's gang (STG) staff",
         ),
         facility=MAIN,
         unit="4-A",

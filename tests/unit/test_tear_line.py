@@ -10,7 +10,7 @@ import pytest
 from schemas import topics
 from schemas.agreements import Agreement
 from schemas.events import DeliveryMethod, Event
-from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH
+from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH, WRITE_DOWN
 from tests.county import DAY, MAIN, POLICE, SITE, START, event
 from tests.in_memory_bus import InMemoryBus, processed
 
@@ -20,6 +20,8 @@ VISIT = [
     event("HousingAssigned", "ada", day=1, unit="4-B"),
     event("VisitScheduled", "ada", day=2, visitor_name="Cole, Dana", starts=5.5),
 ]
+CALL_FIRST = {"kind": "CALL_FIRST", "limit": CALL}
+WATCH_ONLY = {"kind": "WATCH_ONLY", "limit": WATCH}
 STEPS_OF_A_VISIT = list(STEPS[DeliveryMethod.VISIT])
 NARRATIVE = "She hides it in the baby's blanket, says her cousin"
 
@@ -44,20 +46,21 @@ def test_the_jail_is_told_what_where_and_when() -> None:
     alert = told(tip())
     assert alert["headline"] == "Contraband may come with a visit"
     assert [why["text"] for why in alert["why"]] == [
+        "A visit was scheduled",
+        "The facility's number of the visit is V-1",
+        "The visitor is Cole, Dana",
         "Contraband is said to be coming",
         "It is said to be fentanyl",
         "It is said to come with a visit",
-        "A visit was scheduled",
-        "The visitor is Cole, Dana",
     ]
     assert (alert["facility"], alert["unit"], alert["due"]) == (MAIN, "4-B", START + int(5.5 * DAY))
     assert [subject["name"] for subject in alert["subjects"]] == ["Adams, Ada"]
-    assert alert["actions"] == STEPS_OF_A_VISIT
+    assert (alert["caution"], alert["actions"]) == (None, STEPS_OF_A_VISIT)
 
 
 def test_nothing_that_the_jail_is_told_leads_to_the_author() -> None:
     alert = told(tip(deconfliction_reference="DC-77"))
-    assert [(why["agency"], why["event_time"]) for why in alert["why"][:3]] == [("", None)] * 3
+    assert [(why["agency"], why["event_time"]) for why in alert["why"][3:]] == [("", None)] * 3
     assert alert["agreements"] == []
     assert alert["left_out"] == 0
     assert alert["until"] is None
@@ -85,24 +88,21 @@ def test_one_of_two_tips_is_withdrawn_and_the_jail_sees_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handlings", "advised"),
+    ("handlings", "caution", "advised"),
     [
-        (["ACT"], STEPS_OF_A_VISIT),
-        (["CALL_FIRST"], [CALL, *STEPS_OF_A_VISIT]),
-        (["WATCH_ONLY"], list(WATCH)),
-        (["UNKNOWN"], [CALL, *STEPS_OF_A_VISIT]),
-        (["ACT", "CALL_FIRST"], [CALL, *STEPS_OF_A_VISIT]),
-        (["CALL_FIRST", "WATCH_ONLY", "ACT"], list(WATCH)),
+        (["ACT"], None, STEPS_OF_A_VISIT),
+        (["CALL_FIRST"], CALL_FIRST, STEPS_OF_A_VISIT),
+        (["WATCH_ONLY"], WATCH_ONLY, [WRITE_DOWN]),
+        (["UNKNOWN"], CALL_FIRST, STEPS_OF_A_VISIT),
+        (["ACT", "CALL_FIRST"], CALL_FIRST, STEPS_OF_A_VISIT),
+        (["CALL_FIRST", "WATCH_ONLY", "ACT"], WATCH_ONLY, [WRITE_DOWN]),
     ],
 )
 def test_what_its_author_allows_is_obeyed_and_of_several_the_strictest(
-    handlings: list[str], advised: list[str]
+    handlings: list[str], caution: dict[str, str] | None, advised: list[str]
 ) -> None:
-    assert told(*(tip(f"tip {number}", handling=h) for number, h in enumerate(handlings)))["actions"] == advised
-
-
-def test_watch_only_recommends_no_search() -> None:
-    assert not any(action.casefold().startswith(("search", "screen")) for action in WATCH)
+    alert = told(*(tip(f"tip {number}", handling=h) for number, h in enumerate(handlings)))
+    assert (alert["caution"], alert["actions"]) == (caution, advised)
 
 
 def test_who_is_to_call_first_is_told_how_the_originator_is_found() -> None:
@@ -131,7 +131,7 @@ def test_what_touches_staff_goes_to_internal_affairs_only() -> None:
     assert bus.shown_to(WATCH_DESK) == {}
     assert records(bus, WATCH_DESK) == []
     (alert,) = bus.shown_to(AFFAIRS).values()
-    assert alert["why"][0] == {"text": "Contraband is said to be coming", "agency": "", "event_time": None}
+    assert alert["why"][3] == {"text": "Contraband is said to be coming", "agency": "", "event_time": None}
     withheld = {
         decision["recipient"]: decision["reason"]
         for decision in bus.history(topics.disclosures(SITE.name))

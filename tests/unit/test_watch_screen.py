@@ -96,6 +96,7 @@ def alert(name: str, **changes: Any) -> AlertSaid:
             "why": [{"text": "Violence between A and B", "agency": "city-pd", "event_time": now_us()}],
             "left_out": 2,
             "actions": ["Keep the two sides apart now"],
+            "caution": None,
             "agreements": ["city-pd-to-county-jail-housing"],
             "due": None,
             "until": None,
@@ -189,11 +190,11 @@ async def test_the_top_says_up_to_which_date_and_time_and_in_which_zone() -> Non
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        ({}, "moved, released, report withdrawn or time passed"),
-        ({"rule": "contraband_delivery_expected"}, "done, called off, seized, tip withdrawn or time passed"),
+        ({}, "moved, released, report withdrawn or too long ago by now"),
+        ({"rule": "contraband_delivery_expected"}, "done, called off, seized, tip withdrawn or too long ago by now"),
         ({"rule": "of_a_later_version"}, "no longer so"),
         ({"until": LATER, "ended": LATER - 1}, "moved, released or report withdrawn"),
-        ({"until": LATER, "ended": LATER}, "time passed"),
+        ({"until": LATER, "ended": LATER}, "too long ago by now"),
         ({"cause": "TICK"}, "an agreement ended: it may still be so"),
         ({"cause": "RULE_CHANGED"}, "the rule that raised it was changed"),
     ],
@@ -218,7 +219,7 @@ async def test_what_is_over_still_says_who_it_was_about_and_why_it_is_over(end: 
         below = app.query_one(AlertList).render_line(1).text
         assert below.rstrip().endswith(f"· Adams, Ada · {why}")
         await until(pilot, app, "Over since")
-        told = f"today, one of these: {why}" if " or " in why else f"today: {why}"
+        told = f"today, one of these: {why}. Which, your own records may show." if " or " in why else f"today: {why}."
         assert told in " ".join(text_of(app).split())
         assert "Adams, Ada (booking B-1)" in text_of(app)
 
@@ -232,7 +233,7 @@ MANY = ["Fitzwarren, Reginald", "Delacroix, Sylvester", "Abernathy, Sylvester"]
         (120, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
         (100, False, "annex, unit 4-B · Fitzwarren, Reginald; Delacroix, Sylvester; Abernathy, Sylvester"),
         (80, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more · raised under 1 min ago"),
-        (80, True, "changed · in 5 h · annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
+        (80, True, "changed · due in 5 h · annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
     ],
 )
 async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, changed: bool, below: str) -> None:
@@ -250,7 +251,10 @@ async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, 
 
 @pytest.mark.parametrize(
     ("confidence", "said"),
-    [("MODERATE", "confidence in this alert: moderate"), ("UNKNOWN", "confidence in this alert: can't be told from")],
+    [
+        ("MODERATE", "confidence in this alert: moderate"),
+        ("UNKNOWN", "confidence in this alert: not told, as it rests on"),
+    ],
 )
 async def test_of_what_the_confidence_is_said(confidence: str, said: str) -> None:
     feed = Feed()
@@ -536,8 +540,8 @@ async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None
     async with app.run_test(size=(180, 40)) as pilot:
         due = now_us() + (5 * 3_600 + 60) * SECOND
         feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
-        await until(pilot, app, "in 5 h · unit 4-B · Adams, Ada")
-        await until(pilot, app, "handed on to you without its source")
+        await until(pilot, app, "due in 5 h · unit 4-B · Adams, Ada")
+        await until(pilot, app, "its source is kept from this desk")
         assert "Expected " in text_of(app)
         assert ", in 5 h" in text_of(app)
 
@@ -605,3 +609,74 @@ async def test_only_the_alerts_that_are_seen_are_drawn_however_many_there_are(mo
         await until(pilot, app, "Headline of a4999")
     at_once = 40 // alert_list.LINES
     assert len(drawn) <= 2 * at_once + 2, "a screenful at the top and one at the end"
+
+
+@pytest.mark.parametrize(
+    ("kind", "short", "then"),
+    [
+        ("WATCH_ONLY", "WATCH ONLY", "What could be done within that, the mildest first; you decide"),
+        ("CALL_FIRST", "CALL FIRST", "What could be done once that is done, the mildest first; you decide"),
+        ("UNKNOWN", "READ FIRST", "What could be done within that, the mildest first; you decide"),
+    ],
+)
+async def test_what_is_asked_before_anything_stands_in_the_list_and_above_what_could_be_done(
+    kind: str, short: str, then: str
+) -> None:
+    feed = Feed()
+    site = demo_site(deconfliction="Watch center, 555-0100")
+    app = WatchApp(site, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", caution={"kind": kind, "limit": "Ask first"}), CaughtUp()])
+        await until(pilot, app, f"{short} · unit 4-B")
+        said = text_of(app)
+        told = [f"{short}: whoever gave the information asks this of you", "Ask first.", then, "Keep the two"]
+        assert [said.find(words) for words in told] == sorted(said.find(words) for words in told)
+        assert all(words in said for words in told)
+        assert ("The deconfliction service: Watch center, 555-0100." in said) is (kind == "CALL_FIRST")
+
+
+async def test_without_a_caution_nothing_is_asked() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        feed.deliver([*reports(), alert("one"), CaughtUp()])
+        await until(pilot, app, "What could be done, the mildest first; you decide")
+        assert "asks this of you" not in text_of(app)
+
+
+async def test_of_what_is_over_its_building_is_said_and_that_it_was_acknowledged_and_that_this_ended_nothing() -> None:
+    feed = Feed()
+    app = WatchApp(TWO_BUILDINGS, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(120, 40)) as pilot:
+        annex = {"facility": "county-jail-annex", "unit": None}
+        feed.deliver([*reports(), alert("one", **annex), acknowledged("one", 1), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        feed.deliver([alert("one", revision=2, state="WITHDRAWN", cause={"kind": "TICK"})])
+        await until(pilot, app, "over: Headline of one")
+        below = app.query_one(AlertList).render_line(1).text
+        assert below.strip(" ▌").startswith("annex · Adams, Ada · an agreement ended")
+        assert "was acknowledged" in " ".join(text_of(app).split())
+        await pilot.press("enter")
+        await until(pilot, app, "by sgt.reyes; that")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "due"), [(-12, "due 12 min ago"), (0, "due now"), (20, "due in 20 min"), (300, "due in 5 h")]
+)
+async def test_when_it_is_due_is_said_of_what_is_past_too(minutes: int, due: str) -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        at = clock() + minutes * 60 * SECOND
+        feed.deliver([*reports(), alert("one", due=at), CaughtUp()])
+        await until(pilot, app, f"{due} · unit 4-B")
+
+
+async def test_an_alert_that_changed_says_since_when() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(140, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", at=clock() - 300 * SECOND), CaughtUp()])
+        await until(pilot, app, "raised 5 min ago")
+        feed.deliver([alert("one", revision=2, at=clock() - 120 * SECOND)])
+        await until(pilot, app, "changed 2 min ago")
