@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas import topics
-from schemas.events import AffiliationStatus, Event
+from schemas.events import AffiliationStatus, DeliveryMethod, Event
 from schemas.site import Site
 from streams.alerts import Cause, CauseKind
 from streams.backtest import SCHEMAS
 from streams.custody import Placed, custody_key, read_placed
 from streams.facts import Fact, Joining, Rarity, event_key, partition_of, sort_of
+from streams.pictures.deliveries import Delivery
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
 from streams.placements import GONE, Grounds, Placements
 from streams.records import LoggedRecord, Out
-from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event, event_id
+from tests.county import DAY, JAIL, MAIN, POLICE, START, agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus
 
 ANNEX = "county-jail-annex"
@@ -167,6 +168,22 @@ def test_who_has_no_standing_and_expects_a_visit_is_told_of_until_it_is_over() -
     scene.picture.now = START + 30 * DAY
     (over,) = scene.place()
     assert (said(over)["in_custody"], said(over)["deliveries"], said(over)["revision"]) == (False, [], 2)
+    assert (head(out).deliveries, head(over).deliveries) == (1, 0)
+
+
+def test_of_who_expects_something_it_is_said_which_tips_name_them_by_a_number() -> None:
+    tip = event("ContrabandTipped", "ada", day=2, name="tip", sid="S1")
+    numbered = event("BookingReported", "ada", sid="S1"), event("AffiliationValidated", "ada", sid="S1", group="Harbor")
+    scene = Scene().happens(tip, *numbered)
+    assert said(scene.place()[0])["tips"] == [], "nothing is to come that they could mean"
+    (out,) = scene.happens(event("VisitScheduled", "ada", sid="S1", day=3, starts=5, ends=5.1)).place()
+    assert said(out)["tips"] == [{"agency": POLICE, "event_id": tip.head.event_id}]
+
+
+def test_who_expects_something_where_they_were_before_expects_nothing_where_they_are() -> None:
+    visit = event("VisitScheduled", "ada", day=2, name="visit", starts=9, ends=9.1)
+    (out,) = Scene().happens(BOOKED, MEMBER, visit, MOVED).place()
+    assert (said(out)["facility"], said(out)["deliveries"]) == (ANNEX, [])
 
 
 def test_who_moves_and_has_no_standing_any_more_is_only_said_to_matter_no_more_where_they_were() -> None:
@@ -342,9 +359,14 @@ def grounds(
     booked: Fact | None = None,
     housed: Fact | None = None,
     affiliations: tuple[Fact, ...] = (),
+    deliveries: tuple[Delivery, ...] = (),
+    tips: tuple[Fact, ...] = (),
 ) -> Grounds:
     standings = tuple(Affiliation("Eastside", AffiliationStatus.MEMBER, one) for one in affiliations)
-    return Grounds(Stay(stay, booked, 1), housed, standings)
+    return Grounds(Stay(stay, booked, 1), housed, standings, deliveries, tips)
+
+
+MAIL = Delivery(DeliveryMethod.MAIL, "M-1", "Cole, Dana", None, 1, 2, fact().provenance)
 
 
 def test_the_digest_of_the_same_facts_is_the_same_for_ever() -> None:
@@ -352,6 +374,7 @@ def test_the_digest_of_the_same_facts_is_the_same_for_ever() -> None:
     known = grounds(booked=fact(), housed=fact(b"housed"), affiliations=(fact(joined=True), fact(b"")))
     assert grounds().digest() == "cdf6bd897f33998cf42884386ff78427"
     assert known.digest() == "e0c9185945bb22eb41c571b1505e21e8"
+    assert grounds(deliveries=(MAIL,), tips=(fact(), fact(b""))).digest() == "2d76f4a46e31bec543bab3ba299ac650"
 
 
 def test_other_facts_have_another_digest() -> None:
@@ -366,5 +389,12 @@ def test_other_facts_have_another_digest() -> None:
         grounds(housed=fact()),
         grounds(affiliations=(fact(),)),
         grounds(affiliations=(fact(), fact())),
+        grounds(deliveries=(MAIL,)),
+        grounds(deliveries=(MAIL._replace(party=None),)),
+        grounds(deliveries=(MAIL, MAIL)),
+        grounds(affiliations=(fact(),), deliveries=(MAIL,)),
+        grounds(deliveries=(MAIL,), tips=(fact(),)),
+        grounds(deliveries=(MAIL,), tips=(fact(b"other"),)),
+        grounds(deliveries=(MAIL,), tips=(fact(), fact())),
     ]
     assert len({one.digest() for one in several}) == len(several)

@@ -208,6 +208,12 @@ def test_an_event_tells_where_its_body_begins_and_the_body_is_read_from_there() 
     assert codec.decode_body(headless, at, SCHEMAS) == body, "nothing of the head is read"
 
 
+def test_an_event_written_in_parts_is_the_event_and_says_where_its_body_begins() -> None:
+    raw, body_at = codec.encode_parts(FINE, ID)
+    assert raw == RAW
+    assert codec.decode_parts(raw, SCHEMAS) == (FINE, body_at)
+
+
 def test_a_body_that_is_broken_is_refused() -> None:
     _, at = codec.decode_parts(RAW, SCHEMAS)
     with refused(Undecodable.BROKEN_AVRO, "bytes are left over after the DisciplinaryRecorded"):
