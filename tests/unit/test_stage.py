@@ -17,6 +17,7 @@ from streams.alerts import WITHDRAWN_DIGEST, Cause
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.facts import TICK_KEY, FactKey, KeyKind, event_key, parse_key, partition_of, person_id
+from streams.heard import SLOT, Heard
 from streams.identify import to_person
 from streams.records import LoggedRecord, Out, header
 from streams.stage import FacilityStage, PersonStage
@@ -745,3 +746,40 @@ def test_what_comes_after_it_makes_units_stale() -> None:
     outs = stage.reconcile(9)
     assert raised(outs) == [(HOUSED_TOGETHER, 2, "WITHDRAWN")]
     assert values(outs, "AlertRaised")[0]["at"] == START + 100 * DAY
+
+
+def test_of_a_tip_with_two_contents_the_one_that_falls_becomes_a_dead_letter_of_its_agency_once() -> None:
+    tips = [event("ContrabandTipped", "ada", name="tip", substance=substance) for substance in ("fentanyl", "tobacco")]
+    facts = Facts(demo_site(partitions=1)).happen(*tips)
+    stage = FacilityStage(facts.bus.site, 0, SCHEMAS)
+    (letter,) = [out for record in facts.bus.logs[FACILITIES, 0] for out in stage.process(record) if out.headers]
+    inbound = topics.inbound("demo", POLICE, "ContrabandTipped")
+    assert letter.topic == topics.dead_letters("demo", POLICE)
+    assert letter.key == f"{inbound}/{tips[0].head.event_id}".encode()
+
+
+FIRST_SLOT = START // SLOT
+HOURLY = [LoggedRecord(0, Heard(JAIL, "HousingAssigned", FIRST_SLOT + 6 * hour, None).key, b"") for hour in range(500)]
+"""Something of the jail came every hour for three weeks."""
+
+
+def fallen_silent(stage: FacilityStage) -> list[tuple[str, int, str]]:
+    """What is raised by ticks of every hour of the day after that."""
+    hours = range(500, 524)
+    return raised([out for hour in hours for out in stage.process(tick(hour / 24))])
+
+
+def test_an_agency_that_says_nothing_is_found_silent_though_nothing_comes_that_would_say_so() -> None:
+    live = facility()
+    for hour, record in enumerate(HOURLY):
+        assert live.process(tick(hour / 24)) + live.process(record) == []
+    assert fallen_silent(live) == [("feed_silent", 1, "OPEN")]
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_so_is_one_that_said_something_before_a_recovery_and_nothing_since(ahead: bool) -> None:
+    recovered = facility(*HOURLY, tick(499 / 24))
+    if ahead:
+        assert not recovered.derive_ahead(9)
+    assert recovered.reconcile(500) == []
+    assert fallen_silent(recovered) == [("feed_silent", 1, "OPEN")]
