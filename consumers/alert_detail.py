@@ -67,11 +67,16 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
         parts.append(_item("•", Text.assemble(why.text, (f" · {_from(why, site, now, zone)}", "dim"))))
     if alert.left_out:
         are = "piece of evidence is" if alert.left_out == 1 else "pieces of evidence are"
-        parts.append(Text(f"{alert.left_out} {are} not shown: no agreement lets this desk see more."))
+        parts.append(
+            Text(f"{alert.left_out} {are} not shown: no agreement lets this desk see more. Do not guess at it.")
+        )
     titles = {agreement.id: agreement.title for agreement in site.agreements}
     if alert.agreements:
         parts.append(_title("Shown to this desk under"))
-        parts += [_item("•", Text(f"{titles.get(name, '')} ({name})".strip())) for name in alert.agreements]
+        by_title: dict[str, list[str]] = {}
+        for name in alert.agreements:
+            by_title.setdefault(titles.get(name, ""), []).append(name)
+        parts += [_item("•", Text(f"{title} ({', '.join(names)})".strip())) for title, names in by_title.items()]
     if alert.until is not None and not over:
         parts.append(Text(f"If nothing new comes, it is weighed anew at {words.when(alert.until, now, zone)}.", "dim"))
     return Group(*parts)
@@ -83,10 +88,9 @@ def _limit(caution: Caution, site: Site) -> list[RenderableType]:
         _title(f"{words.caution(caution)}: whoever gave the information asks this of you"),
         Text(f"{caution.limit}.", "bold yellow"),
     ]
-    if caution.kind == CALL_FIRST and site.deconfliction is not None:
-        parts.append(
-            Text(f"The deconfliction service: {site.deconfliction}. A reference, if any, is below, under Why.")
-        )
+    if site.deconfliction is not None:
+        reference = " A reference, if any, is below, under Why." if caution.kind == CALL_FIRST else ""
+        parts.append(Text(f"The deconfliction service: {site.deconfliction}.{reference}"))
     return parts
 
 
@@ -106,15 +110,20 @@ def _from(why: Why, site: Site, now: int, zone: tzinfo) -> str:
 
 
 def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
-    known = entry.acknowledged
+    known, caution = entry.acknowledged, entry.alert.caution
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
         why = words.over_because(entry)
-        told = f", one of these: {why}. Which, your own records may show" if words.OR in why else f": {why}"
-        ended = f"Over since {words.when(entry.over_at, desk_now, zone)}{told}."
-        return Text(f"{ended} It was acknowledged {said}; that ends no alert." if known else ended, "bold")
+        told = f", one of these: {why}. {words.until_known(entry.alert)}" if words.OR in why else f": {why}"
+        parts = [
+            f"Over since {words.when(entry.over_at, desk_now, zone)}{told}.",
+            f"It was acknowledged {said}; that ends no alert." if known else "",
+            f"{words.caution(caution)}: what was asked of you still holds." if caution else "",
+        ]
+        return Text(" ".join(part for part in parts if part), "bold")
     if entry.standing is Standing.ACKNOWLEDGED:
-        return Text(f"✓ Acknowledged {said}", "green")
+        called = ". Whether the call was made, nobody says here" if caution and caution.kind == CALL_FIRST else ""
+        return Text(f"✓ Acknowledged {said}{called}", "green")
     if entry.standing is Standing.CHANGED:
         return Text(f"◐ Changed since acknowledged {said}: press a again", "bold yellow")
     return Text("● Not acknowledged: press a", "bold yellow")

@@ -89,21 +89,27 @@ def _below(entry: Entry, called: Mapping[str, str], now: int, width: int) -> str
     headline or the whole alert as well goes first."""
     alert = entry.alert
     where, everybody, some = words.short_place(alert, called), words.persons(alert), words.persons(alert, 1)
+    limit = words.caution(alert.caution) if alert.caution else ""
     if entry.is_over:
         known = "was acknowledged" if entry.acknowledged else ""
         why, building = words.over_because(entry), called.get(alert.facility or "", "")
-        ways = [(where, everybody, why, known), (where, everybody, why), (where, some, why), (building, some, why)]
+        ways = [
+            (limit, where, everybody, why, known),
+            (limit, where, everybody, why),
+            (limit, where, some, why),
+            (limit, building, some, why),
+        ]
     else:
         standing = {Standing.CHANGED: CHANGED, Standing.ACKNOWLEDGED: "acknowledged"}.get(entry.standing, "")
-        soon, limit = words.expected(alert, now), words.caution(alert.caution) if alert.caution else ""
+        soon = words.expected(alert, now)
         due, age = f"due {soon}" if soon else "", f"raised {words.age(max(0, now - alert.opened))} ago"
         changed = f"changed {words.age(max(0, now - alert.at))} ago" if alert.at != alert.opened else age
         ways = [
-            (limit, standing, due, where, everybody, changed),
-            (limit, standing, due, where, everybody),
-            (limit, standing, due, where, some, changed),
-            (limit, standing, due, where, some),
-            (limit, "changed" if standing == CHANGED else "", due, where, some),
+            (limit, standing, where, due, everybody, changed),
+            (limit, standing, where, due, everybody),
+            (limit, standing, where, due, some, changed),
+            (limit, standing, where, due, some),
+            (limit, "changed" if standing == CHANGED else "", where, due, some),
         ]
     said = [" · ".join(part for part in parts if part) for parts in ways]
     return next((one for one in said if cell_len(one) <= width), said[-1])
@@ -164,6 +170,8 @@ class AlertList(ScrollView, can_focus=True):
         self._at = 0
         self._key: str | None = None
         """What the cursor is on."""
+        self._done: str | None = None
+        """What was on it when it was acknowledged here."""
         self.nothing = ""
         """What is said where there are no rows."""
 
@@ -201,12 +209,19 @@ class AlertList(ScrollView, can_focus=True):
         self._pressed = self._clock()
         self._seen_first = self._first.key if self._rows else None
 
+    def leave(self) -> None:
+        """What the cursor is on is done with: when it goes, the cursor is to stay where it is, on what comes next."""
+        self._done = self._key
+
     def show(self, rows: list[Row], now: int, nothing: str) -> None:
         """Show these rows; ages are counted from `now`."""
         begins = not self._rows
         self._rows, self._now, self.nothing = rows, now, nothing
         places = {row.key: number for number, row in enumerate(rows)}
+        was = self._at
         self._at = places.get(self._key or "", min(self._at, max(0, len(rows) - 1)))
+        if self._done == self._key and self._at > was:
+            self._at, self._key, self._done, self._followed = was, rows[was].key, None, self._clock()
         self._measure()
         if rows and (begins or (self.is_left_alone and (self.is_astray or self._first.key != self._seen_first))):
             first = self._first.key

@@ -44,12 +44,12 @@ When nobody touched key or mouse for a minute, the top one is shown whole.
  ◐ changed since acknowledged      × over, and how; goes in two minutes
  ▸ many alerts changed together: Enter shows those that are withdrawn
 
-Confidence: how sure the evidence makes an alert. Acknowledging ends none.
-How one ended is told as far as it betrays no source: often several ways.
+Confidence: how well what is known fits, not whether a report is true.
+How one ended is told as far as no source shows: often as several ways.
 [b]Keys[/b]
  up, down     another alert        Enter   the whole alert, and back
  PgUp, PgDn   a page               Home, End   the first, the last
- a            acknowledge: every desk that has this alert sees it
+ a            acknowledge: all desks that have it see it; it ends nothing
  m            bell off or on, here; it rings for new critical and high
               alerts, and when this desk turns blind
  ?            this page            q       quit
@@ -331,6 +331,8 @@ class WatchApp(App[int]):
         if not wanted:
             over = all(entry.standing is Standing.OVER for entry in entries)
             self.notify("It is over: nothing to acknowledge." if over else "Already acknowledged.")
+        if not self.query_one("#body").has_class("whole"):
+            self._list.leave()
         for entry in wanted:
             self._desk.acknowledge(entry.alert.alert_id, entry.alert.revision, self._acknowledged)
 

@@ -39,6 +39,11 @@ WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By rule: in which ways its alerts end, time aside. The record of an end does not say which: it could tell whose
 information it was."""
+UNTIL_KNOWN: Final[Mapping[str, str]] = {
+    "rivals_housed_together": "Until your own records show that they no longer share the unit, keep them apart",
+}
+"""By rule: what goes on being wise where an alert's end may mean that nothing has changed."""
+YOUR_RECORDS: Final = "Which, your own records may show"
 TIME_PASSED: Final = "too long ago by now"
 OR: Final = " or "
 
@@ -195,6 +200,11 @@ def over_because(entry: Entry) -> str:
         "RECONCILED": "found no longer so when the bus started again",
         "RULE_CHANGED": "the rule that raised it was changed",
     }.get(entry.over_by or "", "no longer so")
+
+
+def until_known(alert: Alert) -> str:
+    """What an alert's end leaves to do, where it may have ended in several ways."""
+    return UNTIL_KNOWN.get(alert.rule or "", YOUR_RECORDS)
 
 
 def either(ways: Sequence[str]) -> str:

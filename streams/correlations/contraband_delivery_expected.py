@@ -78,6 +78,9 @@ PARTIES: Final[Mapping[DeliveryMethod, str]] = {
     DeliveryMethod.MAIL: "The sender is",
     DeliveryMethod.DEPOSIT: "It was paid in by",
 }
+SEARCH_ON_RETURN: Final = (
+    "Search on return as the facility's policy provides for every return; more needs a reason beside this alert"
+)
 STEPS: Final[Mapping[DeliveryMethod, tuple[str, ...]]] = {
     DeliveryMethod.VISIT: (
         "Have staff at the gate and in the visiting room watch this visit closely",
@@ -92,20 +95,21 @@ STEPS: Final[Mapping[DeliveryMethod, tuple[str, ...]]] = {
         "Watch what the account is used for: a payment may announce a delivery",
         "Look at the coming visits and mail of this person",
     ),
-    DeliveryMethod.COURT_RETURN: ("Search on return as the facility's policy provides for every return",),
+    DeliveryMethod.COURT_RETURN: (SEARCH_ON_RETURN,),
     DeliveryMethod.WORK_CREW: (
-        "Search on return as the facility's policy provides for every return",
+        SEARCH_ON_RETURN,
         "Have the crew's places of work looked over",
     ),
 }
 """What is advised, the least restrictive first."""
 CALL: Final = (
     "Before anything is done because of this, reach whoever gave the tip, through the deconfliction service; "
-    "ask whether others are to be called as well"
+    "ask whether others are to be called as well. Without an answer do what is done with everybody, and no more"
 )
 WATCH: Final = (
     "Because of this, search, question and move nobody, change no visit and hold nothing back: whoever it is about, "
-    "and everybody near, must not be warned. What is done with everybody goes on"
+    "and everybody near, must not be warned. What is done with everybody, and what is done for other reasons, goes on; "
+    "danger to life comes first"
 )
 WRITE_DOWN: Final = "Write down what is seen: who came, when, with whom"
 CAUTION_OF: Final[Mapping[TipHandling, Caution | None]] = {

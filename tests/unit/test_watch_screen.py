@@ -20,6 +20,7 @@ from consumers.board import Blind as Why
 from consumers.watch import WatchApp
 from tests.county import SITE, demo_site
 
+APART = "they no longer share the unit, keep them apart"
 RECIPIENT = "county-jail-watch"
 LATER = now_us() + 24 * 3_600 * SECOND
 MAIN = SITE.facilities[0]
@@ -216,10 +217,12 @@ async def test_what_is_over_still_says_who_it_was_about_and_why_it_is_over(end: 
         await until(pilot, app, "Headline of one")
         feed.deliver([alert("one", revision=2, state="WITHDRAWN", **withdrawal)])
         await until(pilot, app, "over: Headline of one")
+        rivals = "rule" not in opened
+        then = f"Until your own records show that {APART}" if rivals else "Which, your own records may show"
         below = app.query_one(AlertList).render_line(1).text
         assert below.rstrip().endswith(f"· Adams, Ada · {why}")
         await until(pilot, app, "Over since")
-        told = f"today, one of these: {why}. Which, your own records may show." if " or " in why else f"today: {why}."
+        told = f"today, one of these: {why}. {then}." if " or " in why else f"today: {why}."
         assert told in " ".join(text_of(app).split())
         assert "Adams, Ada (booking B-1)" in text_of(app)
 
@@ -233,7 +236,7 @@ MANY = ["Fitzwarren, Reginald", "Delacroix, Sylvester", "Abernathy, Sylvester"]
         (120, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
         (100, False, "annex, unit 4-B · Fitzwarren, Reginald; Delacroix, Sylvester; Abernathy, Sylvester"),
         (80, False, "annex, unit 4-B · Fitzwarren, Reginald and 2 more · raised under 1 min ago"),
-        (80, True, "changed · due in 5 h · annex, unit 4-B · Fitzwarren, Reginald and 2 more"),
+        (80, True, "changed · annex, unit 4-B · due in 5 h · Fitzwarren, Reginald and 2 more"),
     ],
 )
 async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, changed: bool, below: str) -> None:
@@ -540,7 +543,7 @@ async def test_when_it_is_expected_and_that_no_source_is_shown_is_said() -> None
     async with app.run_test(size=(180, 40)) as pilot:
         due = now_us() + (5 * 3_600 + 60) * SECOND
         feed.deliver([*reports(), alert("one", why=[torn], due=due), CaughtUp()])
-        await until(pilot, app, "due in 5 h · unit 4-B · Adams, Ada")
+        await until(pilot, app, "unit 4-B · due in 5 h · Adams, Ada")
         await until(pilot, app, "its source is kept from this desk")
         assert "Expected " in text_of(app)
         assert ", in 5 h" in text_of(app)
@@ -632,7 +635,8 @@ async def test_what_is_asked_before_anything_stands_in_the_list_and_above_what_c
         told = [f"{short}: whoever gave the information asks this of you", "Ask first.", then, "Keep the two"]
         assert [said.find(words) for words in told] == sorted(said.find(words) for words in told)
         assert all(words in said for words in told)
-        assert ("The deconfliction service: Watch center, 555-0100." in said) is (kind == "CALL_FIRST")
+        assert "The deconfliction service: Watch center, 555-0100." in said
+        assert ("A reference, if any" in said) is (kind == "CALL_FIRST")
 
 
 async def test_without_a_caution_nothing_is_asked() -> None:
@@ -669,7 +673,7 @@ async def test_when_it_is_due_is_said_of_what_is_past_too(minutes: int, due: str
     async with app.run_test(size=(140, 40)) as pilot:
         at = clock() + minutes * 60 * SECOND
         feed.deliver([*reports(), alert("one", due=at), CaughtUp()])
-        await until(pilot, app, f"{due} · unit 4-B")
+        await until(pilot, app, f"unit 4-B · {due}")
 
 
 async def test_an_alert_that_changed_says_since_when() -> None:
@@ -680,3 +684,66 @@ async def test_an_alert_that_changed_says_since_when() -> None:
         await until(pilot, app, "raised 5 min ago")
         feed.deliver([alert("one", revision=2, at=clock() - 120 * SECOND)])
         await until(pilot, app, "changed 2 min ago")
+
+
+async def test_what_is_acknowledged_sinks_and_the_cursor_stays_where_it_is_on_what_comes_next() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), *(alert(name, at=at) for at, name in enumerate(("one", "two", "three"))), CaughtUp()])
+        await until(pilot, app, "3 open alerts")
+        await pilot.press("a")
+        feed.deliver([acknowledged("one", 1)])
+        await until(pilot, app, "2 not acknowledged")
+        await pilot.press("a")
+        assert desk.acknowledged == [("one", 1)], "the next one came under the cursor just now"
+        clock.ahead += 3 * SECOND
+        await pilot.press("a")
+        assert desk.acknowledged == [("one", 1), ("two", 1)]
+
+
+async def test_what_is_read_whole_stays_there_when_it_is_acknowledged() -> None:
+    feed, desk = Feed(), Desk()
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one", at=1), alert("two", at=2), CaughtUp()])
+        await until(pilot, app, "2 open alerts")
+        await pilot.press("enter", "a")
+        feed.deliver([acknowledged("one", 1)])
+        await until(pilot, app, "by sgt.reyes")
+        assert "Headline of one" in text_of(app)
+
+
+async def test_of_one_to_be_called_about_an_acknowledgement_tells_nothing_of_the_call() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        limit = {"kind": "CALL_FIRST", "limit": "Call"}
+        feed.deliver([*reports(), alert("one", caution=limit), acknowledged("one", 1), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        await pilot.press("enter")
+        await until(pilot, app, "by sgt.reyes. Whether the call was made, nobody says here")
+
+
+async def test_what_was_asked_still_holds_when_it_is_over_and_rivals_stay_apart_until_it_is_known() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", caution={"kind": "WATCH_ONLY", "limit": "Watch"}), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        feed.deliver([alert("one", revision=2, state="WITHDRAWN")])
+        await until(pilot, app, "over: Headline of one")
+        await pilot.press("enter")
+        said = " ".join(text_of(app).split())
+        assert "WATCH ONLY: what was asked of you still holds." in said
+        assert f"Until your own records show that {APART}." in said
+
+
+async def test_agreements_of_one_title_are_one_line() -> None:
+    (agreement,) = [one for one in SITE.agreements if one.id == "city-pd-to-county-jail-housing"]
+    site = demo_site(agreements=(agreement, agreement.model_copy(update={"id": "another"})))
+    feed = Feed()
+    app = WatchApp(site, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", agreements=[agreement.id, "another"]), CaughtUp()])
+        await until(pilot, app, f"{agreement.id}, another)")
