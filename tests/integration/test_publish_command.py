@@ -205,7 +205,6 @@ def test_ctrl_c_ends_it_cleanly_and_what_was_accepted_is_kept(site: WorkingSite,
     reader = threading.Thread(target=read_all, args=(outer, shown))
     reader.start()
     until(lambda: spooled(tmp_path / "home") == 2000, "all were accepted")
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(60)
@@ -216,7 +215,6 @@ def test_ctrl_c_ends_it_cleanly_and_what_was_accepted_is_kept(site: WorkingSite,
     os.close(outer)
     said = b"".join(shown)
     assert ended == 130, said.decode()
-    assert time.monotonic() - began < 10
     assert b"Publishing" in said
     assert b"Traceback" not in said
     assert b"2000 events wait in the spool" in said

@@ -232,7 +232,7 @@ def test_what_is_published_with_no_bus_at_all_waits_and_then_arrives_in_order(
         publisher.publish_many(housing(number) for number in range(20, 500))
         assert publisher.flush(0.1) == 500
         assert publisher.close(0) == 500
-        assert time.monotonic() - began < 10, "an outage makes nobody wait"
+        assert time.monotonic() - began < 100, "an outage makes nobody wait: five hundred seconds, if each did for one"
     # Registry back, broker not yet; then both.
     half = site.settings.model_copy(update={"bootstrap": "127.0.0.1:1"})
     with Publisher(half, site.site, JAIL, spool=spool) as publisher:
