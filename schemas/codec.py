@@ -111,7 +111,7 @@ def encode(name: str, record: Mapping[str, Any], schema_id: int) -> bytes:
 
 def event_body(event: Event) -> bytes:
     """An event as Avro, without framing: what can be done while the registry is away."""
-    return encode_body(type(event).__name__, event.model_dump(mode="python"))
+    return encode_body(type(event).__name__, event.model_dump())
 
 
 def encode_event(event: Event, schema_id: int) -> bytes:
@@ -122,7 +122,7 @@ def encode_event(event: Event, schema_id: int) -> bytes:
 def encode_parts(event: Event, schema_id: int) -> tuple[bytes, int]:
     """An event as framed Avro, and where in it its body begins: what `decode_parts` would find."""
     head, body = parsed_parts(type(event).__name__)
-    record = event.model_dump(mode="python")
+    record = event.model_dump()
     buffer = io.BytesIO(_FRAME.pack(MAGIC, schema_id))
     buffer.seek(FRAMED)
     fastavro.schemaless_writer(buffer, head, record["head"])

@@ -758,6 +758,18 @@ def test_of_a_tip_with_two_contents_the_one_that_falls_becomes_a_dead_letter_of_
     assert letter.key == f"{inbound}/{tips[0].head.event_id}".encode()
 
 
+def test_such_a_tip_that_comes_after_its_purge_date_goes_from_the_log_all_the_same() -> None:
+    first, late = (event("ContrabandTipped", "ada", name="tip", substance=what, purge_day=7) for what in ("a", "b"))
+    facts = Facts(demo_site(partitions=1)).happen(first, late)
+    stage = FacilityStage(facts.bus.site, 0, SCHEMAS)
+    before, after = (one for one in facts.bus.logs[FACILITIES, 0] if first.head.event_id.encode() in (one.key or b""))
+    stage.process(before)
+    stage.process(tick(8))
+    outs = stage.process(after)
+    assert [out.topic for out in outs if header(out.headers, "reason")] == [topics.dead_letters("demo", POLICE)]
+    assert len(tombstones(outs)) == 1
+
+
 FIRST_SLOT = START // SLOT
 HOURLY = [LoggedRecord(0, Heard(JAIL, "HousingAssigned", FIRST_SLOT + 6 * hour, None).key, b"") for hour in range(500)]
 """Something of the jail came every hour for three weeks."""
