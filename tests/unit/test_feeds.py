@@ -203,6 +203,51 @@ def test_when_it_is_heard_again_that_is_said_for_as_long_as_it_was_silent_and_at
     assert silences(feeds, short + 14 * HOUR) == []
 
 
+ALWAYS: Final = "HousingAssigned"
+LAST: Final = BEGIN + 30 * DAY - 1
+AGAIN: Final = LAST + 2 * DAY
+RARE: Final = {
+    "AffiliationValidated": LAST - 4 * DAY,
+    "CustodyClassified": LAST - 28 * DAY + 1,
+    "DisciplinaryRecorded": LAST - 28 * DAY,
+}
+"""When each of what comes seldom came last."""
+
+
+def seldom(event_type: str, slot: int, hour: int | None = None) -> Heard:
+    return note(slot, hour, event_type)
+
+
+def an_agency_that_stopped() -> list[Heard]:
+    """Something came in every slot of thirty days, and then nothing more; of some types, little even before."""
+    often = [note(slot) for slot in range(BEGIN, LAST + 1)]
+    return [*often, *(seldom(event_type, slot) for event_type, slot in RARE.items())]
+
+
+def test_what_comes_seldom_is_silent_with_all_that_its_agency_sends_where_it_came_in_the_four_weeks_before() -> None:
+    assert silences(told(an_agency_that_stopped()), LAST + DAY) == [
+        Silence("AffiliationValidated", note(0, None, "AffiliationValidated").topic, LAST - 4 * DAY, None),
+        Silence("CustodyClassified", note(0, None, "CustodyClassified").topic, LAST - 28 * DAY + 1, None),
+        Silence(ALWAYS, note(0).topic, LAST, None),
+    ]
+
+
+def test_alone_what_comes_seldom_is_not_silent() -> None:
+    notes = [*an_agency_that_stopped(), *(note(slot) for slot in range(LAST + 1, LAST + DAY + 1))]
+    assert silences(told(notes), LAST + DAY) == []
+
+
+def test_when_all_comes_again_the_silence_of_what_comes_seldom_is_over_when_that_comes_again() -> None:
+    seen, hour = "AffiliationValidated", LAST // HOUR
+    often_again = [note(slot) for slot in range(AGAIN, AGAIN + 6)]
+    again = [*often_again, seldom(seen, AGAIN + 3), seldom(seen, AGAIN + 3, hour + 5), seldom(seen, AGAIN + 4)]
+    feeds = told([*an_agency_that_stopped(), *again, seldom("MailReceived", AGAIN + 1)])
+    often = Silence(ALWAYS, note(0).topic, LAST, AGAIN)
+    assert silences(feeds, AGAIN + 2) == [often], "of what has not come again, and of what never came before, nothing"
+    over = Silence(seen, note(0, None, seen).topic, LAST - 4 * DAY, AGAIN + 3, (hour + 5,))
+    assert silences(feeds, AGAIN + 5) == [over, often]
+
+
 def test_a_silence_says_of_which_hours_something_came_after_it() -> None:
     slots, last = daily(20), daily(20)[-1]
     again = last + 3 * DAY

@@ -53,6 +53,7 @@ def test_a_note_holds_nothing_of_the_event_and_is_where_its_agencys_others_are()
     assert (out.topic, out.partition) == (topics.facility_facts("demo"), partition_of(JAIL, SITE.partitions))
     assert (out.value, out.headers) == (b"", (("topic", b"demo.county-jail.housing-assigned.v1"),))
     assert read_note(LoggedRecord(0, out.key, b"", out.headers)).topic == "demo.county-jail.housing-assigned.v1"
+    assert read_note(LoggedRecord(0, out.key, b"", ())).topic == "", "where nobody says"
     assert out.key == f"~heard/county-jail/HousingAssigned/{START // SLOT}".encode()
 
 
@@ -105,6 +106,7 @@ def test_of_a_list_it_is_noted_besides_how_much_had_changed() -> None:
     came, taken = noted(what, came=9 * HOUR)
     assert parse_note(came.key) == Heard(JAIL, "ListTaken", START // SLOT + 54, START // HOUR)
     assert parse_note(taken.key) == Listed(JAIL, "county-jail-main", START // SLOT, 7, "ab" * 8)
+    assert (taken.value, taken.headers) == (b"", (("topic", b"demo.county-jail.list-taken.v1"),))
     assert taken.partition == came.partition == partition_of(JAIL, SITE.partitions)
     assert parse_note(taken.key).id == note_id(JAIL, "county-jail-main", START // SLOT)
 
@@ -133,7 +135,7 @@ def test_a_list_of_a_facility_that_is_not_its_agencys_is_set_aside(facility: str
     ],
 )
 def test_a_key_that_no_stage_writes_is_no_note(key: bytes) -> None:
-    with pytest.raises(ValueError, match=r"stage|literal"):
+    with pytest.raises(ValueError, match=r"^a key that no stage writes|literal"):
         parse_note(key)
 
 
