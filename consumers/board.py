@@ -7,7 +7,7 @@ in the end; `tests/property/test_board_laws.py` holds it to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -529,10 +529,8 @@ class Board:
         Of these, the ones that are over are shown by the notice alone.
         """
         self._over = {k: over for k, over in self._over.items() if now - over.heard.at < OVER_SHOWN}
-        entries = sorted(
-            [*map(self._entry, self._open.values()), *map(self._over_entry, self._over.values())],
-            key=lambda entry: entry.rank(self.time(now)),
-        )
+        over = map(self._over_entry, self._over.values())
+        entries = self._in_order([*map(self._entry, self._open.values()), *over], now)
         notices = self._notices(entries, now)
         lines: list[Entry | Notice] = []
         told = set()
@@ -561,7 +559,11 @@ class Board:
 
     def open_entries(self, now: int) -> list[Entry]:
         """Every open alert, in the list's order."""
-        return sorted(map(self._entry, self._open.values()), key=lambda entry: entry.rank(self.time(now)))
+        return self._in_order(map(self._entry, self._open.values()), now)
+
+    def _in_order(self, entries: Iterable[Entry], now: int) -> list[Entry]:
+        time = self.time(now)
+        return sorted(entries, key=lambda entry: entry.rank(time))
 
     def entry(self, alert_id: str) -> Entry | None:
         """One alert that is open or was until a moment ago."""
