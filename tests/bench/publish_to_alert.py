@@ -201,6 +201,8 @@ def at_rates(rates: Sequence[int], seconds: float, compile_s: float, say: Callab
                 worker.send_signal(signal.SIGTERM)
                 worker.wait(60)
                 of_it = hops.read_marks(marks)
+            except RuntimeError as failed:
+                raise RuntimeError(f"{failed}; the worker said: {site.said(worker)[-2000:]}") from failed
             finally:
                 probes.close()
                 site.end()

@@ -126,15 +126,13 @@ class Watch:
 
 def marked(marks: list[Mark]) -> type[PartitionLoop]:
     """The worker's own loop, which notes when each batch goes on."""
+    handed_over: dict[int, int] = {}
 
     class MarkedLoop(PartitionLoop):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            self._handed_over: dict[int, int] = {}
-            self._written = (0, 0)
+        _written = 0, 0
 
         def hand_over(self, stage: str, delivery: Delivery) -> None:
-            self._handed_over[id(delivery)] = time.time_ns()
+            handed_over[id(delivery)] = time.time_ns()
             super().hand_over(stage, delivery)
 
         async def _process(self, deliveries: Sequence[tuple[str, Delivery]]) -> None:
@@ -142,7 +140,7 @@ def marked(marks: list[Mark]) -> type[PartitionLoop]:
             await super()._process(deliveries)
             for _, delivery in deliveries:
                 batch = delivery.batch
-                at = self._handed_over.pop(id(delivery))
+                at = handed_over.pop(id(delivery))
                 where = batch.topic, batch.partition, batch.records[0].offset, batch.last_offset
                 marks.append(Mark(*where, at, taken, *self._written))
 

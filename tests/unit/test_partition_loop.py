@@ -11,6 +11,7 @@ import pytest
 from schemas.registry_client import RegistryAway, SchemaCache
 from streams import partition_loop
 from streams.batching import Batch
+from streams.clock import wall_clock
 from streams.fencing import PartitionWriter
 from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop, parted
 from streams.records import TAKEN, LoggedRecord, Out, Record
@@ -59,6 +60,7 @@ def a_loop(
     held: set[tuple[str, int]] | None = None,
     registry: Registry | None = None,
     outs: Callable[[int], int] = lambda _: 1,
+    kind: type[PartitionLoop] = PartitionLoop,
 ) -> tuple[PartitionLoop, Kept]:
     kept = Kept()
 
@@ -69,7 +71,9 @@ def a_loop(
         raise AssertionError((stage, batch, record)) from error
 
     writer, schemas = cast(PartitionWriter, kept), cast(SchemaCache, registry or Registry())
-    loop = PartitionLoop(0, stages, writer, schemas, {}, decide, poison, set() if held is None else held)
+    schema_ids: dict[tuple[str, str], int] = {}
+    held = set() if held is None else held
+    loop = kind(0, stages, writer, schemas, schema_ids, decide, poison, held, wall_clock=wall_clock)
     return loop, kept
 
 

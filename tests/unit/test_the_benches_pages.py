@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from tests.bench.hops import Place, steps
 from tests.bench.mix import county, with_the_rare
 from tests.bench.probes import Probe, Way, in_turn
 from tests.bench.publish_to_alert import figures, quantile
-from tests.bench.watched_worker import PARTS, Mark
+from tests.bench.watched_worker import PARTS, Mark, marked
+from tests.unit.test_partition_loop import a_loop, delivery, soon
 
 MACHINE = {"cores": 2, "processor": "one", "memory_gb": 1, "system": "Linux", "python": "3.11", "kafka": "4.4.0"}
 
@@ -55,6 +57,19 @@ def test_a_quantile_is_a_value_that_was_measured(share: float, value: float) -> 
 def test_latency_counts_from_the_moment_at_which_a_probe_was_due() -> None:
     late = Probe(Way.MOVE, 0, due=1_000_000, accepted=900_000_000, heard=1_001_000_000)
     assert figures([late])["max_ms"] == 1_000.0
+
+
+async def test_a_loop_that_is_watched_is_made_as_the_workers_and_notes_each_batch_of_it() -> None:
+    marks: list[Mark] = []
+    loop, kept = a_loop("person", kind=marked(marks))
+    loop.hand_over("person", delivery(7, 2))
+    running = asyncio.create_task(loop.run())
+    await soon(lambda: marks)
+    running.cancel()
+    assert len(kept.keys) == 2
+    (mark,) = marks
+    assert (mark.topic, mark.partition, mark.first, mark.last) == ("topic", 0, 7, 8)
+    assert mark.handed_over <= mark.taken <= mark.decided <= mark.committed
 
 
 def test_probes_are_of_both_ways_in_the_share_that_is_asked_for() -> None:
