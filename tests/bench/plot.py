@@ -19,6 +19,8 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 COLOURS = ("#1f5f8b", "#c8553d")
+WIDE = 20
+"""How many times the least the most is where bars are on a logarithmic axis: on one their lengths do not compare."""
 
 
 def main() -> None:
@@ -53,17 +55,16 @@ def bars(given: dict[str, Any]) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 4.2))
     colours = ["#1f5f8b" if row["ours"] else "#b0b7bd" for row in rows]
     axes.barh([row["title"] for row in rows], medians, xerr=spread, color=colours, ecolor="#444444", capsize=2)
-    axes.set_xscale("log")
-    axes.set_xlabel(f"{given['axis']} (logarithmic); median, least and most")
-    for place, median in enumerate(medians):
-        axes.annotate(
-            f"{median:,.{0 if median >= 10 else 1}f} ",
-            (median, place),
-            ha="right",
-            va="center",
-            color="black",
-            fontsize=8,
-        )
+    scale = ""
+    if max(medians) > WIDE * min(medians):
+        axes.set_xscale("log")
+        scale = " (logarithmic)"
+    axes.set_xlabel(f"{given['axis']}{scale}; median, least and most")
+    for place, (row, median) in enumerate(zip(rows, medians, strict=True)):
+        # Beside the spread, which would strike it out.
+        beside = (max(row["runs"]), place)
+        axes.annotate(f"  {median:,.{0 if median >= 10 else 1}f}", beside, va="center", fontsize=8)
+    axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
