@@ -84,7 +84,7 @@ def shared_out(count: int, claims: Mapping[str, Claim], standbys: int) -> dict[s
     owner: dict[int, str] = {}
     for number, wanted in to_be.items():
         ready = [member for member in sorted(claims) if number in claims[member].ready]
-        if wanted == held.get(number) or wanted in ready:
+        if wanted in ready:
             owner[number] = wanted
         elif number in held:
             # There is nothing to wait for where even this one was given up.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from typing import Any
 
 import pytest
 from aiokafka.cluster import ClusterMetadata
@@ -11,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.assignor import Claim, NumberAssignor, share_out
+from streams.assignor import Claim, NumberAssignor, Share, share_out
 
 members = st.dictionaries(
     st.sampled_from("abcdef"),
@@ -86,6 +88,40 @@ def test_the_newest_claim_wins_over_that_of_a_worker_that_was_away() -> None:
             {"a": {1}, "b": {0}},
         ),
         ("a number that is no more is nobody's", 1, {"a": Claim(1, frozenset({0, 7}))}, {"a": {0}}),
+        (
+            "who is ready for what nobody has gets the odd one",
+            3,
+            {"a": Claim(1, frozenset({0})), "b": Claim(1, frozenset({1}), ready=frozenset({2}))},
+            {"a": {0}, "b": {1, 2}},
+        ),
+        (
+            "of two who are ready for it, who has more room gets what nobody has",
+            4,
+            {"a": Claim(1, frozenset({0}), ready=frozenset({1})), "b": Claim(1, ready=frozenset({1}))},
+            {"a": {0, 2}, "b": {1, 3}},
+        ),
+        (
+            "and with as much room, who comes first by name",
+            5,
+            {"a": Claim(1, frozenset({0}), ready=frozenset({1})), "b": Claim(1, ready=frozenset({1}))},
+            {"a": {0, 1, 2}, "b": {3, 4}},
+        ),
+        (
+            "what is too much goes first by what others are ready for who have room",
+            6,
+            {
+                "a": Claim(1, frozenset({0, 1, 2, 3})),
+                "b": Claim(1, frozenset({4, 5}), ready=frozenset({2, 3})),
+                "c": Claim(1, ready=frozenset({0, 1})),
+            },
+            {"a": {2, 3}, "b": {4, 5}, "c": {0, 1}},
+        ),
+        (
+            "of what nobody has, each takes first what it did not give up",
+            2,
+            {"a": Claim(gave_up=frozenset({0})), "b": Claim()},
+            {"a": {1}, "b": {0}},
+        ),
     ],
 )
 def test_the_numbers_are_shared_out(
@@ -99,12 +135,13 @@ Workers = dict[str, tuple[NumberAssignor, set[str]]]
 
 
 def a_round(partitions: dict[str, int], workers: Workers) -> dict[str, ConsumerProtocolMemberAssignment]:
-    """One rebalance: all join, one shares out, each remembers its part."""
+    """One rebalance: all join, the first shares out, each remembers its part."""
     cluster = ClusterMetadata()
     topics = [(0, topic, False, [(0, n, 0, [0], [0]) for n in range(count)]) for topic, count in partitions.items()]
     cluster.update_metadata(MetadataResponse_v1([(0, "localhost", 9092, None)], 0, topics))
     joined = {name: assignor.metadata(subscribed) for name, (assignor, subscribed) in workers.items()}
-    given_out = NumberAssignor().assign(cluster, joined)
+    leader = next((assignor for assignor, _ in workers.values()), NumberAssignor())
+    given_out = leader.assign(cluster, joined)
     for name, (assignor, _) in workers.items():
         assignor.on_assignment(given_out[name])
     return given_out
@@ -136,11 +173,79 @@ def test_partition_n_of_every_topic_goes_to_one_worker_and_stays_there_when_anot
 
 def test_who_was_away_claims_by_the_round_it_got_its_numbers_in() -> None:
     here, away = NumberAssignor(), NumberAssignor()
-    a_round(LOGS, {"away": (away, set(LOGS))})
+    a_round(LOGS, {"was away": (away, set(LOGS))})
     a_round(LOGS, {"here": (here, set(LOGS))})
     a_round(LOGS, {"here": (here, set(LOGS))})
-    found = owned(a_round(LOGS, {"away": (away, set(LOGS)), "here": (here, set(LOGS))}))
-    assert (found["here"][FACTS], found["away"][FACTS]) == ([0, 1], [2, 3])
+    # Of claims of one round the later name's would count.
+    found = owned(a_round(LOGS, {"was away": (away, set(LOGS)), "here": (here, set(LOGS))}))
+    assert (found["here"][FACTS], found["was away"][FACTS]) == ([0, 1], [2, 3])
+
+
+def said_by(assignor: NumberAssignor) -> dict[str, Any]:
+    """What a worker tells the leader of itself."""
+    said: dict[str, Any] = json.loads(assignor.metadata(LOGS).user_data)
+    return said
+
+
+def test_who_comes_new_follows_and_is_given_its_share_when_it_says_that_it_is_ready() -> None:
+    ready, gave_up = set[int](), set[int]()
+    old = NumberAssignor(1)
+    new = NumberAssignor(1, lambda: frozenset(ready), lambda: frozenset(gave_up))
+    both: Workers = {"old": (old, set(LOGS)), "new": (new, set(LOGS))}
+    nothing = {"numbers": [], "follows": [], "ready": [], "gave_up": [], "awaited": []}
+    assert said_by(new) == {"epoch": 0, **nothing}
+    a_round(LOGS, {"old": (old, set(LOGS))})
+    given_out = a_round(LOGS, both)
+    assert (old.share, new.share) == (
+        Share(frozenset(range(4))),
+        Share(frozenset(), frozenset(range(4)), frozenset({2, 3})),
+    )
+    assert [json.loads(one.user_data)["epoch"] for one in given_out.values()] == [2, 2]
+    ready |= {0, 2}
+    gave_up |= {3}
+    claim = {"numbers": [], "follows": [0, 1, 2, 3], "ready": [0, 2], "gave_up": [3], "awaited": [2, 3]}
+    assert said_by(new) == {"epoch": 2, **claim}
+    a_round(LOGS, both)
+    assert new.share == Share(frozenset({0, 2}), frozenset({1, 3})), "not what it gave up: what else it is ready for"
+
+
+def test_who_waits_for_its_numbers_waits_for_the_same_ones_in_the_next_round() -> None:
+    first, second, third = (NumberAssignor(1) for _ in range(3))
+    two: Workers = {"b": (first, {FACTS}), "c": (second, {FACTS})}
+    a_round({FACTS: 6}, two)
+    three: Workers = {**two, "a": (third, {FACTS})}
+    a_round({FACTS: 6}, three)
+    waits_for = third.share.awaited
+    assert len(waits_for) == 2
+    # Somebody comes who would be given them, did nobody wait for them.
+    a_round({FACTS: 6}, {"0": (NumberAssignor(1), {FACTS}), **three})
+    assert third.share.awaited == waits_for
+
+
+def test_who_stood_by_for_a_number_still_does_though_it_is_not_ready() -> None:
+    workers: Workers = {name: (NumberAssignor(1), {FACTS}) for name in "abc"}
+    before = {}
+    for number, (name, (assignor, _)) in enumerate(workers.items()):
+        # Shared out anew, a would stand by for what b has.
+        before[name] = assignor.share = Share(frozenset({number}), frozenset({(number + 2) % 3}))
+    a_round({FACTS: 3}, workers)
+    assert {name: assignor.share for name, (assignor, _) in workers.items()} == before
+
+
+def test_a_member_that_says_nothing_of_itself_is_new_and_who_is_given_nothing_has_nothing() -> None:
+    cluster = ClusterMetadata()
+    cluster.update_metadata(
+        MetadataResponse_v1([(0, "localhost", 9092, None)], 0, [(0, FACTS, False, [(0, 0, 0, [0], [0])])])
+    )
+    given_out = NumberAssignor().assign(cluster, {"w": ConsumerProtocolMemberMetadata(0, [FACTS], b"")})
+    (one,) = given_out.values()
+    assert json.loads(one.user_data) == {"epoch": 1, "numbers": [0], "standbys": [], "awaited": []}
+    worker = NumberAssignor()
+    worker.on_assignment(one)
+    assert worker.share == Share(frozenset({0}))
+    worker.on_assignment(ConsumerProtocolMemberAssignment(0, [], b""))
+    assert worker.share == Share()
+    assert said_by(worker)["epoch"] == 0
 
 
 def test_a_topic_that_only_the_newer_worker_knows_waits_where_its_numbers_owner_does_not_read_it() -> None:

@@ -136,6 +136,24 @@ CASES = [
             "c": Share(some(4, 5), some(0, 1, 3)),
         },
     ),
+    (
+        "of two who are ready, who has the fewest is given what nobody has",
+        {
+            "a": Claim(2, some(2), some(0, 1), some(0, 1)),
+            "b": Claim(2, some(3), some(0, 1), some(0, 1)),
+            "new": Claim(),
+        },
+        {"a": Share(some(0, 2), some(3)), "b": Share(some(1, 3), some(0, 2)), "new": Share(some(), some(1), some(1))},
+    ),
+    (
+        "who is ready stands by rather than who only follows, and for no more than its share",
+        {
+            "a": Claim(2, some(0)),
+            "b": Claim(2, some(1), some(0)),
+            "c": Claim(2, some(2), some(0, 1), some(0, 1)),
+        },
+        {"a": Share(some(0), some(1)), "b": Share(some(1), some(2)), "c": Share(some(2), some(0))},
+    ),
 ]
 
 
@@ -143,6 +161,13 @@ CASES = [
 def test_shared_out(claims: dict[str, Claim], expected: Shares) -> None:
     count = 1 + max(number for share in expected.values() for number in share.numbers)
     assert shared_out(count, claims, 1) == expected
+
+
+def test_where_each_has_two_who_stand_by_all_stays_as_it_is_while_nobody_comes_or_goes() -> None:
+    names = "abcd"
+    shares = {name: Share(some(number), some((number + 1) % 4, (number + 2) % 4)) for number, name in enumerate(names)}
+    assert shared_out(4, claims_of(shares, 3), 2) == shares
+    assert shared_out(4, claims_of(shares, 3, ready=False), 2) == shares
 
 
 def test_without_standbys_a_number_moves_at_once() -> None:
