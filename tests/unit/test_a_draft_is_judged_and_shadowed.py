@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -171,6 +171,16 @@ def test_where_a_draft_fails_it_says_nothing_and_the_rest_is_judged_all_the_same
     }
     line = fails_in_4b.__code__.co_firstlineno + 2
     assert dict(shadow.errors) == {f"KeyError at line {line}": 1}, "where, and nothing of whom"
+
+
+def test_a_draft_that_derives_what_no_record_can_hold_fails_as_if_it_had_raised() -> None:
+    def until_tomorrow(picture: FacilityPicture, unit: UnitKey, now: int) -> set[Situation]:
+        found = RIVALS.situations(picture, unit, now)
+        return {replace(one, until=cast(int, "tomorrow")) for one in found}
+
+    shadow = shadow_of(bus_of(), until_tomorrow)
+    shadow.look()
+    assert {one.verdict for one in shadow.differences} == {Verdict.UNKNOWN}
 
 
 def test_a_draft_of_persons_that_fails_says_nothing_of_that_person() -> None:

@@ -9,6 +9,7 @@ import pytest
 from schemas import topics
 from schemas.codec import encode_event
 from schemas.events import Event, type_name
+from schemas.site import Site
 from streams.backtest import (
     SCHEMA_IDS,
     SCHEMAS,
@@ -56,16 +57,19 @@ def test_a_site_is_seen_on_one_partition_with_the_time_that_its_events_bring() -
 
 @pytest.mark.parametrize("what", [*RIVALS, APART], ids=type_name)
 @pytest.mark.parametrize("later", [None, 2 * DAY])
-def test_an_event_puts_on_the_logs_what_the_workers_make_of_its_record(what: Event, later: int | None) -> None:
-    kind, agency = type_name(what), ONE.agency_by_id[agency_of(what)]
+@pytest.mark.parametrize("site", [ONE, on_one_partition(SITE, "live")], ids=lambda site: site.clock)
+def test_an_event_puts_on_the_logs_what_the_workers_make_of_its_record(
+    site: Site, what: Event, later: int | None
+) -> None:
+    kind, agency = type_name(what), site.agency_by_id[agency_of(what)]
     came = None if later is None else what.head.time + later
     record = LoggedRecord(
         0, None, encode_event(what, SCHEMA_IDS[kind]), timestamp=(what.head.time + (later or 0)) // 1000
     )
-    source = Source(topics.inbound(ONE.name, agency.id, kind), agency, kind)
-    found = identify(record, source, ONE, SCHEMAS, what.head.time)
+    source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
+    found = identify(record, source, site, SCHEMAS, what.head.time)
     assert isinstance(found, Facts)
-    assert facts_of(what, agency, ONE, came) == found.records
+    assert facts_of(what, agency, site, came) == found.records
 
 
 def test_an_event_that_would_be_set_aside_is_told_why() -> None:
@@ -90,6 +94,29 @@ def test_as_it_went_each_alert_names_the_record_of_its_cause() -> None:
         {**cause, "offset": 5, "event_id": feud},
         {**cause, "offset": 8, "event_id": moved},
     ]
+
+
+def fights_of(person: str, sid: str | None = None) -> list[Event]:
+    """Of one who was classified, each by both of the numbers, if there are two: a review is due with the first."""
+    return [
+        event("BookingReported", person, sid=sid),
+        event("CustodyClassified", person, day=1),
+        *(event("DisciplinaryRecorded", person, day=2 + n) for n in range(3)),
+    ]
+
+
+def test_a_persons_alert_names_the_record_too_and_all_that_was_written_before_counts() -> None:
+    cause = {"kind": "FACT", "stage": "person", "partition": 0}
+    fights = [one.head.event_id for one in fights_of("ada")[2:]]
+    known_by_one = [alert["cause"] for alert in told(AsItWent(ONE), fights_of("ada"))]
+    assert known_by_one == [{**cause, "offset": 2 + n, "event_id": fight} for n, fight in enumerate(fights)]
+    # The first event is two facts; of each other, its fact is followed by the one it is moved to, and by its tombstone.
+    known_by_two = [alert["cause"] for alert in told(AsItWent(ONE), fights_of("ada", sid="S1"))]
+    assert known_by_two == [{**cause, "offset": 6 + 3 * n, "event_id": fight} for n, fight in enumerate(fights)]
+    test = InTheEnd(ONE)
+    told(test, fights_of("ada"))
+    (alert,) = test.end()
+    assert alert["cause"] == {**cause, "kind": "RECONCILED", "offset": 4, "event_id": None}
 
 
 def test_in_the_end_nothing_is_told_before_all_has_been_taken_in() -> None:
@@ -118,8 +145,5 @@ def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
 
 def test_only_the_rules_that_are_given_are_looked_for() -> None:
     assert told(AsItWent(ONE, Rules(facility=())), RIVALS) == []
-    graver = [event("BookingReported", "ada"), event("CustodyClassified", "ada", day=1)]
-    fights = [event("DisciplinaryRecorded", "ada", day=2 + n) for n in range(3)]
-    reviewed = told(AsItWent(ONE), [*graver, *fights])
-    assert {alert["rule"] for alert in reviewed} == {"classification_review"}
-    assert told(AsItWent(ONE, Rules(person=())), [*graver, *fights]) == []
+    assert {alert["rule"] for alert in told(AsItWent(ONE), fights_of("ada"))} == {"classification_review"}
+    assert told(AsItWent(ONE, Rules(person=())), fights_of("ada")) == []
