@@ -192,7 +192,7 @@ def test_who_comes_new_follows_and_is_given_its_share_when_it_says_that_it_is_re
     old = NumberAssignor(1)
     new = NumberAssignor(1, lambda: frozenset(ready), lambda: frozenset(gave_up))
     both: Workers = {"old": (old, set(LOGS)), "new": (new, set(LOGS))}
-    nothing = {"numbers": [], "follows": [], "ready": [], "gave_up": [], "awaited": []}
+    nothing: dict[str, list[int]] = {"numbers": [], "follows": [], "ready": [], "gave_up": [], "awaited": []}
     assert said_by(new) == {"epoch": 0, **nothing}
     a_round(LOGS, {"old": (old, set(LOGS))})
     given_out = a_round(LOGS, both)
