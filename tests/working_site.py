@@ -322,7 +322,7 @@ class WorkingSite:
 
     def _all_can_be_seen(self) -> bool:
         """Whether the broker has marked what was committed last: readers see it a moment after the writer."""
-        admin = AdminClient(self.settings.kafka(self.site.user("bus")))
+        admin = AdminClient({**self.settings.kafka(self.site.user("bus")), "log_level": 0})
         raised = topics.alerts_raised(self.site.name)
         wanted = {
             TopicPartition(raised, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]

@@ -180,7 +180,7 @@ def forget_group(settings: Settings, group: str) -> None:
 
 
 def _wait(settings: Settings, ask: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> None:
-    admin = AdminClient(settings.kafka(ADMIN))  # what is asked ends with it
+    admin = AdminClient({**settings.kafka(ADMIN), "log_level": 0})  # what is asked ends with it
     for asked in ask(admin).values():
         asked.result(WAIT_S)
 

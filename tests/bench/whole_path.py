@@ -199,7 +199,7 @@ def work(
 def _shared(site: WorkingSite) -> int:
     """How many workers have partitions, as the group's coordinator says."""
     group = topics.consumer_group(site.site.name)
-    admin = AdminClient(site.settings.kafka(ADMIN))
+    admin = AdminClient({**site.settings.kafka(ADMIN), "log_level": 0})
     try:
         described = admin.describe_consumer_groups([group])[group].result(WAIT_S)
     except KafkaException as error:
