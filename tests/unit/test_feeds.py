@@ -175,6 +175,19 @@ def test_of_what_is_hardly_known_nothing_is_said(slots: list[int], days: int) ->
     assert first_silent(feeds, range(last, last + days * DAY, HOUR)) is None
 
 
+ALWAYS_FOR_TWO_WEEKS: Final = list(range(BEGIN, BEGIN + KNOWN_DAYS * DAY + 1))
+"""In every slot, up to the first one of the fifteenth day."""
+
+
+def test_two_weeks_before_the_day_on_which_it_was_heard_last_are_enough_and_a_slot_less_is_not() -> None:
+    last = ALWAYS_FOR_TWO_WEEKS[-1]
+    assert silent_since(heard(ALWAYS_FOR_TWO_WEEKS), last + HOUR) == [last]
+    assert silent_since(heard(ALWAYS_FOR_TWO_WEEKS[1:]), last + DAY) == []
+    # Known is it from the first time on, however long nothing came then.
+    once_before = [BEGIN, *range(BEGIN + 8 * DAY, last + 1)]
+    assert silent_since(heard(once_before), last + DAY) == [last]
+
+
 def test_half_an_hour_is_no_silence_however_often_a_feed_is_heard() -> None:
     slots = list(range(BEGIN, BEGIN + 20 * DAY))
     found = first_silent(heard(slots), range(slots[-1], slots[-1] + DAY))
@@ -187,6 +200,31 @@ def test_what_is_silent_for_four_weeks_is_given_up() -> None:
     assert silent_since(feeds, last + GIVEN_UP - 1) == [last]
     assert silences(feeds, last + GIVEN_UP) == []
     assert feeds.look_again(JAIL, (last + 3 * DAY) * SLOT) == (last + GIVEN_UP) * SLOT
+
+
+def test_a_quiet_that_would_have_been_silence_for_a_slot_is_said_to_be_over_and_a_shorter_one_is_not() -> None:
+    last = ALWAYS_FOR_TWO_WEEKS[-1]
+    for quiet, over in ((WAITS, [last]), (WAITS - 1, [])):
+        feeds = heard([*ALWAYS_FOR_TWO_WEEKS, last + quiet])
+        assert [one.since for one in silences(feeds, last + quiet)] == over
+    for quiet, over in ((GIVEN_UP - 1, [last]), (GIVEN_UP, [])):
+        feeds = heard([*ALWAYS_FOR_TWO_WEEKS, last + quiet])
+        assert [one.since for one in silences(feeds, last + quiet)] == over, "what was given up is not over"
+
+
+def test_of_what_comes_every_hour_two_hours_and_the_slot_on_the_way_and_its_own_are_over_when_it_comes() -> None:
+    hourly = list(range(BEGIN, BEGIN + 20 * DAY, HOUR))
+    for quiet, over in ((2 * HOUR + 2, [hourly[-1]]), (2 * HOUR + 1, [])):
+        feeds = heard([*hourly, hourly[-1] + quiet])
+        assert [one.since for one in silences(feeds, hourly[-1] + quiet)] == over
+
+
+def test_of_a_long_silence_it_is_said_for_a_day_that_it_is_over() -> None:
+    last = ALWAYS_FOR_TWO_WEEKS[-1]
+    again = last + 3 * DAY
+    feeds = heard([*ALWAYS_FOR_TWO_WEEKS, *range(again, again + 2 * DAY)])
+    assert [one.until for one in silences(feeds, again + LONGEST_NOTICE - 1)] == [again]
+    assert silences(feeds, again + LONGEST_NOTICE) == []
 
 
 def test_when_it_is_heard_again_that_is_said_for_as_long_as_it_was_silent_and_at_most_a_day() -> None:
@@ -325,6 +363,8 @@ def test_it_is_looked_at_again_when_something_else_holds_and_not_before() -> Non
     assert feeds.look_again(JAIL, (last + WAITS) * SLOT) == (last + DAY) * SLOT
     assert feeds.look_again(JAIL, (last + DAY) * SLOT) == silent * SLOT
     assert feeds.look_again(JAIL, silent * SLOT) == (last + GIVEN_UP) * SLOT
+    always, end = heard(ALWAYS_FOR_TWO_WEEKS), ALWAYS_FOR_TWO_WEEKS[-1]
+    assert always.look_again(JAIL, (end + WAITS) * SLOT) == (end + GIVEN_UP) * SLOT, "it is silent from now on"
     again = last + 3 * DAY
     after = heard([*slots, again, *range(again + 1, again + 2 * DAY)])
     assert after.look_again(JAIL, (again + WAITS) * SLOT) == (again + WAITS + 1) * SLOT
@@ -349,6 +389,12 @@ def test_what_is_known_already_changes_nothing() -> None:
     assert feeds.fold(note(BEGIN)) is None
     assert feeds.fold(note(BEGIN, BEGIN // HOUR - 2)) == JAIL
     assert feeds.fold(note(BEGIN, BEGIN // HOUR - 2)) is None
+
+
+def test_what_comes_too_late_to_be_kept_is_none() -> None:
+    feeds = told([note(BEGIN + KEPT + 1)])
+    assert feeds.fold(note(BEGIN)) is None
+    assert feeds.fold(note(BEGIN + 1)) == JAIL
 
 
 def test_what_was_heard_too_long_ago_goes_from_the_log_once() -> None:

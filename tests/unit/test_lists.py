@@ -76,6 +76,12 @@ def test_a_list_that_is_taken_no_more_stands_still_for_four_weeks() -> None:
     assert lists.look_again(MAIN, (BEGIN + 12 * DAY) * SLOT) == (BEGIN + 11 * DAY + GIVEN_UP) * SLOT
 
 
+def test_a_list_that_time_has_not_come_to_is_looked_at_when_it_has() -> None:
+    lists = told([*USUAL, *SAME])
+    assert lists.look_again(MAIN, (BEGIN + 10 * DAY - 1) * SLOT) == (BEGIN + 10 * DAY) * SLOT
+    assert lists.look_again(MAIN, (BEGIN + 10 * DAY) * SLOT) == (BEGIN + 11 * DAY) * SLOT
+
+
 def test_facilities_and_agencies_are_told_apart() -> None:
     annex, prison = ListKey("county-jail", "annex"), ListKey("state-prison", "county-jail-main")
     others = [taken(day, 100 + day, 4, of) for day in range(12) for of in (annex, prison)]
