@@ -134,14 +134,19 @@ Workers = dict[str, tuple[NumberAssignor, set[str]]]
 """Each worker's assignor and the topics it knows."""
 
 
-def a_round(partitions: dict[str, int], workers: Workers) -> dict[str, ConsumerProtocolMemberAssignment]:
-    """One rebalance: all join, the first shares out, each remembers its part."""
+def cluster_of(partitions: dict[str, int]) -> ClusterMetadata:
+    """What a leader knows of the topics."""
     cluster = ClusterMetadata()
     topics = [(0, topic, False, [(0, n, 0, [0], [0]) for n in range(count)]) for topic, count in partitions.items()]
     cluster.update_metadata(MetadataResponse_v1([(0, "localhost", 9092, None)], 0, topics))
+    return cluster
+
+
+def a_round(partitions: dict[str, int], workers: Workers) -> dict[str, ConsumerProtocolMemberAssignment]:
+    """One rebalance: all join, the first shares out, each remembers its part."""
     joined = {name: assignor.metadata(subscribed) for name, (assignor, subscribed) in workers.items()}
     leader = next((assignor for assignor, _ in workers.values()), NumberAssignor())
-    given_out = leader.assign(cluster, joined)
+    given_out = leader.assign(cluster_of(partitions), joined)
     for name, (assignor, _) in workers.items():
         assignor.on_assignment(given_out[name])
     return given_out
@@ -233,11 +238,8 @@ def test_who_stood_by_for_a_number_still_does_though_it_is_not_ready() -> None:
 
 
 def test_a_member_that_says_nothing_of_itself_is_new_and_who_is_given_nothing_has_nothing() -> None:
-    cluster = ClusterMetadata()
-    cluster.update_metadata(
-        MetadataResponse_v1([(0, "localhost", 9092, None)], 0, [(0, FACTS, False, [(0, 0, 0, [0], [0])])])
-    )
-    given_out = NumberAssignor().assign(cluster, {"w": ConsumerProtocolMemberMetadata(0, [FACTS], b"")})
+    nothing_said = {"w": ConsumerProtocolMemberMetadata(0, [FACTS], b"")}
+    given_out = NumberAssignor().assign(cluster_of({FACTS: 1}), nothing_said)
     (one,) = given_out.values()
     assert json.loads(one.user_data) == {"epoch": 1, "numbers": [0], "standbys": [], "awaited": []}
     worker = NumberAssignor()
