@@ -22,6 +22,8 @@ SLIPS_FROM: Final = 5
 unless it is the first: "Harry" is not "Barry". Of the longer of two, since a slip may have left a letter out."""
 LEAST_PARTS: Final = 2
 """Parts without which a name names nobody: half a jail is called by a first name."""
+MOST_PARTS: Final = 10
+"""Parts that are compared, the first ones: nobody's name has more, and the ways to pair them double with each."""
 _BESIDE: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "miss", "dr"})
 """What stands beside a name and is mostly left out: generations, titles."""
 
@@ -34,7 +36,7 @@ def is_full(name: str | None) -> bool:
 @lru_cache(16_384)
 def parts(name: str) -> tuple[str, ...]:
     """The parts of a name as they are compared: without case, accents, punctuation, initials, what stands beside it."""
-    return tuple(word for word in _words(name) if len(word) > 1)
+    return tuple(word for word in _words(name) if len(word) > 1)[:MOST_PARTS]
 
 
 def _words(name: str) -> list[str]:
@@ -70,17 +72,17 @@ def likeness(one: str, other: str) -> float:
 
 def _paired(shorter: Sequence[str], longer: Sequence[str]) -> float:
     """The best sum of likenesses that pairs every part of the shorter; minus infinity where none does."""
-    if not shorter:
-        return 0.0
-    first, *rest = shorter
-    return max(
-        (
-            alike + _paired(rest, [*longer[:n], *longer[n + 1 :]])
-            for n, part in enumerate(longer)
-            if (alike := _alike(first, part))
-        ),
-        default=float("-inf"),
-    )
+    best = {0: 0.0}
+    """By which of the longer are taken, a bit each: not by the ways to come there, which may be millions."""
+    for part in shorter:
+        likes = [(1 << n, alike) for n, other in enumerate(longer) if (alike := _alike(part, other))]
+        reached: dict[int, float] = {}
+        for taken, so_far in best.items():
+            for bit, alike in likes:
+                if not taken & bit:
+                    reached[taken | bit] = max(reached.get(taken | bit, 0.0), so_far + alike)
+        best = reached
+    return max(best.values(), default=float("-inf"))
 
 
 def _alike(one: str, other: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,26 @@ def test_the_same_name_is_wholly_alike() -> None:
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_it_does_not_matter_which_of_two_names_is_asked_first(one: str, other: str) -> None:
     assert likeness(one, other) == likeness(other, one)
+
+
+@given(*[st.lists(st.sampled_from(["ana", "anna", "annah", "hannah", "reed"]), min_size=2, max_size=4)] * 2)
+def test_parts_are_paired_as_well_as_they_can_be(one: list[str], other: list[str]) -> None:
+    shorter, longer = sorted((one, other), key=len)
+    ways = (
+        [likeness(f"{mine} zzz", f"{theirs} zzz") for mine, theirs in zip(shorter, chosen, strict=True)]
+        for chosen in permutations(longer, len(shorter))
+    )
+    # Beside a part that is the same, which counts one half.
+    pairs = [sum(2 * alike - 1 for alike in way) / len(way) for way in ways if all(way)]
+    assert likeness(" ".join(one), " ".join(other)) == pytest.approx(max(pairs, default=0))
+
+
+def test_a_name_of_a_hundred_like_parts_is_compared_as_soon_as_any() -> None:
+    # There are more ways to pair a hundred parts than can be tried in the age of the universe.
+    ana = "Ana " * 100
+    assert likeness(ana, ana) == 1
+    assert likeness(ana, "Anna " * 99 + "Reed") == likeness("Ana Ana", "Anna Anna")
+
+
+def test_a_name_is_compared_by_its_first_ten_parts() -> None:
+    assert parts(" ".join(f"part{n:02}" for n in range(12))) == tuple(f"part{n:02}" for n in range(10))
