@@ -155,6 +155,16 @@ class View:
         return False
 
 
+K = TypeVar("K")
+
+
+def _discard(index: dict[K, set[str]], key: K, person: str) -> None:
+    """Take a person out of an index, and the key where it was the last."""
+    index[key].discard(person)
+    if not index[key]:
+        del index[key]
+
+
 NOTHING: Final = Change()
 NOBODY: Final = View(NEVER, None, False, [], frozenset(), Stays(()))
 
@@ -182,11 +192,11 @@ class PersonPicture:
         self._of_event: dict[EventKey, Fact | Variants] = {}
         """By event: its facts, of whatever person; mostly one."""
         self._joined_by: defaultdict[EventKey, set[str]] = defaultdict(set)
-        """By event that joined persons: those who have, or had, facts that came by it."""
+        """By event that joined persons: those who have facts that came by it."""
         self._withdrawn: set[EventKey] = set()
         self._by_group: defaultdict[str, set[str]] = defaultdict(set)
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
-        """By person joined to another: those who have, or had, facts that came through that one."""
+        """By person joined to another: those who have facts that came through that one."""
         self.announced: dict[str, str] = {}
         """By person that was joined anew: to whom it is joined now, by its owner's word."""
         self._views: OrderedDict[str, View] = OrderedDict()
@@ -252,9 +262,34 @@ class PersonPicture:
         if len(left) == len(known):
             return NOTHING
         self._keep(known, left)
+        for gone in known:
+            if gone not in left:
+                self._take_back(gone)
         if next(self._people[key.person].all(), None) is None:
             del self._people[key.person]
         return Change(frozenset({key.person}), event_type="Purged", event=event_key)
+
+    def _take_back(self, gone: Fact) -> None:
+        """Let the person not be found any more by what a fact said that has gone, unless another fact says it too: who
+        was purged must neither be remembered nor be asked about for ever."""
+        person, left = gone.person, self._people[gone.person]
+        ways = gone.rarity.joined_by
+        others = [other for fact in left.all() for other in fact.rarity.joined_by] if ways else []
+        for joining in ways:
+            if all(other.event_key != joining.event_key for other in others):
+                _discard(self._joined_by, joining.event_key, person)
+            if all(other.of != joining.of for other in others):
+                _discard(self._holders, joining.of, person)
+        group = self._group_of(gone)
+        if group is not None and all(self._group_of(other) != group for other in left.all()):
+            _discard(self._by_group, group, person)
+
+    def _group_of(self, fact: Fact) -> str | None:
+        """The group with which a fact says that its person is affiliated."""
+        if fact.sort.event_type not in AFFILIATION_TYPES or fact.role != SUBJECT:
+            return None
+        group = getattr(self._body(fact), "group", None)
+        return None if group is None else group_key(group)
 
     def _tell_everyone(self, fact: Fact) -> Change:
         if fact.event_key in self._withdrawn:
@@ -280,15 +315,12 @@ class PersonPicture:
             stay = self._add(fact)
         if fact.rarity.joined_by:
             self._people[fact.person].is_forwarded_to = True
-            # Not taken back when the fact goes: whom it names is asked again when it matters.
             for joining in fact.rarity.joined_by:
                 self._joined_by[joining.event_key].add(fact.person)
                 self._holders[joining.of].add(fact.person)
-        event_type = fact.sort.event_type
-        if event_type in AFFILIATION_TYPES and fact.role == SUBJECT:
-            group = getattr(self._body(fact), "group", None)
-            if group is not None:
-                self._by_group[group_key(group)].add(fact.person)
+        group = self._group_of(fact)
+        if group is not None:
+            self._by_group[group].add(fact.person)
         if fact.event_key in self._withdrawn:
             self._expiry.withdraw((fact,))
             # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
@@ -298,7 +330,7 @@ class PersonPicture:
         if is_said_already:
             return NOTHING
         # What stands in another's place concerns whatever that one concerned.
-        what = REPLACED if known else JOINED if fact.role == SAME_AS else event_type
+        what = REPLACED if known else JOINED if fact.role == SAME_AS else fact.sort.event_type
         return Change(frozenset((fact.person,)), frozenset(), what, fact.event_key, conflict=conflict, stay=stay)
 
     def _is_said(self, link: Fact) -> bool:

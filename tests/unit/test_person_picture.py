@@ -818,3 +818,30 @@ def test_whom_an_event_ever_affiliated_with_a_group_is_told_by_the_groups_key() 
     assert set(made.persons_affiliated("harbor")) == {"dot"}
     fold(made, withdrawal(MEMBER))
     assert "ada" in set(made.persons_affiliated("eastside")), "the caller asks whether it still holds"
+
+
+def test_who_is_affiliated_by_nothing_any_more_is_found_by_no_group() -> None:
+    again = fact(event("AffiliationReported", "ada", name="again", group="EASTSIDE "))
+    made = picture(fact(MEMBER), again, fact(event("AffiliationValidated", "ada", name="other", group="Harbor")))
+    fold(made, tombstone(fact(MEMBER)))
+    assert set(made.persons_affiliated("eastside")) == {"ada"}, "another event says so"
+    fold(made, tombstone(again))
+    assert set(made.persons_affiliated("eastside")) == set()
+    assert set(made.persons_affiliated("harbor")) == {"ada"}
+
+
+def test_of_whom_nothing_came_by_a_join_any_more_nobody_is_asked_when_it_is_withdrawn() -> None:
+    ways = [(by(JOIN, "bo"),), (by(JOIN, "bo"), by(OTHER_JOIN, "cy")), (by(OTHER_JOIN, "bo"),)]
+    came = [fact(what, joined_by=way, origin="bo") for what, way in zip((FINE, FIGHT, LATER), ways, strict=True)]
+    made = picture(*came)
+    fold(made, tombstone(came[0]))
+    assert made.fold(joined("bo", "")).persons == {"ada"}
+    assert made.fold(joined("cy", "")).persons == {"ada"}
+    fold(made, tombstone(came[1]))
+    assert made.fold(joined("cy", "")).persons == set()
+    assert made.fold(joined("bo", "")).persons == {"ada"}
+    assert fold(made, withdrawal(JOIN)) is NOTHING
+    assert fold(made, withdrawal(OTHER_JOIN)).persons == {"ada"}
+    fold(made, tombstone(came[2]))
+    assert made.fold(joined("bo", "")).persons == set()
+    assert (made._by_group, made._joined_by, made._holders, made._people) == ({}, {}, {}, {})
