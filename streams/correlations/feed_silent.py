@@ -1,9 +1,9 @@
 """feed_silent: what an agency usually sends has stopped coming, so that whoever relies on it is blind; or comes again.
 
 Detects: a type of events of one agency that is quiet for twice as long as nearly all of its quiets of the four weeks
-before, by how often it is usually heard at that hour of that weekday; or all that it sends, as one. When it is heard
-again, for as long as it was silent and at most a day: that it was, and of how many hours of the silence something came
-late. One situation an agency.
+before, by how often it is usually heard at that hour of that weekday; or all that it sends, as one. It is silent until
+it is heard again, or until the site no longer expects it. When it is heard again, for as long as it was silent and at
+most a day: that it was, and of how many hours of the silence something came late. One situation an agency.
 
 Misses: feeds that are not known for two weeks, or were heard in no more than ten slots of the last four; those that are
 usually quiet for days, as long as that is usual; tips, health events, privileged contacts and withdrawals, which are

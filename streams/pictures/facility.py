@@ -8,7 +8,7 @@ the events that go to every partition, and the notes of what came.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -115,16 +115,17 @@ UNKNOWN: Final = Known(0, None, False)
 
 
 class FacilityPicture:
-    """What is known of the facilities of one partition. `schemas` are the writers' schemas by id."""
+    """What is known of the facilities of one partition. `schemas` are the writers' schemas by id; `expected` is what
+    agencies are to send (`Feeds`)."""
 
-    def __init__(self, schemas: Mapping[int, WriterSchema]) -> None:
+    def __init__(self, schemas: Mapping[int, WriterSchema], expected: Container[tuple[str, str]] | None = None) -> None:
         self._schemas = schemas
         self.now = 0
         """Microseconds: the last tick."""
         self.street = Street(schemas)
         self.interceptions = Interceptions(schemas)
         self._outlived = Outlived()
-        self.feeds = Feeds(self._outlived)
+        self.feeds = Feeds(self._outlived, expected)
         self.lists = Lists(self._outlived)
         self._withdrawn: set[EventKey] = set()
         self._expiry = Expiry()

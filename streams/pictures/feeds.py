@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -51,11 +51,12 @@ ON_THE_WAY: Final = 1
 """Slots that an event may be on its way to the picture."""
 WAITS: Final = LEAST_SLOTS + 1 + ON_THE_WAY
 """Slots after one in which it was heard before which it can't be silent."""
-GIVEN_UP: Final = LEARNED_DAYS * SLOTS_A_DAY
-"""Slots after which a silence is none any more: so the agency has it, now."""
+LONGEST_OVER: Final = LEARNED_DAYS * SLOTS_A_DAY
+"""Slots that a silence may have lasted of which it is said that it is over: of a longer one it is forgotten what was
+usual before. While it lasts it is said however long it is: whoever is blind is so until something comes."""
 LONGEST_NOTICE: Final = SLOTS_A_DAY
 """Slots for which it is said, at most, that a silence is over."""
-KEPT: Final = GIVEN_UP + (LEARNED_DAYS + 4) * SLOTS_A_DAY
+KEPT: Final = LONGEST_OVER + (LEARNED_DAYS + 4) * SLOTS_A_DAY
 """Slots before the last one heard that are kept: more than is ever asked for, so that it does not matter when the
 others go."""
 OF_ALL_DAYS: Final = 2.0
@@ -133,7 +134,7 @@ class Cadence:
     def silent_from(self, heard: int) -> int | None:
         """The first slot in which it is silent, when it is not heard any more; None where that takes too long."""
         # What is asked grows with the slot.
-        slots = range(heard + LEAST_SLOTS, heard + GIVEN_UP)
+        slots = range(heard + LEAST_SLOTS, heard + LONGEST_OVER)
         found = bisect_left(slots, True, key=lambda slot: self.is_silence(heard, slot))
         return slots[found] if found < len(slots) else None
 
@@ -223,15 +224,23 @@ class _Feed:
 
 
 class Feeds:
-    """What was heard of the agencies whose notes are in one partition. What is to go from the log is in `outlived`."""
+    """What was heard of the agencies whose notes are in one partition. What is to go from the log is in `outlived`.
 
-    def __init__(self, outlived: Outlived) -> None:
+    `expected`: agencies and types of their events; what is noted of others is forgotten: nobody waits for it. None: all
+    that was ever heard.
+    """
+
+    def __init__(self, outlived: Outlived, expected: Container[tuple[str, str]] | None = None) -> None:
+        self._expected = expected
         self._feeds: dict[str, dict[str, _Feed]] = {}
         """By agency and event type."""
         self._outlived = outlived
 
     def fold(self, note: Heard) -> FeedKey | None:
         """Fold a note: the agency of which something may follow anew; None where nothing may."""
+        if self._expected is not None and (note.agency, note.event_type) not in self._expected:
+            self._outlived.add((note.key,))
+            return None
         feeds = self._feeds.setdefault(note.agency, {OF_ALL: _Feed()})
         feed = feeds.setdefault(note.event_type, _Feed())
         newest = feed.slots[-1] if feed.slots else note.slot
@@ -279,13 +288,13 @@ def _find_silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
     heard = feed.heard_by(slot)
     if heard is None:
         return None
-    if WAITS <= slot - heard < GIVEN_UP:
+    if slot - heard >= WAITS:
         cadence = feed.cadence(heard)
         if cadence is not None and cadence.is_silence(heard, slot - 1 - ON_THE_WAY):
             return Silence(event_type, feed.topic, heard, None)
     for before, after in feed.quiets(slot):
         known = feed.cadence(before)
-        if known is not None and after - before < GIVEN_UP and known.is_silence(before, after - 1 - ON_THE_WAY):
+        if known is not None and after - before < LONGEST_OVER and known.is_silence(before, after - 1 - ON_THE_WAY):
             return Silence(event_type, feed.topic, before, after, tuple(_late(feed, before, after, slot)))
     return None
 
@@ -324,5 +333,4 @@ def _times(feed: _Feed, slot: int) -> Iterator[int]:
         silent = cadence.silent_from(heard) if cadence is not None else None
         if silent is not None:
             yield silent + 1 + ON_THE_WAY
-            yield heard + GIVEN_UP
     yield from (after + min(after - before, LONGEST_NOTICE) for before, after in feed.quiets(slot))

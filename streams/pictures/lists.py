@@ -15,12 +15,15 @@ from typing import Final, NamedTuple
 
 from streams.heard import SLOT, Listed
 from streams.pictures.expiry import Outlived
-from streams.pictures.feeds import GIVEN_UP, KEPT, LEARNED_DAYS, LONGEST_NOTICE, SLOTS_A_DAY
+from streams.pictures.feeds import KEPT, LEARNED_DAYS, LONGEST_NOTICE, SLOTS_A_DAY
 
 LEAST_LISTS: Final = 5
 """Lists of the four weeks before on which something had changed that have to be known."""
 UNLIKELY: Final = 5.0
 """Entries that should have changed. That none did, where each does by itself, has a chance of e^-5: less than 1%."""
+
+NONE_COMES: Final = LEARNED_DAYS * SLOTS_A_DAY
+"""Slots after the last list after which they no longer count as standing still: none comes, which is said of feeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ class Lists:
         begin = lists.run(end)
         found = lists.frozen(begin, end)
         if found is not None:
-            return found if slot - found.last < GIVEN_UP else None
+            return found if slot - found.last < NONE_COMES else None
         for first, end in lists.runs_before(begin, slot):
             before, again = lists.frozen(first, end), lists.taken[end]
             if before is not None and slot < _notice_ends(before.since, again.slot):
@@ -159,7 +162,7 @@ class Lists:
         times = [one.slot for one in lists.taken[end : end + 1]]  # time may be behind the lists
         if end:
             begin = lists.run(end)
-            times.append(lists.taken[end - 1].slot + GIVEN_UP)
+            times.append(lists.taken[end - 1].slot + NONE_COMES)
             times += [
                 _notice_ends(lists.taken[first].slot, lists.taken[end].slot)
                 for first, end in lists.runs_before(begin, slot)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from streams.heard import SLOT, SLOTS_AN_HOUR, Heard
 from streams.pictures.expiry import Outlived
 from streams.pictures.feeds import (
-    GIVEN_UP,
     KEPT,
     KNOWN_DAYS,
     LEAST_SLOTS,
     LONGEST_NOTICE,
+    LONGEST_OVER,
     SLOTS_A_DAY,
     WAITS,
     Cadence,
@@ -195,17 +195,26 @@ def test_half_an_hour_is_no_silence_however_often_a_feed_is_heard() -> None:
     assert found - slots[-1] == LEAST_SLOTS + 2, "half an hour, and one slot that it may be on its way"
 
 
-def test_what_is_silent_for_four_weeks_is_given_up() -> None:
+@pytest.mark.parametrize("days", [28, 365])
+def test_what_is_silent_is_so_until_something_comes_however_long_that_takes(days: int) -> None:
     feeds, last = heard(daily(20)), daily(20)[-1]
-    assert silent_since(feeds, last + GIVEN_UP - 1) == [last]
-    assert silences(feeds, last + GIVEN_UP) == []
-    assert feeds.look_again(JAIL, (last + 3 * DAY) * SLOT) == (last + GIVEN_UP) * SLOT
+    assert silent_since(feeds, last + days * DAY) == [last]
+    assert feeds.look_again(JAIL, (last + 3 * DAY) * SLOT) is None
+    again = heard([*daily(20), last + days * DAY])
+    assert silences(again, last + days * DAY) == [], "what was usual before is forgotten"
+
+
+def test_what_an_agency_does_not_send_any_more_as_the_site_has_it_is_not_missed_and_goes_from_the_log() -> None:
+    outlived = Outlived()
+    feeds = Feeds(outlived, {("county-jail", "MailReceived")})
+    assert [feeds.fold(note(slot)) for slot in daily(20)] == [None] * 20
+    assert list(feeds.agencies()) == []
+    assert outlived.take() == sorted(note(slot).key for slot in daily(20))
 
 
 def test_a_quiet_that_would_have_been_silence_for_a_slot_is_said_to_be_over_and_a_shorter_one_is_not() -> None:
     last = ALWAYS_FOR_TWO_WEEKS[-1]
-    # What was given up is not over, either.
-    for quiet, over in ((WAITS, [last]), (WAITS - 1, []), (GIVEN_UP - 1, [last]), (GIVEN_UP, [])):
+    for quiet, over in ((WAITS, [last]), (WAITS - 1, []), (LONGEST_OVER - 1, [last]), (LONGEST_OVER, [])):
         feeds = heard([*ALWAYS_FOR_TWO_WEEKS, last + quiet])
         assert [one.since for one in silences(feeds, last + quiet)] == over
 
@@ -360,9 +369,9 @@ def test_it_is_looked_at_again_when_something_else_holds_and_not_before() -> Non
     # A day after the last quiet it would be said no more that it was over, had it been silent.
     assert feeds.look_again(JAIL, (last + WAITS) * SLOT) == (last + DAY) * SLOT
     assert feeds.look_again(JAIL, (last + DAY) * SLOT) == silent * SLOT
-    assert feeds.look_again(JAIL, silent * SLOT) == (last + GIVEN_UP) * SLOT
+    assert feeds.look_again(JAIL, silent * SLOT) is None, "until something comes"
     always, end = heard(ALWAYS_FOR_TWO_WEEKS), ALWAYS_FOR_TWO_WEEKS[-1]
-    assert always.look_again(JAIL, (end + WAITS) * SLOT) == (end + GIVEN_UP) * SLOT, "it is silent from now on"
+    assert always.look_again(JAIL, (end + WAITS) * SLOT) is None, "it is silent from now on"
     again = last + 3 * DAY
     after = heard([*slots, again, *range(again + 1, again + 2 * DAY)])
     assert after.look_again(JAIL, (again + WAITS) * SLOT) == (again + WAITS + 1) * SLOT
@@ -444,6 +453,6 @@ def test_nothing_changes_before_it_is_to_be_looked_at_again(more: list[Heard], l
     now = BEGIN + look
     before = silences(feeds, now)
     again = feeds.look_again(JAIL, now * SLOT)
-    until = again // SLOT if again is not None else now + GIVEN_UP
+    until = again // SLOT if again is not None else now + LONGEST_OVER
     for slot in range(now, until, max(1, (until - now) // 50)):
         assert silences(feeds, slot) == before, "it changed by itself"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from streams.heard import SLOT, Listed
 from streams.pictures.expiry import Outlived
-from streams.pictures.feeds import GIVEN_UP, KEPT, LONGEST_NOTICE, SLOTS_A_DAY
-from streams.pictures.lists import Frozen, ListKey, Lists
+from streams.pictures.feeds import KEPT, LONGEST_NOTICE, SLOTS_A_DAY
+from streams.pictures.lists import NONE_COMES, Frozen, ListKey, Lists
 
 MAIN: Final = ListKey("county-jail", "county-jail-main")
 DAY: Final = SLOTS_A_DAY
@@ -71,9 +71,9 @@ def test_when_it_changes_that_is_said_for_as_long_as_it_stood_still_and_at_most_
 
 def test_a_list_that_is_taken_no_more_stands_still_for_four_weeks() -> None:
     lists = told([*USUAL, *SAME])
-    assert found(lists, 11 + (GIVEN_UP - 1) / DAY) is not None
-    assert found(lists, 11 + GIVEN_UP / DAY) is None
-    assert lists.look_again(MAIN, (BEGIN + 12 * DAY) * SLOT) == (BEGIN + 11 * DAY + GIVEN_UP) * SLOT
+    assert found(lists, 11 + (NONE_COMES - 1) / DAY) is not None
+    assert found(lists, 11 + NONE_COMES / DAY) is None
+    assert lists.look_again(MAIN, (BEGIN + 12 * DAY) * SLOT) == (BEGIN + 11 * DAY + NONE_COMES) * SLOT
 
 
 def test_a_list_that_time_has_not_come_to_is_looked_at_when_it_has() -> None:
@@ -152,7 +152,7 @@ def test_it_is_looked_at_again_when_it_is_said_no_more_that_the_list_changes_aga
     assert lists.look_again(MAIN, (BEGIN - 1) * SLOT) == BEGIN * SLOT, "time is behind the lists"
     ends = BEGIN + DAY
     assert lists.look_again(MAIN, (BEGIN + DAY // 2) * SLOT) == ends * SLOT
-    assert lists.look_again(MAIN, ends * SLOT) == (BEGIN + DAY // 2 + GIVEN_UP) * SLOT
+    assert lists.look_again(MAIN, ends * SLOT) == (BEGIN + DAY // 2 + NONE_COMES) * SLOT
     over = told([*USUAL, taken(9.25, 9, 0), taken(9.5, 9, 0), taken(9.75, 12, 30)])
     assert found(over, 10.5 - 1 / DAY) is not None
     assert found(over, 10.5) is None
@@ -185,6 +185,6 @@ def test_nothing_changes_before_it_is_to_be_looked_at_again(more: list[Listed], 
     lists, slot = told([*USUAL, *more]), BEGIN + look
     before = lists.frozen(MAIN, slot * SLOT)
     again = lists.look_again(MAIN, slot * SLOT)
-    until = again // SLOT if again is not None else slot + GIVEN_UP
+    until = again // SLOT if again is not None else slot + NONE_COMES
     for later in range(slot, until, max(1, (until - slot) // 50)):
         assert lists.frozen(MAIN, later * SLOT) == before, "it changed by itself"
