@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from schemas.events import DeliveryMethod, Tip
 from streams.names import is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
-from streams.pictures.expiry import NEVER
 
 SAME_NUMBER: Final = 6
 """Points where the tip names the recipient by a number that is this person's."""
@@ -25,9 +24,8 @@ SAME_CIRCUMSTANCE: Final = 1
 LEAST_POINTS: Final = 5
 """A name that is alike is not enough by itself: names are shared."""
 TIP_LIVES: Final = 30 * 24 * HOUR
-"""How long after its own time a tip speaks of deliveries, where it does not say when, microseconds."""
-
-
+"""How long a tip speaks of deliveries where it does not say until when, microseconds: from its own time, or from when
+on it says."""
 ROUGHLY: Final = HOUR
 """How far outside a tip's time something may come of which no end is known, microseconds: people say "at two" of what
 comes at half past one, and a van from court keeps no minute. A visit has a beginning and an end: it is in the tip's
@@ -38,7 +36,7 @@ def speaks_until(tip: Tip, time: int) -> int:
     """After which no delivery comes that a tip can mean, microseconds; `time` is the tip's own."""
     if tip.expected_until is not None:
         return tip.expected_until + ROUGHLY
-    return NEVER if tip.expected_from is not None else time + TIP_LIVES
+    return (time if tip.expected_from is None else tip.expected_from) + TIP_LIVES
 
 
 class Reason(NamedTuple):
@@ -139,7 +137,7 @@ def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:
     if begins is None and ends is None:
         # What is over already when the tip comes is not what it means.
         return tuple(found) if time < delivery.over and delivery.at <= time + TIP_LIVES else None
-    if not _comes_between(delivery, begins, ends):
+    if not _comes_between(delivery, begins, ends) or delivery.at > speaks_until(tip, time):
         return None
     return (*found, Reason("the time fits the tip's", SAME_CIRCUMSTANCE, ("expected_from", "expected_until")))
 

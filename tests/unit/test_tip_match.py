@@ -9,7 +9,6 @@ import pytest
 from schemas.events import DeliveryMethod, Tip
 from streams.facts import Provenance
 from streams.pictures.deliveries import HOUR, VISIT_LINGERS, Delivery
-from streams.pictures.expiry import NEVER
 from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match, speaks_until
 from tests.county import DAY, MAIN, START
 
@@ -114,6 +113,10 @@ def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected
         ({}, OVER, False),
         # What it says itself counts, whenever it was said.
         ({"expected_from": AT}, AT - 2 * TIP_LIVES, True),
+        ({"expected_until": AT}, AT - 2 * TIP_LIVES, True),
+        # From when on, and not until when: as long as one that does not say when.
+        ({"expected_from": AT - TIP_LIVES}, START, True),
+        ({"expected_from": AT - TIP_LIVES - 1}, START, False),
     ],
 )
 def test_the_time_at_its_bounds(said: dict[str, Any], time: int, meant: bool) -> None:
@@ -143,7 +146,7 @@ def test_what_has_no_end_may_come_an_hour_earlier_or_later_than_the_tip_says(
 
 def test_a_tip_speaks_no_longer_than_it_says_or_than_such_a_tip_lives() -> None:
     assert speaks_until(tip(expected_from=AT, expected_until=OVER), START) == OVER + ROUGHLY
-    assert speaks_until(tip(expected_from=AT), START) == NEVER
+    assert speaks_until(tip(expected_from=AT), START) == AT + TIP_LIVES
     assert speaks_until(tip(), START) == START + TIP_LIVES
 
 
