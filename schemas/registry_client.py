@@ -56,6 +56,7 @@ class SchemaCache(Mapping[int, WriterSchema]):
         self._client = client
         self._known: dict[int, WriterSchema] = {}
         self._unknown: dict[int, float] = {}
+        """When the registry did not know an id, seconds; for as long as it is not asked for again."""
 
     def __getitem__(self, schema_id: int) -> WriterSchema:
         return self._known[schema_id]
@@ -79,7 +80,12 @@ class SchemaCache(Mapping[int, WriterSchema]):
 
         An id that the registry does not know stays missing: decoding will say so.
         """
-        for schema_id in self._missing(values):
+        missing = self._missing(values)
+        if missing:
+            # Anybody can write any number of ids.
+            now = time.monotonic()
+            self._unknown = {known_as: at for known_as, at in self._unknown.items() if now - at < ASK_AGAIN_S}
+        for schema_id in missing:
             try:
                 found = self._client.get_schema(schema_id).schema_str
                 self._known[schema_id] = writer_schema(found or "")

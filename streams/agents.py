@@ -292,23 +292,26 @@ class Partitions:
             consumer.close()
 
     async def _recover(self, number: int, running: Running) -> None:
-        """Recall, refold, reconcile, from where this worker has come that stood by; again from the beginning where
-        broker or registry went away meanwhile. Then what folds is live."""
+        """Recall, refold, reconcile, from where this worker has come that stood by; again from the beginning where the
+        broker went away meanwhile. Then what folds is live."""
         followed = running.followed
         fold = (followed and await self.standbys.taken_over(followed)) or Fold(running.partition)
         if followed is not None and followed.is_ready and fold is followed.fold:
-            recovered = await self._recovered(number, running, fold)
+            await self._bring_up(number, running, fold)
         else:
             running.waits = True
             async with self._recovery:
                 running.waits = False
-                recovered = await self._recovered(number, running, fold)
-        running.followed = None
-        await running.loop.write_in_parts(recovered.outs)
-        running.positions = recovered.positions
+                await self._bring_up(number, running, fold)
         log.info("partition %s is live", number)
         running.live.set()
         running.loop.hold_back(())
+
+    async def _bring_up(self, number: int, running: Running, fold: Fold) -> None:
+        recovered = await self._recovered(number, running, fold)
+        running.followed = None
+        await running.loop.write_in_parts(recovered.outs, running.progress)
+        running.positions = recovered.positions
 
     async def _recovered(self, number: int, running: Running, fold: Fold) -> Recovered:
         while True:
@@ -316,7 +319,11 @@ class Partitions:
             try:
                 read_back = partial(recover, fold, running.progress)
                 return await running.loop.in_thread(partial(self._with_consumer, read_back))
-            except (BrokerQuietError, KafkaException, RegistryAway, OutdatedError) as error:
+            except RegistryAway:
+                # Nothing is folded without its schema: it goes on from where it is.
+                log.warning("the recovery of partition %s waits for the schema registry", number)
+                await asyncio.sleep(RETRY_S)
+            except (BrokerQuietError, KafkaException, OutdatedError) as error:
                 log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)
                 await asyncio.sleep(RETRY_S)
                 fold, running.progress = Fold(Partition.of(self.site, number, self._schemas)), Progress()

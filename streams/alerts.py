@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -182,8 +182,8 @@ class AlertBook(Generic[P, F]):
                 for known_as, situation in self._firing.get((correlation.name, focus), {}).items():
                     self._weighed[known_as] = digest(content(situation))
 
-    def settle(self, now: int, position: int) -> list[Out]:
-        """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more.
+    def settle(self, now: int, position: int) -> Iterator[Out]:
+        """Compare what is derived with what is recorded: raise the missing, withdraw what holds no more, one by one.
 
         `position` is the first offset that is not folded; the cause of what is found is the record before it.
         A mass change is grouped: every record of one rule's new version, or of one recovery, carries the same group.
@@ -194,19 +194,17 @@ class AlertBook(Generic[P, F]):
             for (rule, _), holds in self._firing.items()
             for known_as, situation in holds.items()
         }
-        outs = []
         for known_as in sorted(derived):
             if self._is_recorded(known_as, self._weighed.get(known_as)):
                 continue
             correlation, situation = derived[known_as]
             cause, group = self._recovery_cause(correlation.name, self._recorded.get(known_as), position, now)
-            outs += self._raise(known_as, correlation, situation, cause, now, group)
+            yield from self._raise(known_as, correlation, situation, cause, now, group)
         self._weighed.clear()
         for known_as, recorded in sorted(self._recorded.items()):
             if recorded.is_open and known_as not in derived:
                 cause, group = self._recovery_cause(recorded.rule, recorded, position, now)
-                outs.append(self._withdraw(known_as, recorded, cause, now, group))
-        return outs
+                yield self._withdraw(known_as, recorded, cause, now, group)
 
     def _recovery_cause(self, rule: str, recorded: Recorded | None, position: int, now: int) -> tuple[Cause, str]:
         version = next((c.version for c in self._correlations if c.name == rule), None)

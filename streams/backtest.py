@@ -146,7 +146,7 @@ class InTheEnd(Backtest):
         person, facility = self._logs.person, self._logs.facility
         last: dict[str, Alert] = {}
         # What is forwarded or purged may change what is derived, and so on until nothing is left to be written.
-        while outs := person.reconcile(self._logs.positions[0]) + facility.reconcile(self._logs.positions[1]):
+        while outs := [*person.reconcile(self._logs.positions[0]), *facility.reconcile(self._logs.positions[1])]:
             last |= {alert["alert_id"]: alert for alert in self._logs.write(outs)}
             self.tell(())
         return [alert for _, alert in sorted(last.items()) if alert["state"] == "OPEN"]

@@ -17,7 +17,7 @@ Sources of the lines that no agreement can move: health data to care recipients 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -360,21 +360,18 @@ class DiscloseStage:
             self._told |= before
         return lacks
 
-    def reconcile(self) -> list[Out]:
-        """Tell whoever lacks an alert, and withdraw what may not, or need not, be known any more."""
+    def reconcile(self) -> Iterator[Out]:
+        """Tell whoever lacks an alert, and withdraw what may not, or need not, be known any more, one by one: it is
+        done when all was asked for."""
         cause = self._cause(CauseKind.RECONCILED)
-        outs = [
-            out
-            for known_as in sorted((self._ahead.stale | self._ahead.unsettled) & self._alerts.keys())
-            for out in self._tell(self._alerts[known_as], cause, news=False)
-        ]
+        for known_as in sorted((self._ahead.stale | self._ahead.unsettled) & self._alerts.keys()):
+            yield from self._tell(self._alerts[known_as], cause, news=False)
         self._ahead.settled()
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
-                outs += self._withdraw(recipient, lost, cause, None)
+                yield from self._withdraw(recipient, lost, cause, None)
         self._alerts = {known_as: alert for known_as, alert in self._alerts.items() if alert["state"] == "OPEN"}
-        return outs
 
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
         """What the recipients of a record of `alerts.raised` are told, and the audit of each decision."""

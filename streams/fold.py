@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class Progress:
     done: int = 0
     total: int = 0
     read: int = 0
-    """Records read back, of all topics: it grows as long as the recovery gets on."""
+    """Records read back, of all topics, or written: it grows as long as the recovery gets on."""
     deriving: bool = False
     """Everything is read: what is derived anew is compared with what is recorded, which takes what it takes."""
     abandoned: bool = False
@@ -75,12 +75,21 @@ class Progress:
     """Called between two batches; what it raises ends the reading."""
 
     def count(self, records: int) -> None:
-        """So many records more were read. Raises AbandonedError."""
+        """So many records more were read, or written. Raises AbandonedError."""
         self.read += records
         if self.abandoned:
             raise AbandonedError
         if self.between is not None:
             self.between()
+
+    @contextmanager
+    def derives(self) -> Iterator[None]:
+        """Meanwhile nothing is read, and yet it gets on."""
+        self.deriving = True
+        try:
+            yield
+        finally:
+            self.deriving = False
 
     def forget(self) -> None:
         """It begins again."""
@@ -120,8 +129,9 @@ class Recovered:
 
     positions: dict[str, int]
     """By folding stage: the first offset of its input that it has not folded."""
-    outs: list[Out]
-    """What reconciling wants written before anything else."""
+    outs: Iterator[Out]
+    """What reconciling wants written before anything else, derived as it is asked for: the stages are live when all of
+    it was. No more of it is in memory than is being written."""
 
 
 def plain_consumer(settings: Settings, user: str, group: str, outside: Outside = REAL) -> Consumer:
@@ -222,11 +232,7 @@ def recover(fold: Fold, progress: Progress, consumer: Consumer, schemas: SchemaC
     log.info("partition %s is read back %s", number, f"from {fold.folded}" if fold.folded else "from the beginning")
     catch_up(fold, progress, consumer, schemas)
     log.info("partition %s is folded: %s records read", number, progress.read)
-    progress.deriving = True
-    outs = fold.partition.reconcile(fold.folded)
-    progress.deriving = False
-    log.info("partition %s is reconciled: %s records are to be written", number, len(outs))
-    return Recovered(dict(fold.folded), outs)
+    return Recovered(dict(fold.folded), fold.partition.reconcile(fold.folded))
 
 
 def catch_up(

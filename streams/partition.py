@@ -7,7 +7,7 @@ logs together or not at all, and nobody waits for the alert to come back from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas import topics
@@ -91,13 +91,18 @@ class Partition:
         left = [stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose)]
         return any(left)
 
-    def reconcile(self, positions: Mapping[str, int]) -> list[Out]:
-        """What is to be written so that what is recorded and told is what is derived at these positions."""
-        outs = [out for name in FOLDING for out in self.stage(name).reconcile(positions[name])]
+    def reconcile(self, positions: Mapping[str, int]) -> Iterator[Out]:
+        """What is to be written so that what is recorded and told is what is derived at these positions.
+
+        One by one, so that they may be more than memory holds; the stages are live when all was asked for. Each alert
+        is beside who is told of it: they may be written in parts.
+        """
         self.disclose.recall_tick(self.tick)
-        # Each alert beside who is told of it: so many records may be written in parts.
-        told = [one for out in outs for one in (out, *self._told([out]))]
-        return [*told, *self.disclose.reconcile()]
+        for name in FOLDING:
+            for out in self.stage(name).reconcile(positions[name]):
+                yield out
+                yield from self._told([out])
+        yield from self.disclose.reconcile()
 
     # -- live ----------------------------------------------------------------------------------------------------
 

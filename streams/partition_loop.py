@@ -27,6 +27,7 @@ from schemas.registry_client import RegistryAway, SchemaCache
 from streams.batching import Batch
 from streams.clock import wall_clock
 from streams.fencing import PartitionWriter
+from streams.fold import Progress
 from streams.records import TAKEN, Headers, Out, Record
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class _Topic:
     """Handed over and not yet processed."""
     learner: asyncio.Task[None] | None = None
     """Asks the registry for the schemas of what waits first."""
+    asked: int = -1
+    """The place of what the registry was last asked for and answered: of what it did not know, decoding will say so."""
 
     def is_ready(self) -> bool:
         """Whether nothing is asked of the registry any more. Raises what asking raised."""
@@ -225,11 +228,11 @@ class PartitionLoop:
         """The topic whose batch came first, of those that can be decoded."""
         while ready := [topic for topic in by_topic.values() if topic.queue and topic.is_ready()]:
             first = min(ready, key=lambda topic: topic.queue[0][0])
-            _, delivery = first.queue[0]
+            place, delivery = first.queue[0]
             values = [record.value for record in delivery.batch.records if record.value is not None]
-            if self._schemas.knows(values):
+            if first.asked == place or self._schemas.knows(values):
                 return first
-            first.learner = asyncio.create_task(self._learn_schemas(values))
+            first.learner = asyncio.create_task(self._learn_schemas(first, place, values))
             first.learner.add_done_callback(lambda _: self._more.set())
         return None
 
@@ -258,11 +261,13 @@ class PartitionLoop:
             await delivery.acknowledge()
         self._let_go()
 
-    async def _learn_schemas(self, values: Sequence[bytes]) -> None:
-        """Wait for the registry rather than set good records aside while it is away."""
-        while not self._schemas.knows(values):
+    async def _learn_schemas(self, topic: _Topic, place: int, values: Sequence[bytes]) -> None:
+        """Wait for the registry rather than set good records aside while it is away. It is asked once: of a batch with
+        thousands of ids that nobody registered the first would be asked for again before the last was answered."""
+        while topic.asked != place:
             try:
                 await self.in_thread(lambda: self._schemas.ensure(values))
+                topic.asked = place
             except RegistryAway:
                 log.warning("partition %s waits for the schema registry", self.number)
                 await asyncio.sleep(REGISTRY_RETRY_S)
@@ -294,13 +299,21 @@ class PartitionLoop:
         value = encode(out.name, out.value, self._schema_ids[out.topic, out.name])
         return out._replace(value=value, headers=headers)
 
-    async def write_in_parts(self, outs: Sequence[Out]) -> None:
+    async def write_in_parts(self, outs: Iterable[Out], progress: Progress) -> None:
         """Write records of which some may be on the log without the others: what reconciling wants written.
 
-        However many they are, no transaction is longer than its timeout; who recovers after a part finds the rest.
+        However many they are, no transaction is longer than its timeout, and no more than one of them is in memory;
+        who recovers after a part finds the rest.
         """
-        for part in parted(outs, MOST_OUTS):
-            await self.write(part)
+        parts = parted(outs, MOST_OUTS)
+
+        def derived() -> Sequence[Out]:
+            with progress.derives():
+                return [self._encoded(out, ()) for out in next(parts, ())]
+
+        while part := await self.in_thread(derived):
+            await self.writer.write(part)
+            progress.count(len(part))
 
     async def write(self, outs: Sequence[Out], taken: Headers = ()) -> None:
         """Write records, all or none of them; returns when they are on the log. `taken`: the header of alerts that says
@@ -309,14 +322,17 @@ class PartitionLoop:
             await self.writer.write([self._encoded(out, taken) for out in outs])
 
 
-def parted(outs: Sequence[Out], most: int) -> Iterator[Sequence[Out]]:
+def parted(outs: Iterable[Out], most: int) -> Iterator[Sequence[Out]]:
     """The same records in parts of about so many: what follows each other under one key, as an alert and who is told of
     it, stays together."""
-    begin = 0
-    for end in range(1, len(outs) + 1):
-        if end == len(outs) or (end - begin >= most and outs[end].key != outs[end - 1].key):
-            yield outs[begin:end]
-            begin = end
+    part: list[Out] = []
+    for out in outs:
+        if len(part) >= most and out.key != part[-1].key:
+            yield part
+            part = []
+        part.append(out)
+    if part:
+        yield part
 
 
 def set_aside(topic: str, batch: Batch, record: Record, reason: str, detail: str) -> Out:

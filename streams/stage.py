@@ -11,7 +11,7 @@ is the same as what `process` would evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from schemas import topics
@@ -98,21 +98,20 @@ class PersonStage:
         self.book.weigh(some)
         return bool(self._ahead.stale)
 
-    def reconcile(self, position: int) -> list[Out]:
-        """Raise, withdraw, place and forward what the records lack."""
+    def reconcile(self, position: int) -> Iterator[Out]:
+        """Raise, withdraw, place and forward what the records lack, one by one: it is done when all was asked for."""
         cause = Cause(CauseKind.RECONCILED, PERSON, self._partition, position - 1)
         self._find_stale()
-        placed: list[Out] = []
-        moved: list[Out] = []
         # All of one person before the next: what is derived of them is not kept for everybody.
         for person in sorted(self._ahead.stale | self._ahead.unsettled):
-            placed += self._placements.place(person, cause)
-            moved += self._forward(person)
+            yield from self._placements.place(person, cause)
+            yield from self._forward(person)
             self._schedule(person)
             if person in self._ahead.stale:
                 self.book.derive(self.picture, (person,), self.picture.now)
         self._ahead.settled()
-        return placed + moved + self._tombstones() + self.book.settle(self.picture.now, position)
+        yield from self._tombstones()
+        yield from self.book.settle(self.picture.now, position)
 
     def _find_stale(self) -> None:
         if not self._ahead.begun:
@@ -237,7 +236,8 @@ class FacilityStage:
         self._partition = partition
         self._schemas = schemas
         self._input = topics.facility_facts(site.name)
-        self.picture = FacilityPicture(schemas)
+        expected = {(agency.id, event_type) for agency in site.agencies for event_type in agency.publishes}
+        self.picture = FacilityPicture(schemas, expected)
         self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations)
         self._ahead: Ahead[Focus] = Ahead()
 
@@ -271,12 +271,13 @@ class FacilityStage:
         self.book.weigh(some)
         return bool(self._ahead.stale)
 
-    def reconcile(self, position: int) -> list[Out]:
-        """Raise and withdraw what the records lack."""
+    def reconcile(self, position: int) -> Iterator[Out]:
+        """Raise and withdraw what the records lack, one by one: it is done when all was asked for."""
         self._find_stale()
         self._derive(self._ahead.stale)
         self._ahead.settled()
-        return self._tombstones() + self.book.settle(self.picture.now, position)
+        yield from self._tombstones()
+        yield from self.book.settle(self.picture.now, position)
 
     def _derive(self, focuses: Collection[Focus]) -> None:
         self.book.derive(self.picture, focuses, self.picture.now)

@@ -125,7 +125,7 @@ def measure(file: Path) -> Size:
     # The time of the last facts: who was feuding half a year ago is at peace.
     stage.refold(LoggedRecord(total, TICK_KEY, encode("Tick", {"time": START}, SCHEMA_IDS["Tick"])))
     began = time.perf_counter()
-    stage.reconcile(silent)
+    list(stage.reconcile(silent))
     reconciled = time.perf_counter() - began
     rest = list(records)
     began = time.perf_counter()

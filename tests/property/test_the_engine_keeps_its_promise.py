@@ -98,6 +98,6 @@ def test_who_stood_by_finds_on_taking_over_what_one_who_reads_all_the_log_finds(
         del bus.standing_by[number]
         cold = bus.follow(number, None, 0)
         assert warm.folded == cold.folded
-        found = cold.partition.reconcile(cold.folded)
+        found = list(cold.partition.reconcile(cold.folded))
         hypothesis_event(f"something is found: {bool(found)}")
-        assert warm.partition.reconcile(warm.folded) == found
+        assert list(warm.partition.reconcile(warm.folded)) == found

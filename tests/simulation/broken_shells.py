@@ -90,8 +90,11 @@ def recalls_what_was_aborted(settings: Any, user: str, group: str, outside: Any)
     return _plain_consumer(settings, user, group, Uncommitted())  # type: ignore[arg-type]
 
 
-async def sets_aside_what_the_registry_does_not_explain_now(self: PartitionLoop, values: Sequence[bytes]) -> None:
+async def sets_aside_what_the_registry_does_not_explain_now(
+    self: PartitionLoop, topic: object, place: int, values: Sequence[bytes]
+) -> None:
     """Good records become dead letters while the registry is away."""
+    del topic, place
     try:
         await self.in_thread(lambda: self._schemas.ensure(values))
     except Exception:

@@ -368,9 +368,9 @@ def test_what_was_weighed_ahead_and_is_recorded_so_is_not_reckoned_again(monkeyp
         return content(situation)
 
     monkeypatch.setattr(alerts_module, "content", counted)
-    assert alerts.settle(NOW, position=40) == []
+    assert list(alerts.settle(NOW, position=40)) == []
     assert reckoned == []
-    assert alerts.settle(NOW, position=41) == []
+    assert list(alerts.settle(NOW, position=41)) == []
     assert sorted(one.key for one in reckoned) == [("4-A",), ("4-A", "Eastside"), ("4-B",)], "and is kept no longer"
 
 

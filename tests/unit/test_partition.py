@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -70,11 +71,11 @@ def tick(day: float) -> LoggedRecord:
     return LoggedRecord(0, TICK_KEY, encode("Tick", {"time": START + int(day * DAY)}, SCHEMA_IDS["Tick"]))
 
 
-def values(outs: list[Out]) -> list[Mapping[str, Any]]:
+def values(outs: Iterable[Out]) -> list[Mapping[str, Any]]:
     return [out.value for out in outs if isinstance(out.value, Mapping)]
 
 
-def names(outs: list[Out]) -> list[str | None]:
+def names(outs: Iterable[Out]) -> list[str | None]:
     return [out.name for out in outs]
 
 
@@ -116,7 +117,7 @@ def test_what_an_older_bus_wrote_of_everybody_is_taken_back_once_and_changes_no_
     of_cy = placed(cy, groups=())
     partition.recall(FACILITIES, of_cy)
     partition.refold(FACILITY, of_cy)
-    outs = partition.reconcile(positions(bus))
+    outs = list(partition.reconcile(positions(bus)))
     (taken_back,) = outs
     assert taken_back.key == of_cy.key
     (said,) = values(outs)
@@ -124,7 +125,20 @@ def test_what_an_older_bus_wrote_of_everybody_is_taken_back_once_and_changes_no_
     value = encode("PersonInCustody", said, SCHEMA_IDS["PersonInCustody"])
     record = LoggedRecord(positions(bus)[FACILITY], taken_back.key, value, taken_back.headers)
     assert partition.process(FACILITY, record) == []
-    assert partition.reconcile(positions(bus)) == []
+    assert list(partition.reconcile(positions(bus))) == []
+
+
+def test_what_a_recovery_wants_written_is_made_as_it_is_asked_for() -> None:
+    bus = happened(*(what for number in range(100) for what in to_review(f"person {number}")))
+    partition = refolded(bus)
+    made = len([one for one in gc.get_objects() if isinstance(one, Out)])
+    alive = [
+        len([one for one in gc.get_objects() if isinstance(one, Out)]) - made if number % 50 == 0 else 0
+        for number, _ in enumerate(partition.reconcile(positions(bus)))
+    ]
+    assert len(alive) >= 300, "a hundred reviews, who is told of them, and that it was decided"
+    assert max(alive) < 20
+    assert list(partition.reconcile(positions(bus))) == []
 
 
 # -- live --------------------------------------------------------------------------------------------------------------
@@ -184,7 +198,7 @@ def test_what_is_recorded_and_told_is_not_written_again() -> None:
     last = {stage: max(one["offset"] for one in causes if one["stage"] == stage) for stage in FOLDING}
     assert {stage: partition.last_cause(stage) for stage in FOLDING} == last
     assert last[PERSON] != last[FACILITY]
-    assert partition.reconcile(positions(bus)) == []
+    assert list(partition.reconcile(positions(bus))) == []
     assert partition.tick == START + 3 * DAY
 
 
@@ -228,11 +242,11 @@ def test_who_stands_by_derives_a_part_of_each_stage_at_a_time() -> None:
     warm, cold = refolded(bus), refolded(bus)
     assert not warm.derive_ahead(100)
     assert warm.disclose.tick == START + 3 * DAY
-    assert warm.reconcile(positions(bus)) == cold.reconcile(positions(bus)) != []
+    assert list(warm.reconcile(positions(bus))) == list(cold.reconcile(positions(bus))) != []
 
 
 def test_what_a_recovery_finds_is_grouped() -> None:
     bus = happened(*(what for person in ("ada", "bo") for what in to_review(person)))
-    outs = refolded(bus, [(FACILITIES, 0)]).reconcile(positions(bus))
+    outs = list(refolded(bus, [(FACILITIES, 0)]).reconcile(positions(bus)))
     told = {value["group"] for out, value in zip(outs, values(outs), strict=True) if out.name == "AlertDisclosed"}
     assert told == {f"classification_review: found on recovery of person-0 at {START + 3 * DAY}"}

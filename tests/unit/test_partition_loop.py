@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import pytest
@@ -13,6 +13,7 @@ from streams import partition_loop
 from streams.batching import Batch
 from streams.clock import wall_clock
 from streams.fencing import PartitionWriter
+from streams.fold import Progress
 from streams.partition_loop import MOST_OF_A_TOPIC, MOST_OF_ALL, MOST_RECORDS, Delivery, PartitionLoop, parted
 from streams.records import TAKEN, LoggedRecord, Out, Record
 from tests.unit.test_ways import HOUSED, MOVED, SHOTS, happened
@@ -138,7 +139,7 @@ async def test_an_alert_says_when_that_was_taken_up_which_led_to_it_and_nothing_
     running = asyncio.create_task(loop.run())
     await soon(lambda: kept.transactions)
     running.cancel()
-    await loop.write_in_parts([alert])
+    await loop.write_in_parts([alert], Progress())
     of_what_came, of_a_recovery = kept.transactions
     assert [out.headers for out in of_what_came] == [(("before", b"it"), (TAKEN, b"1234567")), (), ()]
     assert [out.headers for out in of_a_recovery] == [(("before", b"it"),)], "nothing that came led to it"
@@ -203,6 +204,21 @@ async def test_a_topic_whose_schemas_the_registry_does_not_tell_waits_alone_and_
     assert not loop.asks_the_registry("identify", "new")
 
 
+async def test_what_the_registry_does_not_know_either_goes_on_and_is_asked_for_once() -> None:
+    registry = Registry()
+    registry.away = False
+    # Of thousands of ids that nobody registered, the first are forgotten before the last is answered.
+    registry.knows = lambda values: not values  # type: ignore[method-assign]
+    loop, kept = a_loop("identify", registry=registry)
+    running = asyncio.create_task(loop.run())
+    for number in range(2):
+        done = asyncio.Event()
+        loop.hand_over("identify", delivery(number, 1, done, value=b"nobody's schema"))
+        await asyncio.wait_for(done.wait(), 10)
+    running.cancel()
+    assert (kept.keys, registry.asked) == ([b"identify 0", b"identify 1"], 2)
+
+
 async def test_what_goes_wrong_when_the_registry_is_asked_ends_the_loop() -> None:
     registry = Registry()
 
@@ -229,6 +245,30 @@ async def test_a_transaction_ends_where_it_is_long_enough_and_never_within_what_
     await asyncio.wait_for(done.wait(), 10)
     running.cancel()
     assert [len(transaction) for transaction in kept.transactions] == [1 + many, 2]
+
+
+async def test_what_a_recovery_wants_written_is_derived_no_further_than_it_is_written_and_each_part_gets_on() -> None:
+    loop, kept = a_loop("person")
+    progress, most = Progress(), partition_loop.MOST_OUTS
+    derived, deriving = list[int](), set[bool]()
+    at_each_part: list[tuple[int, int, bool]] = []
+
+    def outs() -> Iterator[Out]:
+        for number in range(2 * most + 1):
+            derived.append(number)
+            deriving.add(progress.deriving)
+            yield Out("topic", 0, str(number).encode(), None, None)
+
+    async def write(records: Sequence[Out]) -> None:
+        at_each_part.append((len(derived), progress.read, progress.deriving))
+        kept.transactions.append(records)
+
+    kept.write = write  # type: ignore[method-assign]
+    await loop.write_in_parts(outs(), progress)
+    assert [len(transaction) for transaction in kept.transactions] == [most, most, 1]
+    # One that is not of the part says that it ends.
+    assert at_each_part == [(most + 1, 0, False), (2 * most + 1, most, False), (2 * most + 1, 2 * most, False)]
+    assert (progress.read, deriving) == (2 * most + 1, {True})
 
 
 def test_many_records_are_parted_where_another_key_begins() -> None:

@@ -14,14 +14,14 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas import topics
-from schemas.registry_client import SchemaCache
+from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
 from streams import agents, fencing
 from streams.agents import Partitions
 from streams.batching import Batch
 from streams.fencing import PartitionWriter
-from streams.fold import Fold, Progress, Recovered
+from streams.fold import BrokerQuietError, Fold, OutdatedError, Progress, Recovered
 from streams.partition import Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
@@ -172,7 +172,7 @@ async def test_what_comes_in_is_identified_while_what_folds_is_still_recovered(
 
     def recovers(*_: object) -> Recovered:
         assert go_on.wait(10)
-        return Recovered({"person": 0, "facility": 0}, [])
+        return Recovered({"person": 0, "facility": 0}, iter(()))
 
     monkeypatch.setattr(agents, "recover", recovers)
     broken: list[Any] = []
@@ -204,6 +204,37 @@ def half_followed(site: Site, number: int) -> Following:
 
 
 @pytest.mark.parametrize(
+    ("away", "goes_on"),
+    [(RegistryAway(), True), (BrokerQuietError(), False), (OutdatedError(), False)],
+    ids=["the registry is away", "the broker is quiet", "the log is another"],
+)
+async def test_a_recovery_goes_on_from_where_it_is_where_only_the_registry_was_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, away: Exception, goes_on: bool
+) -> None:
+    without_a_broker(monkeypatch, lambda *_: OpenWriter())
+    monkeypatch.setattr(agents, "RETRY_S", 0)
+    found: list[tuple[Fold, Progress]] = []
+
+    def recovers(fold: Fold, progress: Progress, *_: object) -> Recovered:
+        found.append((fold, progress))
+        if len(found) == 1:
+            raise away
+        return Recovered({"person": 0, "facility": 0}, iter(()))
+
+    monkeypatch.setattr(agents, "recover", recovers)
+    broken: list[Any] = []
+    partitions = Partitions(Settings(home=tmp_path), demo_site(partitions=1), cast(SchemaCache, {}), {}, broken.append)
+    await partitions.own(frozenset({0}), 1)
+    async with asyncio.timeout(10):
+        await partitions.running[0].live.wait()
+    (first, at_first), (second, then) = found
+    assert (second is first, then is at_first) == (goes_on, goes_on)
+    assert partitions.running[0].partition is second.partition
+    await partitions.close()
+    assert broken == []
+
+
+@pytest.mark.parametrize(
     ("half_known", "order"), [(False, [1, 2, 0]), (True, [2, 1, 0])], ids=["the clock recalled first", "half known"]
 )
 async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_once(
@@ -221,7 +252,7 @@ async def test_partitions_are_recovered_one_after_the_other_and_each_is_live_at_
         number = fold.partition.number
         loop.call_soon_threadsafe(begun.put_nowait, number)
         assert go_on[number].wait(10)
-        return Recovered({"person": 0, "facility": 0}, [])
+        return Recovered({"person": 0, "facility": 0}, iter(()))
 
     monkeypatch.setattr(agents, "recover", recovers)
     broken: list[Any] = []
