@@ -13,17 +13,16 @@ from enum import StrEnum
 from typing import Any
 
 from deploy.log_reader import Found, Said
-from schemas import topics
 from schemas.agreements import Agreement
 from schemas.site import Site
-from streams.alerts import CauseKind
+from streams.alerts import CONTENT, CauseKind
 from streams.custody import CUSTODY, person_of
 from streams.facts import KeyKind, parse_key
 from streams.heard import NOTES, read_note
 from streams.outline import Named, is_outline, outlines, whose, with_persons
 from streams.records import header
 from streams.replay import Lack, Place, shipped
-from streams.stage import PERSON
+from streams.stage import input_of
 
 
 class What(StrEnum):
@@ -171,11 +170,6 @@ class Explanation:
     """Those that they have no more."""
 
 
-def input_topic(site: Site, stage: str) -> str:
-    """The facts topic that a stage reads."""
-    return topics.person_facts(site.name) if stage == PERSON else topics.facility_facts(site.name)
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which records of the facts topics an explanation is made of."""
@@ -303,8 +297,7 @@ def _revision(number: int, logs: _Logs) -> Revision:
 def _changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[str, ...]:
     if before is None or is_outline(before) or is_outline(after):
         return ()
-    told = ("state", "rule_version", "severity", "confidence", "unit", "headline", "subjects", "evidence", "actions")
-    return tuple(name for name in told if before[name] != after[name])
+    return tuple(name for name in ("state", "rule_version", *CONTENT) if before[name] != after[name])
 
 
 def _decision(said: Said) -> Decision:
@@ -358,7 +351,7 @@ def _gone(item: Mapping[str, Any], of_it: Sequence[Trace], purged: Collection[Na
 
 def _cause_place(alert: Mapping[str, Any], site: Site) -> Place:
     cause = alert["cause"]
-    return Place(input_topic(site, cause["stage"]), cause["partition"], cause["offset"])
+    return Place(input_of(cause["stage"], site), cause["partition"], cause["offset"])
 
 
 def _once(traces: Iterable[Trace], cause: Place) -> Iterator[Trace]:

@@ -21,9 +21,10 @@ from schemas import topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
-from streams.fold import CONSUME, BrokerQuietError, input_of, logged, plain_consumer, read_back
+from streams.fold import CONSUME, BrokerQuietError, logged, plain_consumer, read_back
 from streams.records import Record
 from streams.shadow import Candidate, Shadow
+from streams.stage import input_of
 
 CONNECT_S: Final = 10.0
 """Seconds for which a broker is asked whether it is there."""

@@ -25,6 +25,20 @@ WITHDRAWN_DIGEST: Final = digest({"state": "WITHDRAWN"})
 ALWAYS: Final = frozenset({"Joined", "Purged", "Replaced", "EventWithdrawn"})
 """Changes that concern every correlation: identities were joined, or something known counts no more."""
 
+CONTENT: Final = (
+    "severity",
+    "least_severity",
+    "confidence",
+    "facility",
+    "unit",
+    "headline",
+    "subjects",
+    "evidence",
+    "actions",
+    "cautions",
+)
+"""Fields of an alert that hold content: it is raised again when one of them changes."""
+
 P = TypeVar("P")
 F = TypeVar("F", bound=Hashable)
 
@@ -77,7 +91,7 @@ def alert_id(rule: str, key: Iterable[str]) -> str:
 
 
 def content(situation: Situation) -> dict[str, Any]:
-    """What an alert says, as the fields of its record; without times of its own, revision and cause."""
+    """What an alert says, as the fields of its record (`CONTENT`); without times of its own, revision and cause."""
     return {
         "severity": situation.severity.value,
         "least_severity": situation.least_severity.value,

@@ -27,7 +27,7 @@ from streams.facts import TICK_KEY
 from streams.outside import REAL, Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
-from streams.stage import PERSON
+from streams.stage import input_of
 
 log = logging.getLogger(__name__)
 
@@ -326,8 +326,3 @@ def logged(message: Message) -> LoggedRecord:
     """A record that a consumer brought."""
     headers: Any = message.headers()  # its types allow more shapes than it returns
     return LoggedRecord(message.offset() or 0, message.key(), message.value(), headers or (), message.timestamp()[1])
-
-
-def input_of(name: str, site: Site) -> str:
-    """The topic that a folding stage reads."""
-    return topics.person_facts(site.name) if name == PERSON else topics.facility_facts(site.name)

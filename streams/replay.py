@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from schemas import topics
 from schemas.avro_files import whole_schema
 from schemas.codec import DecodeError, WriterSchema, digest, encode, writer_schema
 from schemas.site import Site
@@ -39,7 +38,7 @@ from streams.outline import Named, is_outline, whose, with_persons
 from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
-from streams.stage import PERSON, PersonStage
+from streams.stage import PERSON, PersonStage, input_of
 
 OWN_SCHEMA: Final = 0
 """Schema id of records that a replay makes for itself: no registry gives it."""
@@ -345,9 +344,8 @@ class _Replaying:
 
     @property
     def _input(self) -> tuple[str, int]:
-        name = self.site.name
-        topic = topics.person_facts(name) if self._of_person else topics.facility_facts(name)
-        return topic, int(self.alert["cause"]["partition"])
+        cause = self.alert["cause"]
+        return input_of(cause["stage"], self.site), int(cause["partition"])
 
     # -- deriving --------------------------------------------------------------------------------------------------
 

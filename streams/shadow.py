@@ -22,7 +22,7 @@ from schemas.agreements import Kind
 from schemas.codec import DecodeError, WriterSchema, decode, encode
 from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS, ListTaken
 from schemas.site import Site
-from streams.alerts import ALWAYS, Cause, CauseKind, content
+from streams.alerts import ALWAYS, CONTENT, Cause, CauseKind, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.disclose import Disclose, decide
@@ -167,21 +167,6 @@ class Difference:
     def says(self) -> tuple[Verdict, str | None, str | None]:
         """Equal for differences that say the same."""
         return self.verdict, _digest(self.recorded), _digest(self.derived)
-
-
-CONTENT: Final = (
-    "severity",
-    "least_severity",
-    "confidence",
-    "facility",
-    "unit",
-    "headline",
-    "subjects",
-    "evidence",
-    "actions",
-    "cautions",
-)
-"""Fields of an alert that hold content: it is raised again when one of them changes."""
 
 
 def _digest(alert: Alert | None) -> str | None:

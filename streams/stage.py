@@ -34,6 +34,11 @@ PERSON: Final = "person"
 FACILITY: Final = "facility"
 
 
+def input_of(name: str, site: Site) -> str:
+    """The topic that a folding stage reads."""
+    return topics.person_facts(site.name) if name == PERSON else topics.facility_facts(site.name)
+
+
 class PersonStage:
     """Person facts to alerts about persons, and to the compact records that facilities need."""
 
@@ -47,7 +52,7 @@ class PersonStage:
         self._site = site
         self._partition = partition
         self._schemas = schemas
-        self._input = topics.person_facts(site.name)
+        self._input = input_of(PERSON, site)
         self.picture = PersonPicture(schemas)
         self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations)
         self._placements = Placements(site, partition, self.picture)
@@ -235,7 +240,7 @@ class FacilityStage:
         self._site = site
         self._partition = partition
         self._schemas = schemas
-        self._input = topics.facility_facts(site.name)
+        self._input = input_of(FACILITY, site)
         expected = {(agency.id, event_type) for agency in site.agencies for event_type in agency.publishes}
         self.picture = FacilityPicture(schemas, expected)
         self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations)

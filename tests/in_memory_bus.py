@@ -19,11 +19,11 @@ from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.clock import Clock
 from streams.facts import TICK_KEY, partition_of
-from streams.fold import input_of
 from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
 from streams.records import Headers, LoggedRecord, Out
+from streams.stage import input_of
 from tests.county import agency_of, demo_site
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from schemas import topics
 from streams.backtest import SCHEMAS
-from streams.fold import input_of
 from streams.outline import is_outline, outlines
 from streams.replay import Elsewhere, Names, Place, Replay, Verdict, replay, with_those_whose_facts_they_are
+from streams.stage import input_of
 from tests.in_memory_bus import InMemoryBus
 
 

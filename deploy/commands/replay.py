@@ -16,7 +16,6 @@ from rich.console import Console
 
 from deploy.commands.errors import fail, settings_given
 from deploy.commands.explain import ALERT_ID, SITE, progress
-from deploy.explanation import input_topic
 from deploy.explanation_words import WIDTH, Paper, at, when
 from deploy.log_reader import LogError, LogReader, log_reader
 from deploy.purged import LastTick, purge_dates
@@ -27,6 +26,7 @@ from schemas.settings import SecretUnreadableError
 from streams import replay as replaying
 from streams.outline import is_outline, outlines
 from streams.replay import REMOVED, SOFTWARE, Basis, Elsewhere, Lack, Lacking, Names, Replay, Verdict
+from streams.stage import input_of
 
 DIFFERENT: Final = 1
 CANNOT: Final = 3
@@ -116,7 +116,7 @@ def _replay(reader: LogReader, alert: Alert | None) -> Replay:
     """Replay one revision; where that lacks anything, with what is elsewhere, and the purge dates of what is gone."""
     if alert is None:
         return Replay(Verdict.CANNOT, Basis.NOTHING, lacking=(Lacking(Lack.RECORD_GONE),))
-    read = input_topic(reader.site, alert["cause"]["stage"]), alert["cause"]["partition"]
+    read = input_of(alert["cause"]["stage"], reader.site), alert["cause"]["partition"]
     clock = LastTick(reader.schemas)
     found = replaying.replay(alert, clock.passing(reader.records(*read)), (), reader.site, reader.schemas)
     if found.verdict is not Verdict.CANNOT or alert["state"] != "OPEN" or found.basis is Basis.NOTHING:

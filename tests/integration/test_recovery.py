@@ -32,7 +32,6 @@ from streams.fold import (
     Progress,
     batches_back,
     catch_up,
-    input_of,
     plain_consumer,
     read_back,
     recover,
@@ -42,7 +41,7 @@ from streams.identify import IDENTIFY, DeadLetter, identify
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
-from streams.stage import FACILITY, PERSON
+from streams.stage import FACILITY, PERSON, input_of
 from tests.compaction import compacted_in_moments
 from tests.county import DAY, START, agency_of, event
 from tests.in_memory_bus import digests, from_scratch

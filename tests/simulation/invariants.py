@@ -13,9 +13,9 @@ from schemas.site import Site
 from streams.agents import sources
 from streams.backtest import SCHEMAS
 from streams.facts import TICK_KEY
-from streams.fold import input_of
 from streams.identify import DeadLetter, identify
 from streams.partition import FOLDING
+from streams.stage import input_of
 from tests.kept_promises import History, Written, difference, opened
 from tests.simulation.broker import Entry, Part, SimulatedBroker, Transaction
 from tests.simulation.county_history import Expected

@@ -46,7 +46,8 @@ from tests.soak.steady_county import PEOPLE, life, probe, rivals
 from tests.working_site import WorkingSite, until
 
 TOP_RATE: Final = 1_000
-"""Events a second that the whole path takes on two cores, about."""
+"""Events a second, published live, that one worker keeps up with on two cores: the highest such rate of those at which
+latency is measured (tests/bench/publish_to_alert.py)."""
 TURN_S: Final = 0.05
 PROBES_A_S: Final = 4
 BROKER_HEAP: Final = "256m"

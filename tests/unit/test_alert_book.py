@@ -9,7 +9,7 @@ import pytest
 
 from schemas.codec import digest
 from streams import alerts as alerts_module
-from streams.alerts import WITHDRAWN_DIGEST, AlertBook, Cause, CauseKind, alert_id, content
+from streams.alerts import CONTENT, WITHDRAWN_DIGEST, AlertBook, Cause, CauseKind, alert_id, content
 from streams.correlations.situation import Confidence, Correlation, Evidence, Severity, Situation, Subject
 from streams.facts import Provenance
 from streams.records import Out
@@ -430,3 +430,7 @@ def test_after_its_time_came_a_focus_can_be_asked_for_again() -> None:
     assert alerts.due(NOW + 1) == ["a"]
     alerts.schedule(NOW + 2, "a", NOW + 1)
     assert alerts.due(NOW + 2) == ["a"]
+
+
+def test_the_fields_that_hold_content_are_these() -> None:
+    assert tuple(content(WHOLE)) == tuple(content(BARE)) == CONTENT

@@ -20,11 +20,11 @@ from schemas.settings import Settings
 from streams import standby
 from streams.agents import Partitions, Running
 from streams.backtest import SCHEMAS
-from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, input_of, recover
+from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, recover
 from streams.outside import Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
-from streams.stage import FACILITY, PERSON
+from streams.stage import FACILITY, PERSON, input_of
 from streams.standby import FACT_BYTES, GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
 from tests.county import JAIL, agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus

@@ -100,14 +100,19 @@ def test_a_probe_of_which_a_part_is_lost_has_no_steps() -> None:
 def test_latency_of_each_rate_is_told_with_the_number_of_probes() -> None:
     told = {"p50_ms": 20.0, "p99_ms": 40.0, "p999_ms": 60.0, "max_ms": 61.0, "probes": 1_500}
     cores = {"worker": 0.5, "kafka": 0.25, "publishers": 0.125}
-    rate = {"rate": 1_000, "merged": 0, "accepted_rate": 1_000, "achieved_rate": 999.6, "cores": cores, **told}
+    rate = {"rate": 1_000, "seconds": 120, "merged": 0, "accepted_rate": 1_000, "achieved_rate": 999.6, "cores": cores}
+    few = {name: value for name, value in told.items() if name != "p999_ms"} | {"probes": 300}
+    too_much = {**rate, "rate": 10_000, "seconds": 30, "accepted_rate": 5_000}
     step = {"p50_ms": 1.25, "p99_ms": 2.5, "probes": 300}
     result = {
-        "rates": [rate], "steps": {"report": {"identify: committed": step}, "move": {}}, "machine": MACHINE,
-        "imports": {"alone": told}, "seconds": 30, "compile_s": 90, "load": 0.0,
+        "rates": [rate | told, too_much | few], "steps": {"report": {"identify: committed": step}, "move": {}},
+        "machine": MACHINE, "imports": {"alone": told}, "compile_s": 90, "load": 0.0,
     }  # fmt: skip
     page = latency_page.section(result)
-    assert "| 1,000/s | 1,000/s | 1,500 | 20 ms | 40 ms | 60 ms | 0.50, 0.25, 0.12 | p99 at most 50 ms |" in page
+    target = "p99 at most 50 ms"
+    assert f"| 1,000/s | 1,000/s | 1,000/s | 1,500 | 20, 40, 60 and 61 ms | 0.50, 0.25, 0.12 | {target} |" in page
+    assert "| 10,000/s | 5,000/s | 1,000/s | 300 | 20, 40, – and 61 ms | 0.50, 0.25, 0.12 |  |" in page
+    assert "120, 30 s of the rates in their order" in page
     assert "| identify: committed | 1.2 | 2.5 |" in page
 
 
