@@ -154,6 +154,10 @@ def _alternative(item: Mapping[str, Any]) -> tuple[str, str]:
     return item["ground"], item["alternative"]
 
 
+_MayShow = Callable[[str, str, str], bool]
+"""Whether a field (agency, event type, name) may be shown; the audit keeps what was asked for."""
+
+
 def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants: _Grants) -> Disclose:
     shown: set[str] = set()
     withheld: set[str] = set()
@@ -163,12 +167,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         (shown if allowed else withheld).add(f"{agency}/{event_type}/{field}")
         return allowed
 
-    # A facility that the site knows no more is nobody's own: neither it nor its units are shown to anybody.
-    facility = grants.site.facility_by_id.get(alert["facility"] or "")
-    facility_shown = facility is not None and may_show(facility.agency, "BookingReported", "facility")
-    unit_shown = (
-        facility is not None and alert["unit"] is not None and may_show(facility.agency, "HousingAssigned", "unit")
-    )
+    where = _where(alert, grants.site, may_show)
 
     def may_tell(item: Mapping[str, Any]) -> bool:
         # Every field is asked for, so that the audit names all that were left out.
@@ -189,9 +188,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
         "rule": alert["rule"],
         "severity": gravest(Severity(alert["least_severity"]), map(_severity, told)).value,
         "confidence": _confidence(covered, told),
-        "facility": alert["facility"] if facility_shown else None,
-        "unit": alert["unit"] if unit_shown else None,
-        "headline": alert["headline"] if alert["unit"] is None or unit_shown else _without_unit(alert),
+        **where,
         "subjects": [subject for subject in persons.values() if subject is not None],
         "why": [
             *(
@@ -254,13 +251,26 @@ def _confidence(covered: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str
     return (surest_of_all(sure(told)) or Confidence.HIGH).value
 
 
+def _where(alert: Mapping[str, Any], site: Site, may_show: _MayShow) -> dict[str, Any]:
+    """Facility and unit, as far as they may be shown, and the headline, which names the unit."""
+    # A facility that the site knows no more is nobody's own: neither it nor its units are shown to anybody.
+    facility, unit = site.facility_by_id.get(alert["facility"] or ""), alert["unit"]
+    facility_shown = facility is not None and may_show(facility.agency, "BookingReported", "facility")
+    unit_shown = facility is not None and unit is not None and may_show(facility.agency, "HousingAssigned", "unit")
+    return {
+        "facility": alert["facility"] if facility_shown else None,
+        "unit": unit if unit_shown else None,
+        "headline": alert["headline"] if unit is None or unit_shown else _without_unit(alert),
+    }
+
+
 def _without_unit(alert: Mapping[str, Any]) -> str:
     # As a word of its own only: a unit may be called "C", and that is in other words as well.
     return re.sub(rf"(?<!\w){re.escape(alert['unit'])}(?!\w)", "a housing unit", alert["headline"])
 
 
 def _subject(
-    subject: Mapping[str, Any], told: Sequence[Mapping[str, Any]], may_show: Callable[[str, str, str], bool]
+    subject: Mapping[str, Any], told: Sequence[Mapping[str, Any]], may_show: _MayShow
 ) -> dict[str, Any] | None:
     agency = subject["agency"]
     number = subject["booking_number"] if may_show(agency, "BookingReported", "booking_number") else None
