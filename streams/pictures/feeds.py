@@ -152,6 +152,19 @@ def _as_it_likes(quiets: Sequence[float]) -> float:
     return count * math.expm1(AS_IT_LIKES * max(1.0, waited) / count)
 
 
+class _Found(NamedTuple):
+    """Whether a feed is silent, and from which slot to which that is so, unless something is heard."""
+
+    silence: Silence | None
+    begin: int
+    end: int | None
+    """The first slot in which something else may hold; None: nothing will."""
+
+    def holds(self, slot: int) -> bool:
+        """Whether it need not be asked again in a slot."""
+        return self.begin <= slot and (self.end is None or slot < self.end)
+
+
 @dataclass(slots=True)
 class _Feed:
     """What was heard of one feed."""
@@ -163,8 +176,8 @@ class _Feed:
     """By slot: hours of which something came late in it."""
     learned: dict[int, Cadence | None] = field(default_factory=dict)
     """By the day, counted from 1970, before which it was learned."""
-    found: tuple[int, Silence | None] | None = None
-    """What was found last, and in which slot: until something is heard it is asked for again and again."""
+    found: _Found | None = None
+    """What was found last: it is asked for whenever any feed of its agency is heard."""
 
     def add(self, note: Heard) -> bool:
         """Fold a note: whether anything is new."""
@@ -263,28 +276,30 @@ class Feeds:
     def silences(self, of: FeedKey, now: int) -> list[Silence]:
         """What of an agency is silent at `now` (microseconds), or was until a short while ago; by event type."""
         slot, feeds = now // SLOT, self._feeds.get(of.agency, {})
-        of_all = _silence(OF_ALL, feeds[OF_ALL], slot) if feeds else None
-        return [
-            silence
+        of_all = _found(OF_ALL, feeds[OF_ALL], slot).silence if feeds else None
+        found = (
+            _found(event_type, feed, slot).silence or _in_it(event_type, feed, of_all, slot)
             for event_type, feed in sorted(feeds.items())
             if event_type != OF_ALL
-            and (silence := _silence(event_type, feed, slot) or _in_it(event_type, feed, of_all, slot)) is not None
-        ]
+        )
+        return [silence for silence in found if silence is not None]
 
     def look_again(self, of: FeedKey, now: int) -> int | None:
         """When something else may hold of an agency's feeds, though nothing is heard of it; microseconds."""
-        slot = now // SLOT
-        times = (time for feed in self._feeds.get(of.agency, {}).values() for time in _times(feed, slot))
-        return min((time * SLOT for time in times if time > slot), default=None)
+        slot, feeds = now // SLOT, self._feeds.get(of.agency, {})
+        ends = (_found(event_type, feed, slot).end for event_type, feed in feeds.items())
+        return min((end * SLOT for end in ends if end is not None), default=None)
 
 
-def _silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
-    if feed.found is None or feed.found[0] != slot:
-        feed.found = slot, _find_silence(event_type, feed, slot)
-    return feed.found[1]
+def _found(event_type: str, feed: _Feed, slot: int) -> _Found:
+    if feed.found is None or not feed.found.holds(slot):
+        quiets = list(feed.quiets(slot))
+        end = min((time for time in _times(feed, slot, quiets) if time > slot), default=None)
+        feed.found = _Found(_find_silence(event_type, feed, slot, quiets), slot, end)
+    return feed.found
 
 
-def _find_silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
+def _find_silence(event_type: str, feed: _Feed, slot: int, quiets: Iterable[tuple[int, int]]) -> Silence | None:
     heard = feed.heard_by(slot)
     if heard is None:
         return None
@@ -292,7 +307,7 @@ def _find_silence(event_type: str, feed: _Feed, slot: int) -> Silence | None:
         cadence = feed.cadence(heard)
         if cadence is not None and cadence.is_silence(heard, slot - 1 - ON_THE_WAY):
             return Silence(event_type, feed.topic, heard, None)
-    for before, after in feed.quiets(slot):
+    for before, after in quiets:
         known = feed.cadence(before)
         if known is not None and after - before < LONGEST_OVER and known.is_silence(before, after - 1 - ON_THE_WAY):
             return Silence(event_type, feed.topic, before, after, tuple(_late(feed, before, after, slot)))
@@ -319,7 +334,7 @@ def _late(feed: _Feed, before: int, after: int, slot: int) -> Iterable[int]:
     return sorted({hour for hour in came if hour in hours})
 
 
-def _times(feed: _Feed, slot: int) -> Iterator[int]:
+def _times(feed: _Feed, slot: int, quiets: Iterable[tuple[int, int]]) -> Iterator[int]:
     """Slots at whose beginning something else may hold of a feed."""
     # Time may be behind what was heard.
     yield from feed.slots[bisect_right(feed.slots, slot) :][:1]
@@ -333,4 +348,4 @@ def _times(feed: _Feed, slot: int) -> Iterator[int]:
         silent = cadence.silent_from(heard) if cadence is not None else None
         if silent is not None:
             yield silent + 1 + ON_THE_WAY
-    yield from (after + min(after - before, LONGEST_NOTICE) for before, after in feed.quiets(slot))
+    yield from (after + min(after - before, LONGEST_NOTICE) for before, after in quiets)
