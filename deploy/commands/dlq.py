@@ -15,7 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.commands.errors import fail, settings_given
-from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of, record_of
+from deploy.dead_letters import (
+    Became,
+    DeadLetterError,
+    DeadLetters,
+    Letter,
+    dead_letters,
+    event_of,
+    record_of,
+    why_not_dismissed,
+)
 from deploy.private_files import private_text
 from deploy.publishing import NotTextError, fitting, publish_events, show_problems, text_of
 from deploy.sites import agency_called, load_site
@@ -152,13 +161,20 @@ def dismiss(
 ) -> None:
     """Settle letters without publishing anything, and say why.
 
+    Unless all are there and none is settled yet, nothing is dismissed. Exit codes: 0 done, 1 one of them is settled
+    already, 2 can't dismiss them.
+
     Example: sallyport dlq dismiss 4 7 --as county-jail --why "test records of the new system"
     """
     if not why.strip():
         fail("--why: say why nothing is to be done about them")
     with _opened(as_agency, site) as (_, _, box):
-        box.settle(_numbered(box.read(), numbers), Became.DISMISSED, why)
-    typer.echo(f"{_letters(len(numbers))} dismissed")
+        chosen = _numbered(box.read(), numbers)
+        if (refusal := why_not_dismissed(chosen)) is not None:
+            # What was published must not read as if nobody had mended it.
+            fail(refusal, 1)
+        box.settle(chosen, Became.DISMISSED, why)
+    typer.echo(f"{_letters(len(chosen))} dismissed")
 
 
 # -- what they have in common ----------------------------------------------------------------------------------------
