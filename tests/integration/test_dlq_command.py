@@ -72,6 +72,13 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     assert json.loads(dlq(site, "show", junk).stdout)["bytes"] == b"no Avro at all".hex()
 
     mend = tmp_path / "mend.jsonl"
+    scripted = dlq(site, "take", "--out", str(tmp_path / "scripted.jsonl"), "--json")
+    assert json.loads(scripted.stdout) == {
+        "file": str(tmp_path / "scripted.jsonl"),
+        "taken": [int(ada), int(bo)],
+        "conflicts": 0,
+        "unreadable": 1,
+    }
     taken = dlq(site, "take", "--out", str(mend))
     assert (taken.exit_code, taken.stdout) == (0, f"2 events in {mend}\n")
     assert "1 can't be read as events" in taken.stderr
@@ -82,6 +89,8 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     still = dlq(site, "publish", str(mend))
     assert (still.exit_code, len(json.loads(dlq(site, "list", "--json").stdout))) == (1, 3)
     assert "unit is not one of county-jail-main" in still.stderr
+    refused = json.loads(dlq(site, "publish", str(mend), "--json").stdout)
+    assert (refused["published"], [one["line"] for one in refused["problems"]]) == ({}, [1, 2])
 
     first, _ = mend.read_text().splitlines()
     mend.write_text(first.replace("9-Z", "4-B") + "\n")
@@ -128,3 +137,24 @@ def test_what_the_bus_could_make_nothing_of_is_the_operator_s_to_look_at_and_not
     assert (refused.exit_code, "defect of ours" in refused.stderr) == (1, True)
     assert dlq(site, "dismiss", number, number, "--why", "reported", agency="bus").stdout == "1 letter dismissed\n"
     assert counted(site) == {}
+
+
+def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site: WorkingSite, tmp_path: Path) -> None:
+    send(site, today("HousingAssigned", "ada", unit="9-Z"))
+    site.write(JAIL, topics.inbound(site.site.name, JAIL, "HousingAssigned"), b"no Avro at all")
+    until(lambda: sum(counted(site).values()) == 2, "both were set aside")
+    by_reason = {one["reason"]: one["number"] for one in json.loads(dlq(site, "list", "--json").stdout)}
+    mend = tmp_path / "mend.jsonl"
+    dlq(site, "take", "--out", str(mend))
+    mend.write_text(mend.read_text().replace("9-Z", "4-B"))
+
+    done = dlq(site, "publish", str(mend), "--json")
+    assert json.loads(done.stdout) == {
+        "published": {"HousingAssigned": 1},
+        "waiting": 0,
+        "settled": [by_reason["UNKNOWN_UNIT"]],
+    }
+    dismissed = dlq(site, "dismiss", str(by_reason["NOT_FRAMED"]), "--why", "of the test system", "--json")
+    assert json.loads(dismissed.stdout) == {"settled": [by_reason["NOT_FRAMED"]]}
+    nothing = dlq(site, "take", "--out", str(tmp_path / "nothing.jsonl"), "--json")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
