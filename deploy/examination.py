@@ -226,7 +226,10 @@ class Examination:
         yield health.spools_found(waiting, damaged)
 
     def _disk(self) -> Iterator[Finding]:
+        # Spools are here in any case.
         yield health.disk_found(*disk(self._settings))
+        if not self._settings.embedded or self._settings.bootstrap is not None:
+            yield health.disk_elsewhere(self._settings.bootstrap_servers)
 
 
 def certificates(settings: Settings) -> list[tuple[str, str]]:

@@ -298,6 +298,12 @@ def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
     return Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do)
 
 
+def disk_elsewhere(servers: str) -> Finding:
+    """Nobody sees from here how much room the broker has, which runs elsewhere."""
+    says = f"that of the broker at {servers} is not known from here"
+    return Finding(Part.DISK, Grade.UNKNOWN, says, "look where it runs: Kafka ends when a disk is full")
+
+
 LITTLE: Final = 0.1
 """Share of the disk that should be free."""
 TOO_LITTLE: Final = 0.03
@@ -306,7 +312,7 @@ GB: Final = 1024**3
 
 
 def disk_found(where: str, free: int, total: int) -> Finding:
-    """How much room is left, in bytes, where the bus keeps its state on this machine."""
+    """How much room is left, in bytes, where the bus, or a publisher, keeps its state on this machine."""
     share = free / total if total else 0.0
     says = f"{free / GB:,.1f} GB free of {total / GB:,.1f} GB at {where}"
     do = "free some, or move SALLYPORT_HOME to a larger disk"
