@@ -187,13 +187,26 @@ SKEW: Final = timedelta(seconds=5)
 def clock_found(ahead: timedelta) -> Finding:
     """How far this machine's clock is ahead of the registry's; behind where it is negative."""
     differs = abs(ahead)
-    seconds = f"{differs.total_seconds():.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the registry's"
+    if differs <= SKEW:
+        return Finding(Part.CLOCK, Grade.OK, f"this machine's and the registry's agree within {SKEW.seconds} s")
+    return _clock_to_set(differs, f"s {'ahead of' if ahead > timedelta() else 'behind'} the registry's")
+
+
+def broker_clock_found(newest: int, now: int) -> Finding | None:
+    """A record that the broker took (`newest`) later than it is here (`now`) shows that this machine's clock is behind.
+
+    Both in microseconds. That it is ahead no record can show: nobody need have written one since.
+    """
+    behind = timedelta(microseconds=newest - now)
+    return _clock_to_set(behind, "s or more behind the broker's") if behind > SKEW else None
+
+
+def _clock_to_set(differs: timedelta, how: str) -> Finding:
+    says = f"this machine's is {differs.total_seconds():.0f} {how}"
     do = "let both machines take their time from the network (chrony, ntpd, systemd-timesyncd)"
     if differs >= timedelta(microseconds=FUTURE_TOLERANCE):
-        return Finding(Part.CLOCK, Grade.CRITICAL, f"this machine's is {seconds}: events are refused as FUTURE", do)
-    if differs > SKEW:
-        return Finding(Part.CLOCK, Grade.WARNING, f"this machine's is {seconds}", do)
-    return Finding(Part.CLOCK, Grade.OK, f"this machine's and the registry's agree within {SKEW.seconds} s")
+        return Finding(Part.CLOCK, Grade.CRITICAL, f"{says}: events are refused as FUTURE", do)
+    return Finding(Part.CLOCK, Grade.WARNING, says, do)
 
 
 # -- work ------------------------------------------------------------------------------------------------------------

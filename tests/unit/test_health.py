@@ -95,6 +95,19 @@ def test_clocks_that_differ_are_to_be_set(sign: int, seconds: int, grade: Grade)
         assert ("ahead of" if sign > 0 else "behind") in found.says
 
 
+@pytest.mark.parametrize(
+    ("seconds", "grade"),
+    [(-300, None), (0, None), (5, None), (6, Grade.WARNING), (299, Grade.WARNING), (300, Grade.CRITICAL)],
+)
+def test_a_record_that_the_broker_took_later_than_it_is_here_shows_a_clock_that_is_behind(
+    seconds: int, grade: Grade | None
+) -> None:
+    found = health.broker_clock_found(NOW + seconds * 1_000_000, NOW)
+    assert (found and graded(found)) is grade
+    if found is not None:
+        assert (found.part, f"is {seconds} s or more behind the broker's" in found.says) == (Part.CLOCK, True)
+
+
 def report(stage: str, partition: int, **changes: object) -> StageStands:
     fields = {"state": "LIVE", "tick": NOW, "lag": 0, "done": 5, "total": 20, "at": NOW} | changes
     return StageStands(stage, partition, **fields)  # type: ignore[arg-type]
