@@ -93,6 +93,14 @@ def settled(key: bytes | None, headers: Headers, at: int) -> tuple[int, Settled]
     return int(number), Settled(Became(became), header(headers, "why") or "", at)
 
 
+def why_not_dismissed(chosen: Iterable[Letter]) -> str | None:
+    """Why letters are not dismissed: the first of them that is settled already, and what became of it."""
+    for one in chosen:
+        if one.settled is not None:
+            return f"dead letter {one.number} was {one.settled.became.lower()} already: nothing is dismissed"
+    return None
+
+
 def event_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[str, Any] | None:
     """The event as it can be published once it is mended; None where the bytes are none that can be read."""
     record = record_of(letter, schemas)

@@ -198,6 +198,8 @@ class Examination:
             return
         waiting = sum(topic.lag or 0 for topic in report.topics)
         now = time.time_ns() // 1000
+        if (clock := health.broker_clock_found(report.newest, now)) is not None:
+            yield clock
         yield health.workers_found(self._site, report.stages, now, waiting)
         yield health.lag_found(report.topics)
         yield health.dead_letters_found(report.dead_letters, now)
@@ -226,7 +228,10 @@ class Examination:
         yield health.spools_found(waiting, damaged)
 
     def _disk(self) -> Iterator[Finding]:
+        # Spools are here in any case.
         yield health.disk_found(*disk(self._settings))
+        if not self._settings.embedded or self._settings.bootstrap is not None:
+            yield health.disk_elsewhere(self._settings.bootstrap_servers)
 
 
 def certificates(settings: Settings) -> list[tuple[str, str]]:

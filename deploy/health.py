@@ -187,13 +187,26 @@ SKEW: Final = timedelta(seconds=5)
 def clock_found(ahead: timedelta) -> Finding:
     """How far this machine's clock is ahead of the registry's; behind where it is negative."""
     differs = abs(ahead)
-    seconds = f"{differs.total_seconds():.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the registry's"
+    if differs <= SKEW:
+        return Finding(Part.CLOCK, Grade.OK, f"this machine's and the registry's agree within {SKEW.seconds} s")
+    return _clock_to_set(differs, f"s {'ahead of' if ahead > timedelta() else 'behind'} the registry's")
+
+
+def broker_clock_found(newest: int, now: int) -> Finding | None:
+    """A record that the broker took (`newest`) later than it is here (`now`) shows that this machine's clock is behind.
+
+    Both in microseconds. That it is ahead no record can show: nobody need have written one since.
+    """
+    behind = timedelta(microseconds=newest - now)
+    return _clock_to_set(behind, "s or more behind the broker's") if behind > SKEW else None
+
+
+def _clock_to_set(differs: timedelta, how: str) -> Finding:
+    says = f"this machine's is {differs.total_seconds():.0f} {how}"
     do = "let both machines take their time from the network (chrony, ntpd, systemd-timesyncd)"
     if differs >= timedelta(microseconds=FUTURE_TOLERANCE):
-        return Finding(Part.CLOCK, Grade.CRITICAL, f"this machine's is {seconds}: events are refused as FUTURE", do)
-    if differs > SKEW:
-        return Finding(Part.CLOCK, Grade.WARNING, f"this machine's is {seconds}", do)
-    return Finding(Part.CLOCK, Grade.OK, f"this machine's and the registry's agree within {SKEW.seconds} s")
+        return Finding(Part.CLOCK, Grade.CRITICAL, f"{says}: events are refused as FUTURE", do)
+    return Finding(Part.CLOCK, Grade.WARNING, says, do)
 
 
 # -- work ------------------------------------------------------------------------------------------------------------
@@ -298,6 +311,12 @@ def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
     return Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do)
 
 
+def disk_elsewhere(servers: str) -> Finding:
+    """Nobody sees from here how much room the broker has, which runs elsewhere."""
+    says = f"that of the broker at {servers} is not known from here"
+    return Finding(Part.DISK, Grade.UNKNOWN, says, "look where it runs: Kafka ends when a disk is full")
+
+
 LITTLE: Final = 0.1
 """Share of the disk that should be free."""
 TOO_LITTLE: Final = 0.03
@@ -306,7 +325,7 @@ GB: Final = 1024**3
 
 
 def disk_found(where: str, free: int, total: int) -> Finding:
-    """How much room is left, in bytes, where the bus keeps its state on this machine."""
+    """How much room is left, in bytes, where the bus, or a publisher, keeps its state on this machine."""
     share = free / total if total else 0.0
     says = f"{free / GB:,.1f} GB free of {total / GB:,.1f} GB at {where}"
     do = "free some, or move SALLYPORT_HOME to a larger disk"

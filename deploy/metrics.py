@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from deploy.examination import certificate_end, certificates, disk
 from deploy.tallies import Standing
-from deploy.topic_report import ReportError, TopicReport, TopicStands
+from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
 from schemas import topics
 from schemas.events import TIP_EVENTS
 from schemas.settings import SecretUnreadableError, Settings
@@ -76,6 +76,23 @@ def families(
         [((), report is not None)],
         site,
     )
+    yield from _ground(ground, site)
+    if report is None:
+        return
+    yield from _topics(report.topics, site)
+    yield from _dead_letters(report.dead_letters, site)
+    yield _gauge(
+        "live_clock",
+        "Whether the site's time is that of the clock on the wall: 1; 0 on a history site, whose importer tells it.",
+        [],
+        [((), described.clock == "live")],
+        site,
+    )
+    yield from _stages(report.stages, now, site)
+    yield from _standing(standing, site)
+
+
+def _ground(ground: Ground, site: str) -> Iterator[Metric]:
     yield _gauge(
         "certificate_expiry_timestamp_seconds",
         "When the certificate ends that a server shows, seconds since 1970; 0: it is good no more.",
@@ -85,10 +102,10 @@ def families(
     )
     yield _gauge("disk_free_bytes", "Room that is left where the bus keeps its state.", [], [((), ground.free)], site)
     yield _gauge("disk_bytes", "Room that there is where the bus keeps its state.", [], [((), ground.disk)], site)
-    if report is None:
-        return
-    shown = _telling_of_no_tip(report.topics)
-    letters = [one for one in report.dead_letters if one.reason not in OF_TIPS]
+
+
+def _topics(all_of_them: Sequence[TopicStands], site: str) -> Iterator[Metric]:
+    shown = _telling_of_no_tip(all_of_them)
     yield _gauge(
         "topic_records",
         "Records that an agency's topic keeps.",
@@ -103,6 +120,10 @@ def families(
         [((topic.name,), topic.lag) for topic in shown if topic.lag is not None],
         site,
     )
+
+
+def _dead_letters(counted: Sequence[DeadLetters], site: str) -> Iterator[Metric]:
+    letters = [one for one in counted if one.reason not in OF_TIPS]
     yield _gauge(
         "dead_letters",
         "Events that were set aside, are still kept, and of which nobody said what became of them.",
@@ -117,15 +138,11 @@ def families(
         [((one.agency, one.reason), one.oldest / MICROS) for one in letters],
         site,
     )
-    yield _gauge(
-        "live_clock",
-        "Whether the site's time is that of the clock on the wall: 1; 0 on a history site, whose importer tells it.",
-        [],
-        [((), described.clock == "live")],
-        site,
-    )
+
+
+def _stages(reported: Sequence[StageStands], now: float, site: str) -> Iterator[Metric]:
     place = ["stage", "partition"]
-    stages = [((stage.stage, str(stage.partition)), stage) for stage in report.stages]
+    stages = [((stage.stage, str(stage.partition)), stage) for stage in reported]
     yield _gauge(
         "stage_live",
         "Whether a stage of a partition is live.",
@@ -147,7 +164,6 @@ def families(
         [(at, one.tick / MICROS) for at, one in stages if one.tick],
         site,
     )
-    yield from _standing(standing, site)
 
 
 def _standing(standing: Standing | None, site: str) -> Iterator[Metric]:

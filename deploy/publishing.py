@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,9 +75,17 @@ def _source(event: Event, agency: Agency, site: Site) -> Source:
     return Source(topics.inbound(site.name, agency.id, type_name(event)), agency, type_name(event))
 
 
-def show_problems(bad: Sequence[Parsed]) -> None:
-    """Tell a person what is wrong, and that it stopped everything."""
+def counted(events: Iterable[Event]) -> dict[str, int]:
+    """How many of each type there are, as a script is told."""
+    return dict(sorted(Counter(type_name(event) for event in events).items()))
+
+
+def tell_problems(bad: Sequence[Parsed], as_json: bool) -> None:
+    """Tell a person what is wrong, and that it stopped everything; a script too, with `as_json`."""
     problems = [problem for one in bad for problem in one.problems]
+    if as_json:
+        told = [{"line": one.line, "field": one.field, "why": one.why} for one in problems]
+        typer.echo(json.dumps({"published": {}, "problems": told}))
     for problem in problems[:SHOWN]:
         typer.echo(f"sallyport: {problem}", err=True)
     if len(problems) > SHOWN:

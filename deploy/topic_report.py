@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
     KafkaException,
@@ -104,14 +105,16 @@ class TopicReport:
     topics: tuple[TopicStands, ...]
     dead_letters: tuple[DeadLetters, ...]
     stages: tuple[StageStands, ...]
+    newest: int = 0
+    """When the broker took the last record that was read, by its clock, microseconds since 1970; 0 for none."""
 
 
 def topic_report(settings: Settings, site: Site) -> TopicReport:
     """How a site's topics stand, seen as the site's own workers see them. Raises ReportError, in one line."""
     try:
         counted = _counted(settings, site)
-        refused, reported = _read(settings, site)
-        return TopicReport(site.name, counted, refused, _stages(reported, settings))
+        refused, reported, newest = _read(settings, site)
+        return TopicReport(site.name, counted, refused, _stages(reported, settings), newest)
     except KafkaException as error:
         raise ReportError(
             f"the bus at {settings.bootstrap_servers} does not answer as asked ({_reason(error)}): "
@@ -270,8 +273,8 @@ def _whole(user: Mapping[str, Any], places: Iterable[Place]) -> Iterator[Message
         consumer.close()
 
 
-def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list[bytes]]:
-    """Dead letters that nobody settled, counted, and the last report of each stage, as bytes."""
+def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list[bytes], int]:
+    """Dead letters that nobody settled, counted; the last report of each stage, as bytes; when the last of all came."""
     agency_of = {spec.name: owner for owner, spec in topics.dead_letter_topics(site).items()}
     settles = {topics.settled_letters(site.name, owner): owner for owner in topics.dead_letter_topics(site)}
     reports = topics.stage_reports(site.name)
@@ -284,8 +287,11 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
     refused: dict[tuple[str, int], tuple[str, int]] = {}
     done: set[tuple[str, int]] = set()
     latest: dict[object, object] = {}
+    newest = 0
     for message in _whole(settings.kafka(site.user(BUS)), places):
         topic, record = str(message.topic()), logged(message)
+        if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
+            newest = max(newest, record.timestamp * 1000)
         if topic == reports:
             latest[record.key] = record.value
         elif topic in settles:
@@ -301,6 +307,7 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
     return (
         tuple(DeadLetters(agency, reason, len(at), min(at)) for (agency, reason), at in sorted(came.items())),
         [value for value in latest.values() if isinstance(value, bytes)],
+        newest,
     )
 
 

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -34,6 +34,8 @@ SHOWN_NAME: Final = 40
 
 Field = tuple[str | int, ...]
 """Path of a field in an event."""
+Json = dict[str, Any]
+"""An event as it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,23 @@ def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[
     `head.source_system` ("manual"), `head.event_id` (made from the content: publishing the same twice is publishing it
     once), empty lists.
     """
+    return _parsed(text, lambda _: agency, event_type)
+
+
+def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterator[Parsed]:
+    """As `parse`, of events of several agencies: each says whose it is, in `head.ori`."""
+    return _parsed(text, lambda item: by_ori.get(_ori(item)), None)
+
+
+def _parsed(text: str, whose: Callable[[Json], Agency | None], event_type: str | None) -> Iterator[Parsed]:
     written = _whole(text)
     for line, item in written if written is not None else _lines(text):
         if isinstance(item, _NotReadableError):
             yield _broken(line, item.written or text, str(item))
+        elif not isinstance(item, dict):
+            yield _broken(line, item, 'an event is a JSON object, such as {"type": "HousingAssigned", ...}')
+        elif (agency := whose(item)) is None:
+            yield _broken(line, item, "is not that of an agency of the site", "head.ori")
         else:
             yield _one(line, item, agency, event_type)
 
@@ -178,9 +193,14 @@ def _broken(line: int, written: Any, why: str, field: str = "") -> Parsed:
     return Parsed(line, written, None, (Problem(line, field, why),))
 
 
-def _one(line: int, item: Any, agency: Agency, event_type: str | None) -> Parsed:
-    if not isinstance(item, dict):
-        return _broken(line, item, 'an event is a JSON object, such as {"type": "HousingAssigned", ...}')
+def _ori(item: Json) -> str:
+    """Whose event it says to be; empty where it does not say."""
+    head = item.get("head")
+    ori = head.get("ori") if isinstance(head, dict) else None
+    return ori if isinstance(ori, str) else ""
+
+
+def _one(line: int, item: Json, agency: Agency, event_type: str | None) -> Parsed:
     name = item.get("type", event_type)
     if not isinstance(name, str) or name not in EVENT_TYPES:
         why = f"must be one of {', '.join(sorted(EVENT_TYPES))}{_meant(name, EVENT_TYPES)}"

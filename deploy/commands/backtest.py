@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from deploy.candidate import CandidateError, load_candidate
 from deploy.commands.errors import fail, settings_given
 from deploy.private_files import text_out
 from deploy.sites import load_site
-from producers.event_json import Problem, parse
+from producers.event_json import Parsed, parse_of_several
 from schemas.agreements import SiteError
 from schemas.site import Agency, Site
 from streams.backtest import Alert, AsItWent, Backtest, InTheEnd, Rules, facts_of, on_one_partition
@@ -44,14 +43,12 @@ UNITS: Final[Mapping[str, timedelta]] = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-ORI: Final = re.compile(r'"ori"\s*:\s*"([A-Z0-9]{9})"')
-"""Where a line says whose it is: it need not be read twice for that. What is wrong with it is told by who reads it."""
 MOST_TICKS: Final = 100_000
 """Ticks between two events; beyond, time makes a step."""
 
 
 class Read(NamedTuple):
-    """One line: when it happened and what it puts on the logs, or what is wrong with it."""
+    """One event: when it happened and what it puts on the logs, or what is wrong with it."""
 
     time: int
     facts: Sequence[Out]
@@ -59,7 +56,12 @@ class Read(NamedTuple):
 
 
 def backtest(
-    file: Annotated[Path, typer.Argument(help="Events as JSON Lines, each with head.ori; - reads standard input.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Events as JSON Lines, each with head.ori; a line may be an array; - reads standard input."
+        ),
+    ],
     site: Annotated[
         str | None, typer.Option(help="The site, or the directory of one; default: SALLYPORT_SITE.")
     ] = None,
@@ -150,28 +152,18 @@ def _read(lines: Iterable[str], site: Site, opened: ExitStack) -> Iterator[list[
 
 
 def _identified(site: Site, lines: Sequence[tuple[int, str]]) -> list[Read]:
-    """In a process of its own: what each line puts on the logs."""
+    """In a process of its own: what each event puts on the logs; a line is one event, or an array of them."""
     by_ori = {agency.ori: agency for agency in site.agencies}
-    return [_one(number, line, site, by_ori) for number, line in lines if line.strip()]
+    return [_one(number, parsed, site, by_ori) for number, line in lines for parsed in parse_of_several(line, by_ori)]
 
 
-def _one(number: int, line: str, site: Site, by_ori: Mapping[str, Agency]) -> Read:
-    agency = by_ori.get(_ori(line))
-    if agency is None:
-        return Read(0, (), f"line {number}: head.ori is not that of an agency of {site.name}")
-    (parsed,) = parse(line, agency)
+def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
     if parsed.event is None:
-        return Read(0, (), f"{Problem(number, parsed.problems[0].field, parsed.problems[0].why)}")
-    facts = facts_of(parsed.event, agency, site)
+        return Read(0, (), f"{replace(parsed.problems[0], line=number)}")
+    facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)
     if isinstance(facts, DeadLetter):
         return Read(0, (), f"line {number}: {facts.detail}")
     return Read(parsed.event.head.time, facts, "")
-
-
-def _ori(line: str) -> str:
-    """Whose event a line says to be; empty where it does not say."""
-    found = ORI.search(line)
-    return found[1] if found else ""
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------

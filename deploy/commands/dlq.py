@@ -15,14 +15,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.commands.errors import fail, settings_given
-from deploy.dead_letters import Became, DeadLetterError, DeadLetters, Letter, dead_letters, event_of, record_of
+from deploy.dead_letters import (
+    Became,
+    DeadLetterError,
+    DeadLetters,
+    Letter,
+    dead_letters,
+    event_of,
+    record_of,
+    why_not_dismissed,
+)
 from deploy.private_files import private_text
-from deploy.publishing import NotTextError, fitting, publish_events, show_problems, text_of
+from deploy.publishing import NotTextError, counted, fitting, publish_events, tell_problems, text_of
 from deploy.sites import agency_called, load_site
 from producers.event_json import parse
 from producers.publisher import PublishError
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
+from schemas.events import Event
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 from schemas.topics import BUS
@@ -88,28 +98,33 @@ def take(
     out: Annotated[Path, typer.Option(help="The file to write, which must not be there yet.")],
     site: OfSite = None,
     reason: OfReason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the events that are not settled into a file, to be mended there and published by `sallyport dlq publish`.
 
-    One JSON object a line, each with its event id: published again it stays one event. Only you can read the file.
+    One JSON object a line, each with its event id: published again it stays one event. Only you can read the file. Exit
+    codes: 0 done, 1 there is nothing that could be mended, 2 can't take them.
 
     Example: sallyport dlq take --as county-jail --reason UNKNOWN_UNIT --out mend.jsonl
     """
     with _opened(_mendable(as_agency), site) as (_, _, box):
         unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
         mendable = [one for one in unsettled if one.reason != CONFLICT]
-        events = [event for one in mendable if (event := event_of(one, box.schemas)) is not None]
+        events = {one.number: event for one in mendable if (event := event_of(one, box.schemas)) is not None}
         if not events:
             fail("there is nothing that could be mended: see `sallyport dlq list`", 1)
         with private_text(out, new=True) as file:
-            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
-    typer.echo(f"{_events(len(events))} in {out}")
-    if len(mendable) < len(unsettled):
-        typer.echo(f"sallyport: {len(unsettled) - len(mendable)} of {CONFLICT} need new event ids: not taken", err=True)
-    if len(mendable) > len(events):
-        typer.echo(
-            f"sallyport: {len(mendable) - len(events)} can't be read as events: see `sallyport dlq show`", err=True
-        )
+            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events.values())
+    conflicts, unreadable = len(unsettled) - len(mendable), len(mendable) - len(events)
+    if as_json:
+        told = {"file": str(out), "taken": [*events], "conflicts": conflicts, "unreadable": unreadable}
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(f"{_events(len(events))} in {out}")
+    if conflicts:
+        typer.echo(f"sallyport: {conflicts} of {CONFLICT} need new event ids: not taken", err=True)
+    if unreadable:
+        typer.echo(f"sallyport: {unreadable} can't be read as events: see `sallyport dlq show`", err=True)
 
 
 @dlq_app.command("publish")
@@ -118,6 +133,7 @@ def publish(
     as_agency: As,
     site: OfSite = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the bus.")] = 30.0,
+    as_json: AsJson = False,
 ) -> None:
     """Publish mended events; the letters that have their event ids are settled once the broker has them.
 
@@ -131,16 +147,26 @@ def publish(
         letters = [one for one in box.read() if one.settled is None and one.reason != CONFLICT]
         parsed = [*fitting(parse(text_of(file), agency), agency, described)]
         if bad := [one for one in parsed if one.problems]:
-            show_problems(bad)
+            tell_problems(bad, as_json)
             raise typer.Exit(1)
         events = [one.event for one in parsed if one.event is not None]
-        outcome = publish_events(events, settings, described, agency, wait, quiet=False)
+        outcome = publish_events(events, settings, described, agency, wait, quiet=as_json)
         if outcome.waiting or outcome.interrupted:
+            if as_json:
+                _tell_published(events[: outcome.accepted], outcome.waiting, [])
             fail("the bus is away, or you ended it: what was accepted waits in the spool. Do it again to settle", 3)
         ids = {event.head.event_id for event in events}
         mended = [one for one in letters if _event_id(one, box) in ids]
         box.settle(mended, Became.PUBLISHED, "")
-    typer.echo(f"{_events(len(events))} published, {_letters(len(mended))} settled")
+    if as_json:
+        _tell_published(events, 0, mended)
+    else:
+        typer.echo(f"{_events(len(events))} published, {_letters(len(mended))} settled")
+
+
+def _tell_published(events: Sequence[Event], waiting: int, settled: Sequence[Letter]) -> None:
+    told = {"published": counted(events), "waiting": waiting, "settled": [one.number for one in settled]}
+    typer.echo(json.dumps(told))
 
 
 @dlq_app.command("dismiss")
@@ -149,16 +175,27 @@ def dismiss(
     as_agency: AsOrBus,
     why: Annotated[str, typer.Option(help="Why nothing is to be done about them: whoever looks reads it.")],
     site: OfSite = None,
+    as_json: AsJson = False,
 ) -> None:
     """Settle letters without publishing anything, and say why.
+
+    Unless all are there and none is settled yet, nothing is dismissed. Exit codes: 0 done, 1 one of them is settled
+    already, 2 can't dismiss them.
 
     Example: sallyport dlq dismiss 4 7 --as county-jail --why "test records of the new system"
     """
     if not why.strip():
         fail("--why: say why nothing is to be done about them")
     with _opened(as_agency, site) as (_, _, box):
-        box.settle(_numbered(box.read(), numbers), Became.DISMISSED, why)
-    typer.echo(f"{_letters(len(numbers))} dismissed")
+        chosen = _numbered(box.read(), numbers)
+        if (refusal := why_not_dismissed(chosen)) is not None:
+            # What was published must not read as if nobody had mended it.
+            fail(refusal, 1)
+        box.settle(chosen, Became.DISMISSED, why)
+    if as_json:
+        typer.echo(json.dumps({"settled": [one.number for one in chosen]}))
+    else:
+        typer.echo(f"{_letters(len(chosen))} dismissed")
 
 
 # -- what they have in common ----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Annotated
 import typer
 
 from deploy.commands.errors import fail, settings_given
-from deploy.publishing import NotTextError, Outcome, fitting, publish_events, show_problems, text_of
+from deploy.publishing import NotTextError, Outcome, counted, fitting, publish_events, tell_problems, text_of
 from deploy.sites import agency_called, load_site
 from producers.event_json import Parsed, parse
 from producers.publisher import PublishError
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
-from schemas.events import EVENT_TYPES, Event, type_name
+from schemas.events import EVENT_TYPES, Event
 from schemas.settings import SecretUnreadableError
 
 
@@ -56,7 +55,7 @@ def publish(
         bad = [one for one in parsed if one.problems]
         good = [one.event for one in parsed if one.event is not None]
         if bad and not keep_going:
-            _tell_problems(bad, as_json)
+            tell_problems(bad, as_json)
             raise typer.Exit(1)
         rejected = _reject(file, bad) if bad and not dry_run else None
         outcome = (
@@ -91,7 +90,7 @@ def _events(count: int) -> str:
 
 
 def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: bool, as_json: bool) -> None:
-    counts = dict(sorted(Counter(type_name(event) for event in events).items()))
+    counts = counted(events)
     if as_json:
         told = {"published": counts, "rejected": rejected, "waiting": outcome.waiting, "dry_run": dry_run}
         typer.echo(json.dumps(told))
@@ -99,14 +98,6 @@ def _tell(events: Sequence[Event], outcome: Outcome, rejected: int, dry_run: boo
         done = "valid" if dry_run else "accepted" if outcome.waiting else "published"
         of = ": " + ", ".join(f"{count} {name}" for name, count in counts.items()) if counts else ""
         typer.echo(f"{len(events)} {done}{of}")
-
-
-def _tell_problems(bad: list[Parsed], as_json: bool) -> None:
-    if as_json:
-        problems = [problem for one in bad for problem in one.problems]
-        out = [{"line": p.line, "field": p.field, "why": p.why} for p in problems]
-        typer.echo(json.dumps({"published": {}, "problems": out}))
-    show_problems(bad)
 
 
 def _reject(file: Path, bad: list[Parsed]) -> Path:

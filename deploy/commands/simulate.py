@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -43,9 +43,26 @@ TRIED: Final = 2
 """Days of a county without noise from which it is reckoned how many events a day has."""
 FAILED: Final = 1
 """Exit code."""
+APART: Final = (
+    ("--score", "--publish"),
+    ("--score", "--out"),
+    ("--score", "--truth"),
+    ("--publish", "--out"),
+    ("--speed", "--rate"),
+)
+"""Options of which one leaves the other without effect."""
+PART_OF: Final = {
+    "--seeds": "--score",
+    "--least": "--score",
+    "--json": "--score",
+    "--speed": "--publish",
+    "--rate": "--publish",
+}
+"""Options that have an effect with another one only."""
 
 
 def simulate(
+    context: typer.Context,
     site: Annotated[str, typer.Option(help="A site with jails and police.")] = COUNTY,
     seed: Annotated[int, typer.Option(min=0, help="The county: the same seed lives the same life.")] = 1,
     days: Annotated[
@@ -84,11 +101,13 @@ def simulate(
     """Simulate a county: two jails, a prison, three units of police, with daily life, feuds, tips, and decoys.
 
     Without more it writes what its agencies tell. It knows what is true in it, and the bus is not asked for that: with
-    --score one sees what the bus finds of it. Exit codes: 0 done, 1 --score below --least, 2 can't begin, 3 the bus is
-    away: events wait in the spool.
+    --score one sees what the bus finds of it. What does not go together is refused. Exit codes: 0 done, 1 --score below
+    --least, 2 can't begin, 3 the bus is away: events wait in the spool.
 
     Example: sallyport simulate --score --seed 500 --seeds 20 --noise 2 --least 0.99
     """
+    if (why := misfit(_given(context))) is not None:
+        fail(why)
     given = {"misspelt": misspelt, "late": late, "twice": twice, "missing": missing, "unsure": unsure}
     errors = replace(Noise().times(noise), **{name: share for name, share in given.items() if share is not None})
     try:
@@ -104,6 +123,23 @@ def simulate(
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or out}: {error.strerror or error}")
+
+
+def misfit(given: Collection[str]) -> str | None:
+    """Why options do not go together, by their names; None where they do."""
+    for one, other in APART:
+        if one in given and other in given:
+            return f"{one} and {other} do not go together: give one of them"
+    for one, other in PART_OF.items():
+        if one in given and other not in given:
+            return f"{one} is for {other} only: leave it out, or give {other} as well"
+    return None
+
+
+def _given(context: typer.Context) -> set[str]:
+    """The options that were typed: a default's value may be typed, too."""
+    sources = {one.opts[0]: context.get_parameter_source(str(one.name)) for one in context.command.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 # -- written ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,12 @@ from tests.county import JAIL, POLICE, event_id, today
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
+NAMES = count()
 
 
 @pytest.fixture
 def site(bus: Settings, tmp_path: Path) -> Iterator[WorkingSite]:
-    site = WorkingSite.make(bus, tmp_path / "site", "letters", partitions=1)
+    site = WorkingSite.make(bus, tmp_path / "site", f"letters-{next(NAMES)}", partitions=1)
     site.settings = site.settings.model_copy(
         update={"home": tmp_path / "home", "ca_file": bus.ca_path, "secrets": bus.secrets_path}
     )
@@ -70,6 +72,13 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     assert json.loads(dlq(site, "show", junk).stdout)["bytes"] == b"no Avro at all".hex()
 
     mend = tmp_path / "mend.jsonl"
+    scripted = dlq(site, "take", "--out", str(tmp_path / "scripted.jsonl"), "--json")
+    assert json.loads(scripted.stdout) == {
+        "file": str(tmp_path / "scripted.jsonl"),
+        "taken": [int(ada), int(bo)],
+        "conflicts": 0,
+        "unreadable": 1,
+    }
     taken = dlq(site, "take", "--out", str(mend))
     assert (taken.exit_code, taken.stdout) == (0, f"2 events in {mend}\n")
     assert "1 can't be read as events" in taken.stderr
@@ -80,6 +89,8 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     still = dlq(site, "publish", str(mend))
     assert (still.exit_code, len(json.loads(dlq(site, "list", "--json").stdout))) == (1, 3)
     assert "unit is not one of county-jail-main" in still.stderr
+    refused = json.loads(dlq(site, "publish", str(mend), "--json").stdout)
+    assert (refused["published"], [one["line"] for one in refused["problems"]]) == ({}, [1, 2])
 
     first, _ = mend.read_text().splitlines()
     mend.write_text(first.replace("9-Z", "4-B") + "\n")
@@ -91,6 +102,12 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
 
     assert dlq(site, "dismiss", junk, "--why", " ").exit_code == 2
     assert dlq(site, "dismiss", "4711", "--why", "x").stderr.startswith("sallyport: no dead letter 4711")
+    mended = dlq(site, "dismiss", bo, ada, "--why", "x")
+    assert (mended.exit_code, mended.stderr) == (
+        1,
+        f"sallyport: dead letter {ada} was published already: nothing is dismissed\n",
+    )
+    assert counted(site) == {"UNKNOWN_UNIT": 1, "NOT_FRAMED": 1}, "none of them was settled"
     assert dlq(site, "dismiss", junk, bo, "--why", "of the test system").stdout == "2 letters dismissed\n"
     assert dlq(site, "list").stdout == f"No dead letters of {JAIL} that are not settled.\n"
     assert counted(site) == {}
@@ -101,7 +118,13 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
         ("DISMISSED", "of the test system"),
     ]
 
-    # What the bus could make nothing of on its own topics is the operator's to look at, and not to be published.
+    assert dlq(site, "list", agency=POLICE).stdout == f"No dead letters of {POLICE} that are not settled.\n"
+    assert dlq(site, "list", agency="nobody").stderr.startswith("sallyport: no agency 'nobody'")
+
+
+def test_what_the_bus_could_make_nothing_of_is_the_operator_s_to_look_at_and_not_to_be_published(
+    site: WorkingSite, tmp_path: Path
+) -> None:
     own = topics.person_facts(site.site.name)
     site.write("bus", own, b"no fact at all", key=b"p/nobody")
     until(lambda: counted(site) == {"POISON": 1}, "it was set aside")
@@ -110,10 +133,28 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     number = str(poison["number"])
     assert json.loads(dlq(site, "show", number, agency="bus").stdout)["bytes"] == b"no fact at all".hex()
     assert dlq(site, "take", "--out", str(tmp_path / "of the bus"), agency="bus").exit_code == 1
-    refused = dlq(site, "publish", str(mend), agency="bus")
+    refused = dlq(site, "publish", "-", agency="bus")
     assert (refused.exit_code, "defect of ours" in refused.stderr) == (1, True)
-    assert dlq(site, "dismiss", number, "--why", "reported", agency="bus").stdout == "1 letter dismissed\n"
+    assert dlq(site, "dismiss", number, number, "--why", "reported", agency="bus").stdout == "1 letter dismissed\n"
     assert counted(site) == {}
 
-    assert dlq(site, "list", agency=POLICE).stdout == f"No dead letters of {POLICE} that are not settled.\n"
-    assert dlq(site, "list", agency="nobody").stderr.startswith("sallyport: no agency 'nobody'")
+
+def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site: WorkingSite, tmp_path: Path) -> None:
+    send(site, today("HousingAssigned", "ada", unit="9-Z"))
+    site.write(JAIL, topics.inbound(site.site.name, JAIL, "HousingAssigned"), b"no Avro at all")
+    until(lambda: sum(counted(site).values()) == 2, "both were set aside")
+    by_reason = {one["reason"]: one["number"] for one in json.loads(dlq(site, "list", "--json").stdout)}
+    mend = tmp_path / "mend.jsonl"
+    dlq(site, "take", "--out", str(mend))
+    mend.write_text(mend.read_text().replace("9-Z", "4-B"))
+
+    done = dlq(site, "publish", str(mend), "--json")
+    assert json.loads(done.stdout) == {
+        "published": {"HousingAssigned": 1},
+        "waiting": 0,
+        "settled": [by_reason["UNKNOWN_UNIT"]],
+    }
+    dismissed = dlq(site, "dismiss", str(by_reason["NOT_FRAMED"]), "--why", "of the test system", "--json")
+    assert json.loads(dismissed.stdout) == {"settled": [by_reason["NOT_FRAMED"]]}
+    nothing = dlq(site, "take", "--out", str(tmp_path / "nothing.jsonl"), "--json")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")

@@ -113,6 +113,13 @@ def test_on_an_agencys_machine_it_examines_what_that_may_see(bus: Settings, site
     assert examined(theirs, site)[Part.SECRETS].grade is Grade.CRITICAL
 
 
+def test_the_disk_of_a_broker_that_is_not_ours_is_not_known(bus: Settings, site: Site) -> None:
+    not_ours: list[dict[str, object]] = [{"embedded": False}, {"bootstrap": bus.bootstrap_servers}]
+    for settings in (bus.model_copy(update=changes) for changes in not_ours):
+        found = [one for one in Examination(settings, site).findings() if one.part is Part.DISK]
+        assert [one.grade for one in found] == [Grade.OK, Grade.UNKNOWN], "here, and there"
+
+
 def test_events_that_wait_are_counted_and_left_to_their_publisher(bus: Settings, site: Site, tmp_path: Path) -> None:
     away = bus.model_copy(
         update={"home": tmp_path, "kafka_port": 1, "secrets": bus.secrets_path, "ca_file": bus.ca_path}

@@ -182,6 +182,16 @@ def test_the_last_that_each_stage_reported_is_told(bus: Settings, site: Site) ->
     assert topic_report(bus, site).stages == (reports[2], reports[0])
 
 
+def test_when_the_broker_took_the_last_record_is_told_by_its_own_clock(bus: Settings, site: Site) -> None:
+    assert topic_report(bus, site).newest == 0
+    before = time.time_ns() // 1_000_000
+    producer = Producer(bus.kafka(site.user("bus")))
+    for writers_own in (before - 60_000, before + 60_000):
+        producer.produce(topics.dead_letters(site.name, "city-pd"), b"v", timestamp=writers_own)
+    assert producer.flush(SECONDS) == 0
+    assert before <= topic_report(bus, site).newest // 1000 <= time.time_ns() // 1_000_000
+
+
 def test_a_site_that_is_not_provisioned_is_told_in_one_line(bus: Settings, site: Site) -> None:
     other = site.model_copy(update={"partitions": 3})
     with pytest.raises(ReportError, match="and the site provisioned"):

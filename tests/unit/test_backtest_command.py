@@ -80,10 +80,35 @@ def test_a_line_that_is_no_event_is_told_and_the_others_count(tmp_path: Path) ->
     assert result.exit_code == 1
     assert len(alerts(result)) == 1
     assert "line 8: unit: is missing" in result.stderr
-    assert "line 9: head.ori is not that of an agency of demo" in result.stderr
+    assert "line 9: head.ori: is not that of an agency of the site" in result.stderr
     assert "line 10: unit is not one of county-jail-main; add it to site.toml" in result.stderr
-    assert "line 11: head.ori is not that of an agency" in result.stderr
+    assert "line 11: no JSON" in result.stderr
     assert "Adams" not in result.stderr
+
+
+def array(events: Iterable[Event]) -> str:
+    return f"[{', '.join(lines(events).splitlines())}]\n"
+
+
+def test_a_line_may_be_an_array_of_events_of_several_agencies(tmp_path: Path) -> None:
+    result = run(tmp_path, [], "--final", more=f"[]\n{array(RIVALS)}{array([event('BookingReported', 'cy')])}")
+    assert result.exit_code == 0, result.stderr
+    assert [a["rule"] for a in alerts(result)] == ["rivals_housed_together"]
+    assert "8 events: 1 open" in result.stderr
+
+
+def test_what_is_wrong_within_an_array_is_told_and_the_others_count(tmp_path: Path) -> None:
+    stranger = array([APART, *RIVALS]).replace("NY099013C", "NY0000000", 1)
+    refused = array([APART]).replace("5-A", "9-Z")
+    cut_short = array([event("BookingReported", "cy"), APART])[:-3] + "\n"
+    result = run(tmp_path, [], "--final", more=f"\n{stranger}{refused}{cut_short}")
+    assert result.exit_code == 1
+    assert [a["rule"] for a in alerts(result)] == ["rivals_housed_together"]
+    told = result.stderr.splitlines()
+    assert told[0] == "sallyport: line 2: head.ori: is not that of an agency of the site"
+    assert told[1] == "sallyport: line 3: unit is not one of county-jail-main; add it to site.toml"
+    assert told[2].startswith("sallyport: line 4: no JSON: ")
+    assert told[3] == "sallyport: 8 events: 1 open"
 
 
 def test_a_draft_alone_is_evaluated(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deploy.dead_letters import Became, Letter, Settled, event_of, letters, record_of
+from deploy.dead_letters import Became, Letter, Settled, event_of, letters, record_of, why_not_dismissed
 from producers.event_json import parse
 from schemas.codec import encode, encode_event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -48,6 +48,19 @@ def test_a_letter_that_says_nothing_of_itself_is_one_too() -> None:
 def test_the_last_that_was_said_of_a_letter_counts(said: list[LoggedRecord], settled: Settled | None) -> None:
     (found,) = letters([letter(4)], said)
     assert found.settled == settled
+
+
+@pytest.mark.parametrize(
+    ("said", "refusal"),
+    [
+        ([], None),
+        ([done("6", "PUBLISHED")], None),
+        ([done("5", "PUBLISHED")], "dead letter 5 was published already: nothing is dismissed"),
+        ([done("5", "DISMISSED"), done("4", "DISMISSED")], "dead letter 4 was dismissed already: nothing is dismissed"),
+    ],
+)
+def test_what_is_settled_is_not_dismissed(said: list[LoggedRecord], refusal: str | None) -> None:
+    assert why_not_dismissed(letters([letter(4), letter(5)], said)) == refusal
 
 
 def of(value: bytes) -> Letter:

@@ -150,6 +150,41 @@ def test_every_command_is_documented_with_its_options_and_an_example(name: str, 
     assert f"sallyport {name}" in text("docs/operations.md"), "what it is for"
 
 
+def exit_codes_in_the_table() -> dict[str, set[str]]:
+    """By command, the exit codes of which the table says what they mean."""
+    head, _, *rows = re.findall(r"^\| .*\|$", section(text("docs/operations.md"), "Exit codes"), re.MULTILINE)
+    table = [[cell.strip() for cell in row.split("|")[1:-1]] for row in (head, *rows)]
+    assert len({len(row) for row in table}) == 1, "every row has a cell for each code"
+    return {
+        name: {code for code, meaning in zip(table[0][1:], row[1:], strict=True) if meaning}
+        for row in table[1:]
+        for name in re.findall(r"`([a-z ]+)`", row[0])
+    }
+
+
+def exit_codes_in_the_help(command: Any) -> set[str]:
+    told = re.search(r"Exit\s+codes\b.*?(?=\n\n|\Z)", command.help or "", re.DOTALL)
+    return set(re.findall(r"\b(\d)\s+(?=[a-z-])", told[0])) if told else set()
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(app)), ids=[name for name, _ in commands(app)])
+def test_every_command_is_in_the_table_of_exit_codes_with_those_that_its_help_names(name: str, command: Any) -> None:
+    table = exit_codes_in_the_table()
+    assert name in table
+    assert exit_codes_in_the_help(command) <= table[name]
+
+
+def test_the_table_of_exit_codes_has_no_command_that_does_not_exist() -> None:
+    assert set(exit_codes_in_the_table()) <= set(dict(commands(app)))
+
+
+def test_exit_codes_are_found_in_the_help() -> None:
+    known = dict(commands(app))
+    assert exit_codes_in_the_help(known["simulate"]) == {"0", "1", "2", "3"}
+    assert exit_codes_in_the_help(known["replay"]) == {"0", "1", "2", "3", "4"}
+    assert exit_codes_in_the_help(known["dlq take"]) == {"0", "1", "2"}
+
+
 def test_a_hidden_option_is_told_to_nobody() -> None:
     assert "--while-parent-lives" not in text("docs/commands.md")
 

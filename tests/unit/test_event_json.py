@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from producers.event_json import TIME_FIELDS, Parsed, parse
+from producers.event_json import TIME_FIELDS, Parsed, parse, parse_of_several
 from schemas.events import EARLIEST_TIME, EVENT_TYPES, HousingAssigned
 from tests.county import SITE
 
@@ -227,6 +227,26 @@ def test_whatever_is_written_is_an_event_or_has_a_reason(changes: dict[str, Any]
 def test_whatever_text_there_is_is_read_or_has_a_reason(text: str) -> None:
     for parsed in parse(text, JAIL):
         assert (parsed.event is None) == bool(parsed.problems)
+
+
+BY_ORI = {agency.ori: agency for agency in SITE.agencies}
+
+
+@pytest.mark.parametrize(
+    "head", [None, [], "x", {}, {"ori": None}, {"ori": []}, {"ori": "NY0000000"}, {"ori": "SECRET-7", "time": 1}]
+)
+def test_where_several_agencies_tell_an_event_that_names_none_of_them_is_wrong(head: Any) -> None:
+    (parsed,) = parse_of_several(json.dumps(housing(head=head)), BY_ORI)
+    assert [str(problem) for problem in parsed.problems] == ["line 1: head.ori: is not that of an agency of the site"]
+
+
+def test_where_several_agencies_tell_each_event_is_its_own_agency_s() -> None:
+    jails = {"ori": JAIL.ori, "time": "2026-03-01T14:02:00-05:00", "persons": [PERSON]}
+    polices = {**jails, "ori": SITE.agency_by_id["city-pd"].ori}
+    mine, theirs, none = parse_of_several(json.dumps([housing(head=jails), housing(head=polices), 3]), BY_ORI)
+    assert isinstance(mine.event, HousingAssigned)
+    assert theirs.problems[0].why.startswith("city-pd may not publish HousingAssigned")
+    assert none.problems[0].why.startswith("an event is a JSON object")
 
 
 def test_the_example_on_the_page_is_an_event() -> None:

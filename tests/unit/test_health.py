@@ -95,6 +95,19 @@ def test_clocks_that_differ_are_to_be_set(sign: int, seconds: int, grade: Grade)
         assert ("ahead of" if sign > 0 else "behind") in found.says
 
 
+@pytest.mark.parametrize(
+    ("seconds", "grade"),
+    [(-300, None), (0, None), (5, None), (6, Grade.WARNING), (299, Grade.WARNING), (300, Grade.CRITICAL)],
+)
+def test_a_record_that_the_broker_took_later_than_it_is_here_shows_a_clock_that_is_behind(
+    seconds: int, grade: Grade | None
+) -> None:
+    found = health.broker_clock_found(NOW + seconds * 1_000_000, NOW)
+    assert (found and graded(found)) is grade
+    if found is not None:
+        assert (found.part, f"is {seconds} s or more behind the broker's" in found.says) == (Part.CLOCK, True)
+
+
 def report(stage: str, partition: int, **changes: object) -> StageStands:
     fields = {"state": "LIVE", "tick": NOW, "lag": 0, "done": 5, "total": 20, "at": NOW} | changes
     return StageStands(stage, partition, **fields)  # type: ignore[arg-type]
@@ -195,3 +208,9 @@ def test_a_disk_is_looked_at_before_it_is_full(free: int, total: int, grade: Gra
     found = health.disk_found("/home", free * health.GB, total * health.GB)
     assert graded(found) is grade
     assert f"{free:.1f} GB free" in found.says
+
+
+def test_the_disk_of_a_broker_elsewhere_is_not_known_and_it_is_said_where_to_look() -> None:
+    found = health.disk_elsewhere("kafka-1.example:9093")
+    assert (found.part, graded(found)) == (Part.DISK, Grade.UNKNOWN)
+    assert "kafka-1.example:9093" in found.says

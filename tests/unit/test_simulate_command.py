@@ -77,6 +77,37 @@ def test_a_score_below_what_is_asked_for_fails(
     assert "1 county, 1 days each" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("", None),
+        ("--out --truth --days --seed --noise --misspelt", None),
+        ("--score --seeds --least --json --days --noise", None),
+        ("--publish --truth --speed --days", None),
+        ("--publish --rate", None),
+        ("--score --publish", "--score and --publish do not go together"),
+        ("--score --out", "--score and --out do not go together"),
+        ("--score --truth", "--score and --truth do not go together"),
+        ("--publish --out", "--publish and --out do not go together"),
+        ("--publish --speed --rate", "--speed and --rate do not go together"),
+        ("--seeds", "--seeds is for --score only"),
+        ("--least --publish", "--least is for --score only"),
+        ("--json --out", "--json is for --score only"),
+        ("--speed --out", "--speed is for --publish only"),
+        ("--rate --score", "--rate is for --publish only"),
+    ],
+)
+def test_what_would_have_no_effect_beside_the_rest_does_not_go_together(given: str, why: str | None) -> None:
+    assert (command.misfit(given.split()) or "").partition(":")[0] == (why or "")
+
+
+def test_options_of_which_one_does_nothing_are_refused_even_where_a_default_is_typed(tmp_path: Path) -> None:
+    out = tmp_path / "events.jsonl"
+    done = run("--days", "0.1", "--out", str(out), "--seeds", "1")
+    assert (done.exit_code, done.stdout, out.exists()) == (2, "", False)
+    assert done.stderr == "sallyport: --seeds is for --score only: leave it out, or give --score as well\n"
+
+
 @pytest.mark.parametrize("site", ["nyc-history", "demo"])
 def test_no_county_lives_on_a_site_without_two_jails(site: str) -> None:
     done = run("--site", site, "--days", "1")
