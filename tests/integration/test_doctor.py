@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
@@ -19,6 +21,7 @@ from deploy.kafka_config import ADMIN
 from deploy.provision import provision
 from deploy.sites import SITES_DIR
 from producers.publisher import Publisher
+from schemas import topics
 from schemas.settings import Settings
 from schemas.site import Site, read_site
 from tests.county import event
@@ -118,6 +121,17 @@ def test_the_disk_of_a_broker_that_is_not_ours_is_not_known(bus: Settings, site:
     for settings in (bus.model_copy(update=changes) for changes in not_ours):
         found = [one for one in Examination(settings, site).findings() if one.part is Part.DISK]
         assert [one.grade for one in found] == [Grade.OK, Grade.UNKNOWN], "here, and there"
+
+
+def test_a_clock_behind_the_broker_s_is_found(bus: Settings, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, now = Producer(bus.kafka(site.user("bus"))), time.time_ns
+    producer.produce(topics.dead_letters(site.name, "county-jail"), b"what was set aside")
+    assert producer.flush(20) == 0
+    assert examined(bus, site)[Part.CLOCK].grade is Grade.OK
+    # The machine's own clock is nobody's to set here.
+    monkeypatch.setattr("deploy.examination.time.time_ns", lambda: now() - 60 * 1_000_000_000)
+    found = examined(bus, site)[Part.CLOCK]
+    assert (found.grade, "s or more behind the broker's" in found.says) == (Grade.WARNING, True)
 
 
 def test_events_that_wait_are_counted_and_left_to_their_publisher(bus: Settings, site: Site, tmp_path: Path) -> None:
