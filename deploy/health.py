@@ -313,7 +313,7 @@ def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
 
 def disk_elsewhere(servers: str) -> Finding:
     """Nobody sees from here how much room the broker has, which runs elsewhere: it is said, and is no fault."""
-    return Finding(Part.DISK, Grade.OK, f"the broker's, at {servers}, is not seen from here: it is watched where it runs")
+    return Finding(Part.DISK, Grade.OK, f"the broker's, at {servers}, is not seen from here: watch it where it runs")
 
 
 LITTLE: Final = 0.1

@@ -41,6 +41,8 @@ DAYS: Final = 21.0
 """How long it is simulated where nobody says."""
 TRIED: Final = 2
 """Days of a county without noise from which it is reckoned how many events a day has."""
+NOTHING: Final = "–"
+"""In place of a share of nothing."""
 FAILED: Final = 1
 """Exit code."""
 APART: Final = (
@@ -218,19 +220,28 @@ def _scored(site: Site, seeds: range, days: float, noise: Noise, least: float, a
 def _told_score(
     total: Mapping[str, Score], seeds: range, days: float, noise: Noise, least: float, *, as_json: bool
 ) -> int:
-    passed = all(min(one.recall, one.precision) >= least for one in total.values())
+    untried = [name for name, one in total.items() if not one.is_tried]
+    # Where nothing at all was tried, nothing has passed.
+    passed = len(untried) < len(total) and all(one.reaches(least) for one in total.values())
     if as_json:
         told: Mapping[str, Any] = {name: _figures(one) for name, one in total.items()}
-        outcome = {"seeds": [*seeds], "days": days, "noise": asdict(noise), "scores": told, "passed": passed}
-        typer.echo(json.dumps(outcome))
+        outcome = {"seeds": [*seeds], "days": days, "noise": asdict(noise), "scores": told, "untried": untried}
+        typer.echo(json.dumps({**outcome, "passed": passed}))
     else:
         _show(total, len(seeds), days)
+    if untried:
+        typer.echo(f"not put to the test, for nothing was to be found or raised: {', '.join(untried)}", err=True)
     return 0 if passed else FAILED
 
 
-def _figures(one: Score) -> dict[str, float]:
+def _figures(one: Score) -> dict[str, float | None]:
     counts = {"situations": one.situations, "found": one.found, "raised": one.raised, "right": one.right}
-    return {**counts, "recall": round(one.recall, 4), "precision": round(one.precision, 4)}
+    figures = {"recall": one.recall, "precision": one.precision}
+    return {**counts, **{name: None if figure is None else round(figure, 4) for name, figure in figures.items()}}
+
+
+def _share(figure: float | None) -> str:
+    return NOTHING if figure is None else f"{figure:.4f}"
 
 
 def _show(total: Mapping[str, Score], counties: int, days: float) -> None:
@@ -240,8 +251,8 @@ def _show(total: Mapping[str, Score], counties: int, days: float) -> None:
     for column in ("correlation", "situations", "found", "recall", "raised", "right", "precision"):
         table.add_column(column, justify="left" if column == "correlation" else "right")
     for name, one in total.items():
-        found = f"{one.situations:,}", f"{one.found:,}", f"{one.recall:.4f}"
-        table.add_row(name, *found, f"{one.raised:,}", f"{one.right:,}", f"{one.precision:.4f}")
+        found = f"{one.situations:,}", f"{one.found:,}", _share(one.recall)
+        table.add_row(name, *found, f"{one.raised:,}", f"{one.right:,}", _share(one.precision))
     Console().print(table)
     wrong = [f"missed: {one.key} ({one.scene or 'daily life'})" for of in total.values() for one in of.missed]
     wrong += [f"wrong: {alert.key}: {why}" for of in total.values() for alert, why in of.wrong]

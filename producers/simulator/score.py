@@ -1,6 +1,7 @@
 """Score: alerts held against the truth, correlation by correlation. Pure.
 
-Recall: of the situations that there were, those for all of which an alert was open. Precision: of what was raised, what
+Recall: of the situations that there were, those for all of which an alert was open that named whoever was of it all the
+while. Precision: of what was raised, what
 was so, from when it was raised until it was withdrawn. Both but for a while: what is told late can be known late. A
 delivery is asked for at the gate besides: where what brought it about was known before it came, an alert had to be open
 then, however short a while that was.
@@ -59,14 +60,23 @@ class Score:
     """With why."""
 
     @property
-    def recall(self) -> float:
-        """0 to 1."""
-        return self.found / self.situations if self.situations else 1.0
+    def recall(self) -> float | None:
+        """0 to 1; None where there was nothing to be found."""
+        return self.found / self.situations if self.situations else None
 
     @property
-    def precision(self) -> float:
-        """0 to 1."""
-        return self.right / self.raised if self.raised else 1.0
+    def precision(self) -> float | None:
+        """0 to 1; None where nothing was raised."""
+        return self.right / self.raised if self.raised else None
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether it says anything: there was something to be found, or something was raised."""
+        return bool(self.situations or self.raised)
+
+    def reaches(self, least: float) -> bool:
+        """Whether neither is less than `least`. What was not tried reaches anything: it is for others to say so."""
+        return all(figure >= least for figure in (self.recall, self.precision) if figure is not None)
 
     def __add__(self, other: Score) -> Score:
         counts = (
@@ -153,19 +163,24 @@ def _comes(situation: Situation, end: int) -> bool:
 
 
 def _in_time(alerts: Sequence[Raised], situation: Situation) -> bool:
-    """Whether an alert was open when what it speaks of came."""
+    """Whether an alert that names whom it is for was open when what it speaks of came."""
     due = situation.due or 0
-    return any(alert.since <= due and (alert.until is None or alert.until >= due) for alert in alerts)
+    return any(
+        alert.since <= due and (alert.until is None or alert.until >= due) and situation.throughout <= alert.bookings
+        for alert in alerts
+    )
 
 
 def _finds(alerts: Sequence[Raised], situation: Situation, end: int) -> bool:
-    """Whether alerts were open for all of a situation, but for the time in which it may be unknown."""
-    covered = _shows(situation)
+    """Whether alerts were open for all of a situation, but for the time in which it may be unknown, and named everybody
+    who was of it all the while."""
+    covered, named = _shows(situation), set[str]()
     until = end if situation.until is None else situation.until
     for alert in alerts:
-        if alert.since <= covered:
+        if alert.since <= covered and (alert.until is None or alert.until >= situation.since):
             covered = max(covered, end if alert.until is None else alert.until)
-    return covered >= until
+            named |= alert.bookings
+    return covered >= until and situation.throughout <= named
 
 
 def _why_wrong(alert: Raised, of: Sequence[Situation], decoys: Sequence[Decoy], end: int) -> str | None:

@@ -7,7 +7,7 @@ docs/contraband.md; the bus has to find the same from what it was told, late, tw
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any, Final
@@ -50,10 +50,17 @@ class Situation:
     """Of a delivery: when it comes, microseconds; None where neither its record nor a tip brought it about."""
     known: int = field(default=0, compare=False)
     """Of such a one: when both have reached the bus, microseconds. Nothing of what is so follows from it."""
+    throughout: set[str] = field(default_factory=set)
+    """Whoever was of it from its beginning to its end: an alert on it has to name them."""
 
     def record(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "key": list(self.key), "bookings": sorted(self.bookings)}
+        return {
+            **asdict(self),
+            "key": list(self.key),
+            "bookings": sorted(self.bookings),
+            "throughout": sorted(self.throughout),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class Truth:
         """Somebody came or went, or is seen otherwise."""
         lately = {booking for booking, time in self._left[facility, unit].items() if now - time <= LATEST}
         found = _rivals(self._county, facility, unit, now)
-        self._account((RIVALS, facility, unit), {key: bookings | lately for key, bookings in found.items()}, now)
+        self._account((RIVALS, facility, unit), found, now, lately=lately)
 
     def look_at_units_of(self, person: Person, now: int) -> None:
         """Somebody is seen otherwise."""
@@ -167,20 +174,26 @@ class Truth:
         self._account((DELIVERY, facility), found, now, to_come)
 
     def _account(
-        self, scope: Scope, found: Mapping[Key, set[str]], now: int, to_come: Mapping[Key, tuple[int, int]] = NONE
+        self,
+        scope: Scope,
+        found: Mapping[Key, set[str]],
+        now: int,
+        to_come: Mapping[Key, tuple[int, int]] = NONE,
+        lately: Collection[str] = (),
     ) -> None:
-        """`to_come`: of some of them, when it comes and when that is known."""
+        """`to_come`: of some, when it comes and when that is known. `lately`: who may be thought to be of each."""
         known = self._open[scope]
         for key in [*known]:
             if key not in found:
                 known.pop(key).until = now
         for key, bookings in found.items():
             if key not in known:
-                known[key] = Situation(key, now, scene=self.scene)
+                known[key] = Situation(key, now, scene=self.scene, throughout={*bookings})
                 self.situations.append(known[key])
                 if key in to_come:
                     known[key].due, known[key].known = to_come[key]
-            known[key].bookings |= bookings
+            known[key].bookings |= bookings.union(lately)
+            known[key].throughout &= bookings
         if not known:
             del self._open[scope]
 

@@ -92,7 +92,7 @@ READS = {
         r"now\.desk\.actions\.county-jail-affairs\.v1",
     ],
     "now.city-pd-intel": [
-        r"now\.alerts\.city-pd-intel\.(investigation|coordination)\.v1",
+        r"now\.alerts\.city-pd-intel\.(investigation|contraband|coordination)\.v1",
         r"now\.bus\.stage-reports\.v1",
         r"now\.desk\.actions\.city-pd-intel\.v1",
     ],

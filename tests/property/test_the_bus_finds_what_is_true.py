@@ -10,7 +10,7 @@ import pytest
 from deploy.judged_simulation import judged
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
-from producers.simulator.truth import DELIVERY, FROZEN, REVIEW, RIVALS, SILENT
+from producers.simulator.truth import BROAD, DELIVERY, FROZEN, REVIEW, RIVALS, SILENT
 from schemas.events import AffiliationStatus, CustodyLevel, Tip, VisitCancellation
 from streams import correlations
 from streams.correlations import classification_review, rivals_housed_together
@@ -39,8 +39,8 @@ def test_there_is_enough_to_be_found(found: dict[str, Score]) -> None:
     assert all(found[name].situations >= least for name, least in ENOUGH.items())
 
 
-ENOUGH = {RIVALS: 3, REVIEW: 10, DELIVERY: 10}
-"""Of the others there is not one in each, and a silence is not asked for before the third week."""
+ENOUGH = {RIVALS: 3, REVIEW: 10, DELIVERY: 10, BROAD: 1}
+"""Of feeds there is not one in each, and a silence is not asked for before the third week."""
 WEEKS = 28.0
 """Days in which somebody falls silent."""
 
@@ -74,6 +74,11 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 def suspects_do_not_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rivals_housed_together, "COUNTED", frozenset({AffiliationStatus.MEMBER}))
+
+
+def no_more_than_two_are_named(patch: pytest.MonkeyPatch) -> None:
+    subjects = rivals_housed_together._subjects
+    patch.setattr(rivals_housed_together, "_subjects", lambda members: subjects(members)[:2])
 
 
 def feuds_do_not_end(patch: pytest.MonkeyPatch) -> None:
@@ -163,6 +168,7 @@ def test_a_bus_that_hears_badly_is_seen_to(
     ("breaks", "correlation", "figure", "seed"),
     [
         (suspects_do_not_count, "rivals_housed_together", "recall", 4),
+        (no_more_than_two_are_named, "rivals_housed_together", "recall", 4),
         (feuds_do_not_end, "rivals_housed_together", "precision", 4),
         (the_highest_level_is_reviewed, "classification_review", "precision", 4),
         (births_are_not_compared, "contraband_delivery_expected", "precision", 4),

@@ -55,11 +55,14 @@ def said_otherwise(bus: InMemoryBus) -> list[tuple[str, int]]:
 def shown_otherwise(bus: InMemoryBus) -> dict[str, set[str]]:
     """By recipient: the open alerts that it should see and does not, or sees and should not."""
     # The demo's jail desk may see all: it is the jail's own information or granted to it. But for what touches staff,
-    # and what is for a tip's author alone. Who gives tips learns besides that what they are compared with is silent.
+    # and what is for a tip's author alone. Who gives tips, here always the same, learns what they mean, and besides
+    # that what they are compared with is silent.
     open_alerts = bus.open_alerts()
     of_staff = {known_as for known_as, alert in open_alerts.items() if any(item["staff"] for item in alert["evidence"])}
     of_authors = {known_as for known_as, alert in open_alerts.items() if alert["rule"] == "tip_too_broad"}
-    granted = {of for one in bus.site.agreements if one.recipient == "city-pd" for of in one.grants}
+    of_tips = {known_as for known_as, alert in open_alerts.items() if alert["rule"] == "contraband_delivery_expected"}
+    agreements = [one for one in bus.site.agreements if one.recipient == "city-pd" and "coordination" in one.kinds]
+    granted = {of for one in agreements for of in one.grants}
     of_silence = {
         known_as
         for known_as, alert in open_alerts.items()
@@ -70,7 +73,7 @@ def shown_otherwise(bus: InMemoryBus) -> dict[str, set[str]]:
     wrong = {
         "county-jail-watch": shown["county-jail-watch"] ^ (open_alerts.keys() - of_staff - of_authors),
         "county-jail-affairs": of_staff - of_authors - shown["county-jail-affairs"],
-        "city-pd-intel": shown["city-pd-intel"] ^ (of_authors | of_silence),
+        "city-pd-intel": shown["city-pd-intel"] ^ (of_authors | of_tips | of_silence),
     }
     return {who: alerts for who, alerts in wrong.items() if alerts}
 

@@ -37,18 +37,28 @@ def readable_by_the_jail(site: Site) -> set[str]:
     return {acl.name for acl in rights if acl.operation == Operation.READ and acl.resource == Resource.TOPIC}
 
 
-def told(history: Sequence[Event], ticks: Sequence[int], *, staff: bool) -> InMemoryBus:
-    """The history as it happens, with or without what touches staff; time passes in the same way."""
+Times = list[tuple[int, int, int]]
+"""Of a partition's person, facility and disclose stage."""
+
+
+def told(history: Sequence[Event], ticks: Sequence[int], *, staff: bool) -> tuple[InMemoryBus, list[Times]]:
+    """The history as it happens, with or without what touches staff; time passes in the same way.
+
+    With it, after each event, how late it is for every stage: everybody reads that in the stages' reports.
+    """
     bus = InMemoryBus(demo_site(partitions=2))
+    reported: list[Times] = []
     for what, day in zip(history, cycle(ticks), strict=False):
         if staff or not of_staff(what):
             bus.publish(what, agency_of(what))
         bus.run()
         bus.tick(START + day * DAY)
         bus.run()
+        stages = [running.partition for running in bus.running.values()]
+        reported.append([(one.person.tick, one.facility.tick, one.disclose.tick) for one in stages])
     bus.tick(LAST_TICK)
     bus.run()
-    return bus
+    return bus, reported
 
 
 def read(bus: InMemoryBus, names: set[str]) -> dict[tuple[str, int], list[LoggedRecord]]:
@@ -65,10 +75,11 @@ def test_what_the_jail_can_read_is_the_same_with_and_without_it(
     others: list[Event], place: int, ticks: list[int]
 ) -> None:
     history = [*others[:place], A_TIP, *others[place:]]
-    with_it, without = told(history, ticks, staff=True), told(history, ticks, staff=False)
+    (with_it, reported), (without, reported_without) = (told(history, ticks, staff=staff) for staff in (True, False))
     names = readable_by_the_jail(with_it.site)
     assert topics.alerts_for("demo", "county-jail-watch", "contraband") in names
     assert topics.alerts_for("demo", "county-jail-affairs", "contraband") not in names
     assert read(with_it, names) == read(without, names)
+    assert reported == reported_without
     affairs = topics.alerts_for("demo", "county-jail-affairs", "contraband")
     hypothesis_event(f"internal affairs are told more: {with_it.history(affairs) != without.history(affairs)}")

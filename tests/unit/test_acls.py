@@ -69,6 +69,7 @@ def test_a_recipient_reads_its_own_alerts_its_desk_and_the_stage_reports(site: S
     }
     assert read == {
         "demo.alerts.city-pd-intel.investigation.v1",
+        "demo.alerts.city-pd-intel.contraband.v1",
         "demo.alerts.city-pd-intel.coordination.v1",
         "demo.bus.stage-reports.v1",
         "demo.desk.actions.city-pd-intel.v1",

@@ -100,6 +100,7 @@ def test_what_the_stages_write_is_on_these_partitions() -> None:
         ("county-jail-affairs", "contraband"),
         ("county-jail-affairs", "coordination"),
         ("city-pd-intel", "investigation"),
+        ("city-pd-intel", "contraband"),
         ("city-pd-intel", "coordination"),
     ]
     assert Partition.of(site, 3, SCHEMAS).outputs() == [

@@ -131,9 +131,42 @@ def test_an_alert_that_comes_again_is_another_one() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "is_tried", "reaches"),
+    [
+        (Score(), False, True),
+        (Score(situations=4, found=4), True, True),
+        (Score(situations=4, found=3), True, False),
+        (Score(raised=4, right=4), True, True),
+        (Score(raised=4, right=3), True, False),
+    ],
+)
+def test_of_nothing_there_is_no_share_and_no_reason_to_fail(one: Score, is_tried: bool, reaches: bool) -> None:
+    assert (one.is_tried, one.reaches(1.0)) == (is_tried, reaches)
+    assert (one.recall is None, one.precision is None) == (not one.situations, not one.raised)
+
+
+def test_whoever_was_of_it_all_the_while_has_to_be_named_by_one_alert_or_another() -> None:
+    true = situation(10, 40, "1", "2", "3")
+    true.throughout = {"1", "2"}
+    assert of([true], [alert(10, 40, "1", "2")]).found == 1
+    assert of([true], [alert(10, 40, "1", "3")]).found == 0
+    assert of([true], [alert(10, 20, "1", "3"), alert(20, 40, "2", "3")]).found == 1
+    assert of([true], [alert(2, 9, "2"), alert(10, 40, "1", "3")]).found == 0, "one of before does not count"
+
+
+def test_a_delivery_that_comes_has_to_be_known_of_by_whom_it_is_for() -> None:
+    true = Situation(
+        (DELIVERY, "main", "MAIL", "M-1"), 10 * HOUR, 12 * HOUR, {"1"}, known=10 * HOUR, due=11 * HOUR, throughout={"1"}
+    )
+    for named, found in (("1", 1), ("2", 0)):
+        told = Raised(true.key, 10 * HOUR, None, frozenset({named}))
+        assert score([true], [], [told], END)[DELIVERY].found == found
+
+
 def test_scores_add_up() -> None:
     one, other = Score(4, 3, 2, 2), Score(0, 0, 2, 1)
-    assert (one.recall, one.precision, other.recall) == (0.75, 1.0, 1.0)
+    assert (one.recall, one.precision, other.recall, other.precision) == (0.75, 1.0, None, 0.5)
     both = one + other
     assert (both.situations, both.found, both.raised, both.right, both.precision) == (4, 3, 4, 3, 0.75)
 

@@ -16,7 +16,7 @@ from producers.event_json import parse
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
 from producers.simulator.simulation import Simulation
-from producers.simulator.truth import RIVALS
+from producers.simulator.truth import FROZEN, RIVALS, SILENT
 from schemas.agreements import SiteError
 from schemas.site import read_site
 
@@ -67,7 +67,7 @@ def test_a_score_is_told_by_correlation() -> None:
         (Score(10, 10, 10, 9), 1.0, 1),
         (Score(10, 9, 10, 9), 0.9, 0),
         (Score(10, 10, 10, 10), 1.0, 0),
-        (Score(), 1.0, 0),
+        (Score(), 0.0, 1),
     ],
 )
 def test_a_score_below_what_is_asked_for_fails(
@@ -106,6 +106,24 @@ def test_options_of_which_one_does_nothing_are_refused_even_where_a_default_is_t
     done = run("--days", "0.1", "--out", str(out), "--seeds", "1")
     assert (done.exit_code, done.stdout, out.exists()) == (2, "", False)
     assert done.stderr == "sallyport: --seeds is for --score only: leave it out, or give --score as well\n"
+
+
+@pytest.mark.parametrize(("of_rivals", "code"), [(Score(4, 4, 4, 4), 0), (Score(4, 3, 4, 4), 1)])
+def test_what_was_not_put_to_the_test_is_named_has_no_share_and_is_no_reason_to_pass_or_fail(
+    of_rivals: Score, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    total = {RIVALS: of_rivals, SILENT: Score(), FROZEN: Score()}
+    said = "not put to the test, for nothing was to be found or raised: feed_silent, feed_frozen"
+    assert command._told_score(total, range(1), 1.0, Noise(), 1.0, as_json=False) == code
+    shown = capsys.readouterr()
+    assert said in shown.err.splitlines()
+    (row,) = [line for line in shown.out.splitlines() if SILENT in line]
+    assert row.count("–") == 2
+    assert "1.0000" not in row
+    assert command._told_score(total, range(1), 1.0, Noise(), 1.0, as_json=True) == code
+    told = json.loads(capsys.readouterr().out)
+    assert (told["untried"], told["passed"]) == ([SILENT, FROZEN], code == 0)
+    assert (told["scores"][SILENT]["recall"], told["scores"][SILENT]["precision"]) == (None, None)
 
 
 @pytest.mark.parametrize("site", ["nyc-history", "demo"])

@@ -19,7 +19,7 @@ from producers.simulator.noise import HOUR, LATEST, USUAL, Noise
 from producers.simulator.scenes import SCENES
 from producers.simulator.score import GRACE
 from producers.simulator.simulation import START, Simulation
-from producers.simulator.truth import FROZEN, REVIEW, RIVALS, SILENT, Situation
+from producers.simulator.truth import DELIVERY, FROZEN, REVIEW, RIVALS, SILENT, Situation
 from producers.simulator.world import Process, Told
 from schemas.events import BookingReported, CustodyEnded, Event, EventWithdrawn, ListTaken, type_name
 from tests.small_county import COUNTY, SMALL_COUNTY, TINY_COUNTY
@@ -91,6 +91,17 @@ def test_every_scene_is_played_and_every_decoy_is_noted(fortnight: Simulation) -
     # A decoy brings about nothing by itself; but what else is so then is noted under its name.
     assert names - set(decoys) <= set(true)
     assert len(decoys) == 14
+
+
+def test_who_is_of_a_situation_all_the_while_is_among_those_of_it_and_of_one_person_there_is_always_one(
+    fortnight: Simulation,
+) -> None:
+    true = fortnight.truth.situations
+    assert all(one.throughout <= one.bookings for one in true)
+    assert all(one.throughout == one.bookings for one in true if one.key[0] in {REVIEW, DELIVERY})
+    of_rivals = [one for one in true if one.key[0] == RIVALS]
+    assert any(len(one.throughout) > 1 for one in of_rivals)
+    assert any(one.throughout < one.bookings for one in of_rivals), "some came later, or left"
 
 
 def test_tips_come_in_the_last_hour_before_what_they_mean(fortnight: Simulation) -> None:

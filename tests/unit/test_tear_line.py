@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from deploy.nobody_told import DELIVERIES
+from deploy.sites import SITES_DIR
 from schemas import topics
 from schemas.agreements import Agreement
 from schemas.events import DeliveryMethod, Event
+from schemas.site import read_site
 from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH, WRITE_DOWN
 from tests.county import DAY, MAIN, POLICE, SITE, START, event
 from tests.in_memory_bus import InMemoryBus, processed
@@ -141,9 +144,7 @@ def test_what_touches_staff_goes_to_internal_affairs_only() -> None:
 
 
 def test_its_author_is_kept_from_what_touches_staff_by_a_missing_agreement_only() -> None:
-    author = SITE.recipient_by_id[AUTHOR].model_copy(update={"kinds": ("contraband",)})
-    others = tuple(one for one in SITE.recipients if one.id != AUTHOR)
-    site = SITE.model_copy(update={"recipients": (*others, author)})
+    site = SITE.model_copy(update={"agreements": ()})
     bus = processed(site, [*VISIT, tip(touches_staff=True)], START + 4 * DAY)
     (decision,) = [one for one in bus.history(topics.disclosures(SITE.name)) if one["recipient"] == AUTHOR]
     assert (decision["decision"], decision["reason"]) == ("WITHHELD", "NO_AGREEMENT")
@@ -158,32 +159,91 @@ def test_beside_another_tip_one_that_touches_staff_changes_nothing_for_the_jail(
     assert len(with_it.shown_to(AFFAIRS)) == 2
 
 
+SCORE = (
+    "11 points speak for it: the recipient is known by number (6), the courier's name is alike, 98 of 100 (4) "
+    "and the method is the same (1)"
+)
+
+
 @pytest.mark.parametrize("touches_staff", [False, True])
-def test_its_author_sees_the_score_and_the_grading_where_the_jail_grants_the_visit(touches_staff: bool) -> None:
-    shown = Agreement.model_validate(
-        {
-            "id": "visits",
-            "title": "Visits that a tip means",
-            "authority": "an invented one",
-            "source": "county-jail",
-            "recipient": POLICE,
-            "kinds": ["contraband"],
-            "grants": {"VisitScheduled": ["starts"]},
-            "valid_from": START,
-        }
-    )
-    author = SITE.recipient_by_id[AUTHOR].model_copy(update={"kinds": ("contraband",)})
-    others = tuple(one for one in SITE.recipients if one.id != AUTHOR)
-    site = SITE.model_copy(update={"agreements": (*SITE.agreements, shown), "recipients": (*others, author)})
-    (alert,) = processed(site, [*VISIT, tip(touches_staff=touches_staff)], START + 4 * DAY).shown_to(AUTHOR).values()
-    texts = [why["text"] for why in alert["why"]]
-    assert "The source is graded C, the information 2" in texts
-    assert (
-        "11 points speak for it: the recipient is known by number (6), the courier's name is alike, 98 of 100 (4) "
-        "and the method is the same (1)" in texts
-    )
-    assert {why["agency"] for why in alert["why"]} == {POLICE, "county-jail"}
-    assert "The visitor is Cole, Dana" not in texts, "that was not granted"
+def test_its_author_sees_the_score_and_the_grading_and_of_the_visit_what_the_jail_grants(touches_staff: bool) -> None:
+    alert = told(tip(touches_staff=touches_staff), recipient=AUTHOR)
+    assert [why["text"] for why in alert["why"]] == [
+        "A visit was scheduled",
+        "The facility's number of the visit is V-1",
+        "Contraband is said to be coming",
+        "It is said to be fentanyl",
+        "It is said to come with a visit",
+        SCORE,
+        "The source is graded C, the information 2",
+    ]
+    assert (alert["due"], alert["left_out"]) == (START + int(5.5 * DAY), 1), "by whom it comes was not granted"
+    assert (alert["facility"], alert["unit"], alert["subjects"]) == (None, None, [])
+    assert {why["agency"]: why["event_time"] for why in alert["why"]} == {
+        "county-jail": None,
+        POLICE: tip().head.time,
+    }
+
+
+# -- on the shipped sites ----------------------------------------------------------------------------------------------
+
+COUNTY = read_site(SITES_DIR / "county")
+DESK_OF = {"city-pd": "city-pd-intel", "sheriff": "sheriff-intel", "fusion-center": "fusion-desk"}
+"""Of each agency of the county that gives tips."""
+
+
+def in_the_county(what: Event, agency: str) -> tuple[Event, str]:
+    """An event as an agency of the simulated county says it, and who says it."""
+    head = what.head.model_copy(update={"ori": COUNTY.agency_by_id[agency].ori})
+    return what.model_copy(update={"head": head}), agency
+
+
+def county_bus(*tips: tuple[Event, str]) -> InMemoryBus:
+    """A visit at the county's jail, and what its police say of it."""
+    bus = InMemoryBus(COUNTY)
+    for what, agency in [*(in_the_county(what, "county-jail") for what in VISIT), *tips]:
+        bus.publish(what, agency)
+    bus.tick(START + 4 * DAY)
+    bus.run()
+    assert bus.dead_letters == []
+    return bus
+
+
+@pytest.mark.parametrize("author", DESK_OF)
+@pytest.mark.parametrize("touches_staff", [False, True])
+def test_in_the_shipped_county_whoever_gives_a_tip_sees_its_score_and_no_other_police_a_record(
+    author: str, touches_staff: bool
+) -> None:
+    bus = county_bus(in_the_county(tip(touches_staff=touches_staff), author))
+    (alert,) = [one for one in bus.shown_to(DESK_OF[author]).values() if one["kind"] == "contraband"]
+    assert SCORE in [why["text"] for why in alert["why"]]
+    for other in DESK_OF.keys() - {author}:
+        assert records(bus, DESK_OF[other]) == [], other
+
+
+def test_in_the_shipped_county_of_two_who_tip_one_visit_each_sees_its_own_as_if_there_were_no_other() -> None:
+    theirs = in_the_county(tip(reliability="A", handling="WATCH_ONLY"), "city-pd")
+    another = in_the_county(tip("another", day=3.5, reliability="E", substance="a phone"), "sheriff")
+    both = county_bus(theirs, another)
+    for tipped in (theirs, another):
+        desk = DESK_OF[tipped[1]]
+        assert both.shown_to(desk) == county_bus(tipped).shown_to(desk) != {}
+    assert len(both.open_alerts()) == 1, "the bus itself knows that it is one visit"
+
+
+@pytest.mark.parametrize("name", ["demo", "county"])
+def test_on_the_shipped_sites_each_agency_that_gives_tips_has_a_desk_for_what_they_mean_and_every_jails_agreement(
+    name: str,
+) -> None:
+    site = read_site(SITES_DIR / name)
+    authors = {agency.id for agency in site.agencies if "ContrabandTipped" in agency.publishes}
+    deliveries = {agency.id: DELIVERIES.intersection(agency.publishes) for agency in site.agencies}
+    assert authors == {one.agency for one in site.recipients if {"investigation", "contraband"} <= {*one.kinds}}
+    assert {
+        (one.source, one.recipient): one.grants.keys()
+        for one in site.agreements
+        if one.recipient in authors and "contraband" in one.kinds
+    } == {(jail, author): types for jail, types in deliveries.items() for author in authors if types}
 
 
 def test_without_an_agreement_the_jail_is_told_nothing() -> None:

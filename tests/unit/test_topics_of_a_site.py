@@ -60,6 +60,7 @@ ALL = {
     "alerts.county-jail-affairs.coordination.v1": ("AlertDisclosed", *LATEST),
     "desk.actions.county-jail-affairs.v1": DESK,
     "alerts.city-pd-intel.investigation.v1": ("AlertDisclosed", *LATEST),
+    "alerts.city-pd-intel.contraband.v1": ("AlertDisclosed", *LATEST),
     "alerts.city-pd-intel.coordination.v1": ("AlertDisclosed", *LATEST),
     "alerts.county-jail-watch.coordination.v1": ("AlertDisclosed", *LATEST),
     "desk.actions.city-pd-intel.v1": DESK,
