@@ -6,6 +6,7 @@ steps shrink as the events do: to few events that come once and in their order, 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,13 @@ from typing import Any, Final, TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.events import Event, type_name
+from schemas.events import EVENT_TYPES, Event, type_name
 from tests.county import DAY, START, agency_of, demo_site
 from tests.county_events import LAST_DAY, SITUATIONS, any_event
 from tests.in_memory_bus import InMemoryBus, processed
 
 T = TypeVar("T")
-PARTITIONS: Final = st.sampled_from([1, 2, 3, 8])
+PARTITIONS: Final = st.sampled_from(range(1, 9))
 LAST_TICK: Final = START + (LAST_DAY + 1) * DAY
 DAYS: Final = range(LAST_DAY + 2)
 """On which there may be a tick."""
@@ -253,6 +254,15 @@ def tellings(partitions: st.SearchStrategy[int] = PARTITIONS, *, compacted: bool
     With `compacted`, the facts' logs and that of the alerts may be compacted meanwhile.
     """
     return _tellings(partitions, compacted=compacted)
+
+
+def of_every_kind() -> Telling:
+    """One telling that has an event of every kind: among random ones now and then one never comes."""
+    pick, history = random.Random(1).choice, list[Event]()
+    while {type_name(what) for what in history} != EVENT_TYPES.keys():
+        history.append(any_event(pick, history))
+    as_it_happens = sorted(history, key=lambda what: what.head.time)
+    return Telling(2, (*(Comes(what, what.head.time) for what in as_it_happens), Ticks(LAST_DAYS[-1])))
 
 
 def from_scratch(history: Sequence[Event], last_tick: int = LAST_TICK) -> InMemoryBus:

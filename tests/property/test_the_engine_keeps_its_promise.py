@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import event as hypothesis_event
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
@@ -12,7 +12,7 @@ from schemas.events import EVENT_TYPES, Event, type_name
 from tests.county import agency_of, demo_site
 from tests.county_events import RULES
 from tests.in_memory_bus import InMemoryBus, digests
-from tests.told_histories import LAST_TICK, Telling, from_scratch, histories, tellings
+from tests.told_histories import LAST_TICK, Telling, from_scratch, histories, of_every_kind, tellings
 
 pytestmark = pytest.mark.usefixtures("little_suffices")
 
@@ -23,6 +23,7 @@ def test_any_order_batches_crashes_and_partitions_end_in_the_same_open_alerts() 
 
     @settings(max_examples=150)
     @given(tellings(compacted=True))
+    @example(of_every_kind())
     def it_ends_in_the_same(telling: Telling) -> None:
         bus = telling.unfold()
         came.update(type_name(what) for what in telling.history)

@@ -136,7 +136,7 @@ def block(
     incidents = f"{shootings.victims:,} victims of {len(shootings.incidents):,} incidents"
     told = (
         f"{incidents}. As published, 0 of them become events: no group is named. With two invented groups for every "
-        f"incident, and retaliation expected, {imported:,} events were imported beside the lists, and {outcome}. "
+        f"incident, and retaliation expected, {imported:,} events were put beside the lists, and {outcome}. "
         f"Of {known.validated:,} validated memberships on the lists {known.with_group:,} name a group; "
         f"{known.housed:,} entries name a housing unit."
     )
