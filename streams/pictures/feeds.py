@@ -42,9 +42,9 @@ days has longer ones, as long as few weekends are known."""
 OUTAGES: Final = 2
 """How many of a regular feed's quiets may be of another length. Of quiets by chance two of three are: that all but two
 of thirteen are not happens to one or two feeds of a thousand, and of twenty to none."""
-AS_IT_LIKES: Final = 14.0
+AS_IT_LIKES: Final = 17.0
 """How long a quiet is silence at least of a feed that is not regular, in slots in which it should have been heard: by
-chance one in e^14 is as long, of a million. A county has some thousands a week."""
+chance one in e^17 is as long, of 24 million. A county has some thousands a week."""
 LEAST_SLOTS: Final = 3
 """Slots that a silence lasts at least: half an hour."""
 ON_THE_WAY: Final = 1
