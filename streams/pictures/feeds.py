@@ -110,7 +110,8 @@ class Cadence:
         self._before = [0.0]
         for share in self._share:
             self._before.append(self._before[-1] + share * SLOTS_AN_HOUR)
-        quiets = sorted(self.between(*pair) for pair in pairwise(slots))
+        expected = [self._up_to(slot) for slot in slots]
+        quiets = sorted(after - before for before, after in pairwise(expected))
         other = sum(not REGULAR[0] <= quiet <= REGULAR[1] for quiet in quiets)
         is_regular = len(quiets) >= LEAST_REGULAR and other <= OUTAGES
         nearly_all = quiets[: int(NEARLY_ALL * (len(quiets) - 1)) + 1]
