@@ -124,7 +124,7 @@ def test_what_the_jails_other_users_can_read_is_the_same_as_on_a_bus_where_nobod
 def test_what_internal_affairs_is_told_is_refused_to_the_jails_other_users_by_their_rights(
     a_site: Callable[..., WorkingSite],
 ) -> None:
-    site = a_site("refused", clock="history")
+    site = a_site("denied", clock="history")
     site.start_worker()
     site.publish([LIFE[0], LIFE[2], OF_STAFF])
     site.tick(START + 4 * DAY)

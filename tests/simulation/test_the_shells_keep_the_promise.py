@@ -32,7 +32,7 @@ FOUND_BY = {
     "takes no batches while loops end": 202,
     "writes under a name of its own": 56,
     "writes in two transactions": 0,
-    "recalls what was aborted": 21,
+    "recalls what was aborted": 431,
     "sets aside what the registry does not explain now": 15,
     "forgets the last tick": 5,
     "never lets go of what is held": 0,
