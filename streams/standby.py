@@ -178,12 +178,14 @@ class Standbys:
     async def close(self) -> None:
         """Follow nothing any more."""
         self.stand_by_for(frozenset(), frozenset(), {})
-        if self._task is not None and self._thread is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            asyncio.get_running_loop().run_in_executor(self._thread, self._close_consumer)
-            self._thread.shutdown(wait=False)
-            self._task = self._thread = None
+        task, thread = self._task, self._thread
+        # Before anything is waited for: a worker may be told twice to end.
+        self._task = self._thread = None
+        if task is not None and thread is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            asyncio.get_running_loop().run_in_executor(thread, self._close_consumer)
+            thread.shutdown(wait=False)
 
     # -- following -------------------------------------------------------------------------------------------------
 

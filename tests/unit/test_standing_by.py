@@ -526,3 +526,10 @@ def test_a_refold_holds_one_batch_at_a_time_and_asks_for_schemas_once_a_batch() 
     assert (fold.folded[PERSON], progress.read, progress.done, progress.total) == (many, many, many, many)
     assert peak < CONSUME * 1_500, "no more than a batch of 2,000 records"
     assert schemas.asked <= many / CONSUME + 1
+
+
+async def test_a_worker_that_is_told_twice_to_end_stands_by_for_nothing_and_ends(scene: Scene) -> None:
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    await asyncio.gather(scene.standbys.close(), scene.standbys.close())
+    assert scene.standbys.following == {}
