@@ -118,7 +118,7 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
         parts = [
             f"Over since {words.when(entry.over_at, desk_now, zone)}{told}.",
             f"It was acknowledged {said}; that ends no alert." if known else "",
-            f"{words.caution(caution)}: what was asked of you still holds." if caution else "",
+            f"{words.caution(caution)} still holds, whatever is done because of it." if caution else "",
         ]
         return Text(" ".join(part for part in parts if part), "bold")
     if entry.standing is Standing.ACKNOWLEDGED:

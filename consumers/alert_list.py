@@ -98,6 +98,8 @@ def _below(entry: Entry, called: Mapping[str, str], now: int, width: int) -> str
             (limit, where, everybody, why),
             (limit, where, some, why),
             (limit, building, some, why),
+            (limit, some, why),
+            (limit, why),
         ]
     else:
         standing = {Standing.CHANGED: CHANGED, Standing.ACKNOWLEDGED: "acknowledged"}.get(entry.standing, "")

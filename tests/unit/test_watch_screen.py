@@ -253,6 +253,27 @@ async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, 
 
 
 @pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("Fennimore, Sol", "Fennimore, Sol · moved, released, report withdrawn or too long ago by now"),
+        ("Fitzwarren-Delacroix, Reginald", "moved, released, report withdrawn or too long ago by now"),
+    ],
+)
+async def test_why_something_is_over_is_not_cut_off_either(name: str, below: str) -> None:
+    feed = Feed()
+    app = WatchApp(TWO_BUILDINGS, RECIPIENT, feed, Desk())
+    persons = [{"booking_number": None, "name": name, "linked_by": None}]
+    gone: dict[str, Any] = {"subjects": [], "why": [], "rule": None, "at": now_us(), "cause": {"kind": "FACT"}}
+    async with app.run_test(size=(80, 30)) as pilot:
+        feed.deliver([*reports(), alert("one", facility="county-jail-annex", subjects=persons), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        feed.deliver([alert("one", revision=2, state="WITHDRAWN", **gone)])
+        await until(pilot, app, "over: Headline of one")
+        line = app.query_one(AlertList).render_line(1).text
+        assert line.removeprefix("▌").strip() == below
+
+
+@pytest.mark.parametrize(
     ("confidence", "said"),
     [
         ("MODERATE", "confidence in this alert: moderate"),
@@ -735,7 +756,7 @@ async def test_what_was_asked_still_holds_when_it_is_over_and_rivals_stay_apart_
         await until(pilot, app, "over: Headline of one")
         await pilot.press("enter")
         said = " ".join(text_of(app).split())
-        assert "WATCH ONLY: what was asked of you still holds." in said
+        assert "WATCH ONLY still holds, whatever is done because of it." in said
         assert f"Until your own records show that {APART}." in said
 
 
