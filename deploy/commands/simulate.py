@@ -104,7 +104,7 @@ def simulate(
 
     Without more it writes what its agencies tell. It knows what is true in it, and the bus is not asked for that: with
     --score one sees what the bus finds of it. What does not go together is refused. Exit codes: 0 done, 1 --score below
-    --least, 2 can't begin, 3 the bus is away: events wait in the spool.
+    --least, or of nothing, 2 can't begin, 3 the bus is away: events wait in the spool.
 
     Example: sallyport simulate --score --seed 500 --seeds 20 --noise 2 --least 0.99
     """
