@@ -310,7 +310,8 @@ class Partitions:
     async def _bring_up(self, number: int, running: Running, fold: Fold) -> None:
         recovered = await self._recovered(number, running, fold)
         running.followed = None
-        await running.loop.write_in_parts(recovered.outs, running.progress)
+        written = await running.loop.write_in_parts(recovered.outs, running.progress)
+        log.info("partition %s is reconciled: %s records are written", number, written)
         running.positions = recovered.positions
 
     async def _recovered(self, number: int, running: Running, fold: Fold) -> Recovered:

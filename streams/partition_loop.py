@@ -299,13 +299,14 @@ class PartitionLoop:
         value = encode(out.name, out.value, self._schema_ids[out.topic, out.name])
         return out._replace(value=value, headers=headers)
 
-    async def write_in_parts(self, outs: Iterable[Out], progress: Progress) -> None:
-        """Write records of which some may be on the log without the others: what reconciling wants written.
+    async def write_in_parts(self, outs: Iterable[Out], progress: Progress) -> int:
+        """Write records of which some may be on the log without the others, what reconciling wants written: how many
+        they were.
 
         However many they are, no transaction is longer than its timeout, and no more than one of them is in memory;
         who recovers after a part finds the rest.
         """
-        parts = parted(outs, MOST_OUTS)
+        parts, written = parted(outs, MOST_OUTS), 0
 
         def derived() -> Sequence[Out]:
             with progress.derives():
@@ -314,6 +315,8 @@ class PartitionLoop:
         while part := await self.in_thread(derived):
             await self.writer.write(part)
             progress.count(len(part))
+            written += len(part)
+        return written
 
     async def write(self, outs: Sequence[Out], taken: Headers = ()) -> None:
         """Write records, all or none of them; returns when they are on the log. `taken`: the header of alerts that says

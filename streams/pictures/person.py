@@ -121,6 +121,10 @@ class Person:
         """Every fact, whether it stands or not."""
         return chain(self.facts, self.links, self.fallen)
 
+    def ways(self) -> Iterator[Joining]:
+        """Every step by which any fact came here."""
+        return (joining for fact in self.all() for joining in fact.rarity.joined_by)
+
 
 @dataclass(slots=True)
 class View:
@@ -273,12 +277,11 @@ class PersonPicture:
         """Let the person not be found any more by what a fact said that has gone, unless another fact says it too: who
         was purged must neither be remembered nor be asked about for ever."""
         person, left = gone.person, self._people[gone.person]
-        ways = gone.rarity.joined_by
-        others = [other for fact in left.all() for other in fact.rarity.joined_by] if ways else []
-        for joining in ways:
-            if all(other.event_key != joining.event_key for other in others):
+        for joining in gone.rarity.joined_by:
+            # Mostly the first that is left came the same way.
+            if all(other.event_key != joining.event_key for other in left.ways()):
                 _discard(self._joined_by, joining.event_key, person)
-            if all(other.of != joining.of for other in others):
+            if all(other.of != joining.of for other in left.ways()):
                 _discard(self._holders, joining.of, person)
         group = self._group_of(gone)
         if group is not None and all(self._group_of(other) != group for other in left.all()):

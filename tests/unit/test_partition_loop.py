@@ -264,7 +264,7 @@ async def test_what_a_recovery_wants_written_is_derived_no_further_than_it_is_wr
         kept.transactions.append(records)
 
     kept.write = write  # type: ignore[method-assign]
-    await loop.write_in_parts(outs(), progress)
+    assert await loop.write_in_parts(outs(), progress) == 2 * most + 1
     assert [len(transaction) for transaction in kept.transactions] == [most, most, 1]
     # One that is not of the part says that it ends.
     assert at_each_part == [(most + 1, 0, False), (2 * most + 1, most, False), (2 * most + 1, 2 * most, False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from streams.partition import Partition
 from streams.partition_loop import Delivery
 from streams.records import LoggedRecord, Out
 from streams.standby import Following, Standbys
+from tests.bench.first_alert_after_a_kill import PHASES
 from tests.county import demo_site
 
 
@@ -209,8 +211,13 @@ def half_followed(site: Site, number: int) -> Following:
     ids=["the registry is away", "the broker is quiet", "the log is another"],
 )
 async def test_a_recovery_goes_on_from_where_it_is_where_only_the_registry_was_away(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, away: Exception, goes_on: bool
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    away: Exception,
+    goes_on: bool,
 ) -> None:
+    caplog.set_level("INFO")
     without_a_broker(monkeypatch, lambda *_: OpenWriter())
     monkeypatch.setattr(agents, "RETRY_S", 0)
     found: list[tuple[Fold, Progress]] = []
@@ -230,6 +237,8 @@ async def test_a_recovery_goes_on_from_where_it_is_where_only_the_registry_was_a
     (first, at_first), (second, then) = found
     assert (second is first, then is at_first) == (goes_on, goes_on)
     assert partitions.running[0].partition is second.partition
+    for phase in ("noticed", "reconciled", "live"):
+        assert re.search(PHASES[phase], caplog.text), "the bench of takeovers reads it in the worker's log"
     await partitions.close()
     assert broken == []
 
