@@ -15,7 +15,7 @@ from typing import Any, Final
 from deploy.cli import app
 from deploy.reference import commands_page, settings_table, with_block
 from schemas.avro_files import HEAD, avsc_path, record_names
-from schemas.events import CARE_EVENTS, EVENT_TYPES
+from schemas.events import CARE_EVENTS, EVENT_TYPES, ONLY_HEARD
 from schemas.topics import kebab
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation
@@ -93,7 +93,7 @@ def events_page() -> str:
         "",
     ]
     for name in EVENT_TYPES:
-        lines += _record(name, _schema(name), f"`<site>.<agency>.{kebab(name)}.v1`{_care_only(name)}")
+        lines += _record(name, _schema(name), f"`<site>.<agency>.{kebab(name)}.v1`{_unlike_others(name)}")
     lines += ["## Head", "", _schema("Head")["doc"], "", *_fields(_schema("Head")), ""]
     lines += ["## Records of the bus", "", "Written by the bus and its desks, never by agencies.", ""]
     for name in own:
@@ -120,8 +120,10 @@ def events_page() -> str:
     return "\n".join(lines)
 
 
-def _care_only(name: str) -> str:
-    return ", and nowhere else: it never becomes a fact" if name in CARE_EVENTS else ""
+def _unlike_others(name: str) -> str:
+    if name in CARE_EVENTS:
+        return ", and nowhere else: it never becomes a fact"
+    return ", and nowhere else: no correlation reads it yet; that it came is noted" if name in ONLY_HEARD else ""
 
 
 def _first_sentence(schema: Json) -> str:

@@ -139,7 +139,7 @@ class Observation(StrEnum):
 
 
 class ContactClass(StrEnum):
-    """What sort of contact a visit, an item of mail or a deposit is. Only ordinary ones become facts."""
+    """What sort of contact a visit, an item of mail, a deposit or a call is. Only ordinary ones become facts."""
 
     UNKNOWN = "UNKNOWN"
     ORDINARY = "ORDINARY"
@@ -198,6 +198,19 @@ class MovementPurpose(StrEnum):
     UNKNOWN = "UNKNOWN"
     COURT = "COURT"
     WORK_CREW = "WORK_CREW"
+
+
+class HearingPurpose(StrEnum):
+    """What a court hears somebody for."""
+
+    UNKNOWN = "UNKNOWN"
+    ARRAIGNMENT = "ARRAIGNMENT"
+    BAIL = "BAIL"
+    MOTION = "MOTION"
+    PLEA = "PLEA"
+    TRIAL = "TRIAL"
+    SENTENCING = "SENTENCING"
+    VIOLATION = "VIOLATION"
 
 
 class WithdrawalReason(StrEnum):
@@ -421,6 +434,31 @@ class Movement(InStay):
     returns: Micros
 
 
+class Call(InStay):
+    """The body of CallCompleted."""
+
+    call_number: Text
+    called_number: Text | None = None
+    contact: ContactClass
+    seconds: Count
+
+
+class Hearing(Body):
+    """The body of HearingScheduled."""
+
+    case_number: Text
+    hearing_number: Text
+    purpose: HearingPurpose
+    starts: Micros
+    part: Text | None = None
+
+
+class HearingCancellation(Body):
+    """The body of HearingCancelled."""
+
+    hearing_number: Text
+
+
 class Seizure(InStay):
     """The body of ContrabandSeized."""
 
@@ -530,6 +568,18 @@ class MovementScheduled(Movement, CustodyEvent):
     """A person in custody will leave the facility and come back."""
 
 
+class CallCompleted(Call, CustodyEvent):
+    """A person in custody has telephoned."""
+
+
+class HearingScheduled(Hearing, Event):
+    """A court has set a hearing of a person, or set it anew under the same number."""
+
+
+class HearingCancelled(HearingCancellation, Event):
+    """A hearing that was set will not take place."""
+
+
 class ContrabandSeized(Seizure, CustodyEvent):
     """Contraband was found on, or on its way to, a person in custody."""
 
@@ -567,6 +617,9 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         DepositReceived,
         MovementScheduled,
         ContrabandSeized,
+        CallCompleted,
+        HearingScheduled,
+        HearingCancelled,
         ListTaken,
         CareObserved,
         EventWithdrawn,
@@ -581,6 +634,10 @@ TYPE_OF_BODY: Final[dict[type[Body], str]] = {body: name for name, body in BODY_
 
 CARE_EVENTS: Final = frozenset({"CareObserved"})
 """Events of health: they reach care topics and nothing else (42 CFR Part 2, HIPAA)."""
+
+ONLY_HEARD: Final = frozenset({"CallCompleted", "HearingScheduled", "HearingCancelled"})
+"""Events that no correlation reads yet. That they came is noted, and that they stop is told; but no facts of them are
+kept (docs/decisions/0027-what-nothing-reads-is-not-kept.md)."""
 
 TIP_EVENTS: Final = frozenset({"ContrabandTipped", "TipOutcome"})
 """Events of tips: others than their author get a tear-line of them."""

@@ -21,6 +21,8 @@ from schemas import topics
 from schemas.codec import DecodeError, WriterSchema, decode_parts
 from schemas.events import (
     CARE_EVENTS,
+    ONLY_HEARD,
+    Call,
     ContactClass,
     ContrabandTipped,
     CustodyEvent,
@@ -152,7 +154,7 @@ def _notes(event: Event, source: Source, site: Site, came: int) -> Iterator[Out]
 def _is_anybodys_business(event: Event) -> bool:
     """Not so whom somebody's attorney, clergy or doctor sees: that is nothing the bus knows; nor what may be such a
     contact."""
-    return not isinstance(event, (Visit, Mail, Deposit)) or event.contact is ContactClass.ORDINARY
+    return not isinstance(event, (Visit, Mail, Deposit, Call)) or event.contact is ContactClass.ORDINARY
 
 
 Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
@@ -297,7 +299,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
     if source.event_type in CARE_EVENTS:
         # Health data stays on its care topic; what correlates it will read that topic with a care user.
         return []
-    if isinstance(event, ListTaken) or not _is_anybodys_business(event):
+    if source.event_type in ONLY_HEARD or isinstance(event, ListTaken) or not _is_anybodys_business(event):
         return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by

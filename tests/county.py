@@ -14,7 +14,7 @@ DAY = 86_400_000_000
 START = 1_790_000_000_000_000
 """Some moment in 2026, microseconds."""
 _NOW = time.time_ns() // 1000
-JAIL, POLICE = "county-jail", "city-pd"
+JAIL, POLICE, COURT = "county-jail", "city-pd", "county-court"
 MAIN = "county-jail-main"
 
 
@@ -49,13 +49,18 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "DepositReceived": {"transaction_number": "D-1", "contact": "ORDINARY"},
     "MovementScheduled": {"movement_number": "C-1", "purpose": "COURT"},
     "ContrabandSeized": {"method": "UNKNOWN", "substance": ""},
+    "CallCompleted": {"call_number": "T-1", "called_number": "+1-212-555-0100", "contact": "ORDINARY", "seconds": 240},
+    "HearingScheduled": {"case_number": "26-100", "hearing_number": "H-1", "purpose": "PLEA"},
+    "HearingCancelled": {"hearing_number": "H-1"},
     "ListTaken": {"facility": MAIN, "entries": 50, "changed": 4, "content": "0123456789abcdef"},
 }  # fmt: skip
 CUSTODY = {name for name, model in EVENT_TYPES.items() if issubclass(model, CustodyEvent)}
 TOLD_BY_POLICE = {"AffiliationReported", "StreetViolenceReported", "ContrabandTipped", "TipOutcome"}
+TOLD_BY_COURT = {"HearingScheduled", "HearingCancelled"}
 DAYS_OF = {
     "VisitScheduled": ("starts", "ends"),
     "MovementScheduled": ("returns",),
+    "HearingScheduled": ("starts",),
     "ContrabandTipped": ("expected_from", "expected_until"),
 }
 """Fields that hold times; a test gives them as days from START."""
@@ -94,7 +99,7 @@ def event(
 ) -> Event:
     """An event of the county. `day` is counted from START; `name` gives the event its id, `booked_as` the person a
     name."""
-    agency = agency or (POLICE if kind in TOLD_BY_POLICE else JAIL)
+    agency = agency or (POLICE if kind in TOLD_BY_POLICE else COURT if kind in TOLD_BY_COURT else JAIL)
     if kind in CUSTODY:
         fields = {"facility": MAIN, "booking_number": f"B-{person}", **fields}
     person_ids = ids(person or "", sid, verified, ucn)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol, TypeVar
 from unittest.mock import patch
 
-from schemas.events import EVENT_TYPES, Event, EventWithdrawn
+from schemas.events import CARE_EVENTS, EVENT_TYPES, ONLY_HEARD, Event, EventWithdrawn
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.pictures import feeds, interceptions, lists
 from tests.county import DAY, JAIL, MAIN, POLICE, agency_of, event, event_id
@@ -133,7 +133,14 @@ def little_suffices() -> Iterator[None]:
 # -- any event ---------------------------------------------------------------------------------------------------------
 
 OTHERWISE: Final = "an event again, with another content"
-_KINDS: Final = (*EVENT_TYPES, "HousingAssigned", *["EventWithdrawn"] * 3, *[OTHERWISE] * 2)
+NO_FACTS: Final = (*sorted(CARE_EVENTS), *sorted(ONLY_HEARD))
+"""Types of which no facts are kept: together they are picked as often as one other, lest histories be full of them."""
+_KINDS: Final = (
+    *(kind for kind in EVENT_TYPES if kind not in ONLY_HEARD),
+    "HousingAssigned",
+    *["EventWithdrawn"] * 3,
+    *[OTHERWISE] * 2,
+)
 _NUMBERS: Final = ("N-1", "N-2")
 """Of visits, items, payments and movements."""
 _OF_ANY: Final = tuple(
@@ -175,6 +182,8 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
         return _any_tip(pick, day, f"tip-{number}", purged[number])
     number = pick(NAMED)
     purge_day = purged[number % len(purged)]
+    if kind in NO_FACTS:
+        kind = NO_FACTS[number % len(NO_FACTS)]
     if kind == "StreetViolenceReported":
         retaliation = pick((False, True))
         more: dict[str, Any] = {"groups": list(GROUPS), "retaliation_expected": retaliation}
@@ -227,6 +236,8 @@ def _says(pick: Pick, kind: str) -> dict[str, Any]:
         case "MovementScheduled":
             purpose = pick(("COURT", "WORK_CREW"))
             return {"movement_number": pick(_NUMBERS), "purpose": purpose, "returns": pick(range(40, 50))}
+        case "HearingScheduled":
+            return {"starts": LAST_DAY}
         case "ContrabandSeized":
             return {"reference": pick((*_NUMBERS, None)), "method": pick(("UNKNOWN", "VISIT", "MAIL"))}
     return {}

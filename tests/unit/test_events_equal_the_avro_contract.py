@@ -27,6 +27,7 @@ NOT_PERSONAL = {
     *("facility", "unit", "cell", "level", "initial", "instrument", "infraction", "severity", "violent"),
     *("admitted", "last_listed", "legal_status", "charges", "reason", "receiving_agency", "in_custody"),
     *("incident_number", "place", "role", "until"),
+    *("call_number", "seconds", "hearing_number", "part"),
     # What comes into a facility, how and when, by its own numbers; what may be done on it.
     *("method", "setting", "contact", "starts", "ends", "returns", "purpose", "substance", "reference"),
     *("visit_number", "item_number", "transaction_number", "movement_number", "number"),

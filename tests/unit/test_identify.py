@@ -8,10 +8,10 @@ import pytest
 
 from schemas import topics
 from schemas.codec import decode_parts, encode_event
-from schemas.events import ContactClass, Event, PersonId, PersonRef, type_name
+from schemas.events import ONLY_HEARD, ContactClass, Event, PersonId, PersonRef, type_name
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import Fact, FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
-from streams.heard import NOTES
+from streams.heard import HEARD, NOTES
 from streams.identify import (
     FUTURE_TOLERANCE,
     DeadLetter,
@@ -25,7 +25,7 @@ from streams.identify import (
     to_person,
 )
 from streams.records import LoggedRecord, Out
-from tests.county import DAY, JAIL, POLICE, SITE, START, event, ids
+from tests.county import DAY, JAIL, POLICE, SITE, START, agency_of, event, ids
 
 
 def source(agency: str, event_type: str) -> Source:
@@ -222,6 +222,23 @@ def test_only_an_ordinary_contact_becomes_a_fact(kind: str, contact: ContactClas
     when: dict[str, Any] = {"starts": 1} if kind == "VisitScheduled" else {}
     records = facts(event(kind, "ada", contact=contact, **when))
     assert bool(records) is (contact is ContactClass.ORDINARY)
+
+
+def test_of_what_nothing_reads_it_is_noted_that_it_came_and_nothing_else() -> None:
+    hearing = event("HearingScheduled", sid="S1", starts=9)
+    told = (hearing, event("HearingCancelled", sid="S1"), event("CallCompleted", "ada"))
+    assert {type_name(one) for one in told} == ONLY_HEARD
+    for one in told:
+        found = taken(one, agency_of(one))
+        assert isinstance(found, Facts)
+        assert [(out.key[: len(HEARD)], out.value) for out in found.records] == [(HEARD, b"")]
+
+
+@pytest.mark.parametrize("contact", list(ContactClass))
+def test_of_a_call_that_is_not_an_ordinary_one_not_even_that_is_noted(contact: ContactClass) -> None:
+    found = taken(event("CallCompleted", "ada", contact=contact), JAIL)
+    assert isinstance(found, Facts)
+    assert bool(found.records) is (contact is ContactClass.ORDINARY)
 
 
 def test_an_event_is_from_the_future_from_five_minutes_ahead_on() -> None:

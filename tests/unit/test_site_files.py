@@ -222,8 +222,8 @@ def test_a_site_may_have_names_in_any_alphabet(mine: Path) -> None:
 def test_a_site_with_changes_is_checked_as_a_files_would_be_and_finds_its_own() -> None:
     demo = read_site(SITES_DIR / "demo")
     assert demo.model_copy() == demo
-    assert set(demo.agency_by_id) == {"county-jail", "city-pd"}
-    renamed = [demo.agencies[0], demo.agencies[1].model_copy(update={"name": "Police"})]
+    assert set(demo.agency_by_id) == {"county-jail", "city-pd", "county-court"}
+    renamed = [demo.agencies[0], demo.agencies[1].model_copy(update={"name": "Police"}), demo.agencies[2]]
     changed = demo.model_copy(update={"agencies": renamed})
     assert changed.agency_by_id["city-pd"].name == "Police"
     assert (changed.name, changed.partitions, changed.recipients) == (demo.name, demo.partitions, demo.recipients)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.events import EVENT_TYPES, TIP_EVENTS, type_name
+from schemas.events import EVENT_TYPES, ONLY_HEARD, TIP_EVENTS, type_name
 from streams.pictures.deliveries import DELIVERY_TYPES
 from tests.bench import growth_page, latency_page, takeover_page, whole_path_page
 from tests.bench.hops import Place, steps
@@ -44,8 +44,8 @@ def test_every_part_that_is_measured_has_a_line() -> None:
     assert {name for name, _ in whole_path_page.PARTS} == {*PARTS, "loop", "threads"}
 
 
-def test_the_mix_has_every_type_of_event_but_those_of_deliveries_and_lists() -> None:
-    left_out = DELIVERY_TYPES | TIP_EVENTS | {"ListTaken"}
+def test_the_mix_has_every_type_of_event_but_those_of_deliveries_and_lists_and_those_that_nothing_reads() -> None:
+    left_out = DELIVERY_TYPES | TIP_EVENTS | ONLY_HEARD | {"ListTaken"}
     assert {type_name(one.event) for one in with_the_rare(county(400, 10))} == set(EVENT_TYPES) - left_out
 
 

@@ -35,13 +35,19 @@ ALL = {
     "county-jail.movement-scheduled.v1": ("MovementScheduled", *EVENTS),
     "county-jail.contraband-seized.v1": ("ContrabandSeized", *EVENTS),
     "county-jail.list-taken.v1": ("ListTaken", *EVENTS),
+    "county-jail.call-completed.v1": ("CallCompleted", *EVENTS),
+    "county-court.hearing-scheduled.v1": ("HearingScheduled", *EVENTS),
+    "county-court.hearing-cancelled.v1": ("HearingCancelled", *EVENTS),
+    "county-court.event-withdrawn.v1": ("EventWithdrawn", *EVENTS),
     "city-pd.contraband-tipped.v1": ("ContrabandTipped", *EVENTS),
     "city-pd.tip-outcome.v1": ("TipOutcome", *EVENTS),
     "bus.dead-letters.county-jail.v1": SET_ASIDE,
     "bus.dead-letters.city-pd.v1": SET_ASIDE,
+    "bus.dead-letters.county-court.v1": SET_ASIDE,
     "bus.dead-letters.bus.v1": SET_ASIDE,
     "county-jail.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
     "city-pd.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
+    "county-court.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
     "bus.dead-letters-settled.v1": (None, Cleanup.DELETE, 1, 60 * DAY_MS),
     "bus.person.facts.v1": (None, *LATEST),
     "bus.facility.facts.v1": (None, *LATEST),
@@ -78,6 +84,7 @@ def test_dead_letters_are_found_by_whose_they_are() -> None:
     assert {owner: spec.name for owner, spec in topics.dead_letter_topics(SITE).items()} == {
         "county-jail": "demo.bus.dead-letters.county-jail.v1",
         "city-pd": "demo.bus.dead-letters.city-pd.v1",
+        "county-court": "demo.bus.dead-letters.county-court.v1",
         topics.BUS: "demo.bus.dead-letters.bus.v1",
     }
 
