@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, Final
 
 from producers.simulator.county import Delivery, Stay, Validation
+from producers.simulator.court import Court
 from producers.simulator.noise import HOUR
 from producers.simulator.people import Person
 from producers.simulator.world import Process, World, state_number
@@ -37,6 +39,7 @@ JAIL_EVENTS: Final = frozenset(
         "DepositReceived",
         "MovementScheduled",
         "ContrabandSeized",
+        "CallCompleted",
     }
 )
 
@@ -50,9 +53,11 @@ def is_jail(facility: Facility, site: Site) -> bool:
 class Jail:
     """One facility."""
 
-    def __init__(self, world: World, facility: Facility) -> None:
+    def __init__(self, world: World, facility: Facility, court: Court | None) -> None:
         self.world = world
         self.facility = facility
+        self._court = court
+        """To which people are taken, if there is one."""
         self.units = [unit.id for unit in facility.units if unit.id != INTAKE]
         self._state = world.site.agency_by_id[facility.agency].ori[:2]
         self._capacity = {unit.id: unit.capacity for unit in facility.units}
@@ -187,6 +192,14 @@ class Jail:
         for one in gone:
             del coming[one.method, one.number]
 
+    def called(self, stay: Stay, number: str, contact: str, seconds: int, chance: random.Random) -> None:
+        """Somebody in custody has telephoned. `chance`: of the telephones' own chances."""
+        called_number = None if chance.random() < self.world.noise.missing else number
+        said: dict[str, Any] = {"called_number": called_number, "contact": contact, "seconds": seconds}
+        self._tell(
+            "CallCompleted", stay, chance=chance, call_number=f"{self.world.run}-{chance.getrandbits(40):010x}", **said
+        )
+
     # -- what comes in ---------------------------------------------------------------------------------------------
 
     def visit(
@@ -259,6 +272,8 @@ class Jail:
 
     def goes_out(self, stay: Stay, purpose: str, returns: int) -> Delivery:
         """Somebody is taken to court, or goes with a work crew."""
+        if purpose == "COURT" and self._court is not None:
+            self._court.hears(stay.person, (self.world.now + returns) // 2)
         number, method = self.world.number(), "COURT_RETURN" if purpose == "COURT" else "WORK_CREW"
         movement = Delivery(stay, method, number, None, False, returns, returns + RETURN_LINGERS)
         self._tell("MovementScheduled", stay, movement_number=number, purpose=purpose, returns=returns)
@@ -305,6 +320,7 @@ class Jail:
         stay: Stay,
         ids: list[dict[str, str]] | None = None,
         time: int | None = None,
+        chance: random.Random | None = None,
         **fields: Any,
     ) -> str:
         return self.world.tell(
@@ -312,6 +328,7 @@ class Jail:
             kind,
             ids or [self._own_number(stay.person)],
             time,
+            chance,
             facility=self.facility.id,
             booking_number=stay.number,
             **fields,

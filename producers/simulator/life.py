@@ -12,9 +12,12 @@ from typing import Final
 import simpy
 
 from producers.simulator.county import Delivery, Stay
+from producers.simulator.court import Court, is_court
 from producers.simulator.jail import INTAKE, Jail, is_jail
 from producers.simulator.people import Person
 from producers.simulator.police import Police, is_police
+from producers.simulator.rhythm import VISITING, hours_until
+from producers.simulator.telephones import Telephones
 from producers.simulator.truth import REVIEW, RIVALS
 from producers.simulator.world import Process, World
 
@@ -44,14 +47,6 @@ AT_ONCE_H: Final = 0.05
 """How long one thing takes where many are done one after the other, hours."""
 LEVELS: Final = ("MINIMUM", "MINIMUM", "MEDIUM", "MEDIUM", "MEDIUM", "MAXIMUM")
 ENDS: Final = ("BAIL", "OWN_RECOGNIZANCE", "TIME_SERVED", "COURT_ORDER")
-_NIGHT, _OFFICE, _VISITING = [*range(22, 24), *range(6)], range(8, 17), range(9, 20)
-RHYTHM: Final = {
-    "booking": [3 if hour in _NIGHT else 1 for hour in range(24)],
-    "office": [6 if hour in _OFFICE else 1 for hour in range(24)],
-    "visiting": [5 if hour in _VISITING else 0 for hour in range(24)],
-    "any": [1] * 24,
-}
-"""How likely something is in each hour of the day."""
 
 
 class Life:
@@ -60,7 +55,9 @@ class Life:
     def __init__(self, world: World) -> None:
         self.world = world
         self.choose = world.choose
-        self.jails = [Jail(world, facility) for facility in world.site.facilities if is_jail(facility, world.site)]
+        self.court = next((Court(world, agency.id) for agency in world.site.agencies if is_court(agency)), None)
+        jails = (facility for facility in world.site.facilities if is_jail(facility, world.site))
+        self.jails = [Jail(world, facility, self.court) for facility in jails]
         self.police = [Police(world, agency.id) for agency in world.site.agencies if is_police(agency)]
         self._outside: list[Person] = []
         """Who has been in custody before."""
@@ -84,17 +81,15 @@ class Life:
             ):
                 self.world.begin(self._now_and_then(jail, kind, a_day, do))
             self.world.begin(self._officers(jail))
+            Telephones(self.world, jail).begin()
+        if self.court is not None:
+            self.court.begin()
 
     # -- time ------------------------------------------------------------------------------------------------------
 
     def next(self, kind: str, a_day: float) -> simpy.Timeout:
         """The next time something happens that happens so often a day."""
-        weights = RHYTHM[kind]
-        most, hours = max(weights), 0.0
-        while True:
-            hours += self.choose.expovariate(a_day * most / sum(weights))
-            if self.choose.random() * most < weights[int(self.world.hour + hours) % 24]:
-                return self.world.wait(hours)
+        return self.world.wait(hours_until(kind, a_day, self.world.hour, self.choose))
 
     def _now_and_then(self, jail: Jail, kind: str, a_day: float, do: Callable[[Jail], None]) -> Process:
         while True:
@@ -193,7 +188,7 @@ class Life:
     def visiting_hour(self, days: int | None = None) -> int:
         """A time for a visit in so many days, by day; in microseconds."""
         into = self.world.hour % 24
-        ahead = 24 * (days or self.choose.randint(1, 3)) - into + self.choose.uniform(min(_VISITING), max(_VISITING))
+        ahead = 24 * (days or self.choose.randint(1, 3)) - into + self.choose.uniform(min(VISITING), max(VISITING))
         return self.world.now + self.world.hours(ahead)
 
     def visited(self, jail: Jail, visit: Delivery) -> None:
