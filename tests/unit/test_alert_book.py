@@ -10,7 +10,16 @@ import pytest
 from schemas.codec import digest
 from streams import alerts as alerts_module
 from streams.alerts import CONTENT, WITHDRAWN_DIGEST, AlertBook, Cause, CauseKind, alert_id, content
-from streams.correlations.situation import Confidence, Correlation, Evidence, Severity, Situation, Subject
+from streams.correlations.situation import (
+    Caution,
+    Cautioned,
+    Confidence,
+    Correlation,
+    Evidence,
+    Severity,
+    Situation,
+    Subject,
+)
 from streams.facts import Provenance
 from streams.records import Out
 
@@ -30,6 +39,7 @@ WHOLE = Situation(
     facility="main",
     unit="4-A",
     until=5_000,
+    cautions=(Cautioned(Caution.CALL_FIRST, "Call first", ("Ask",)),),
 )
 FACT = Cause(CauseKind.FACT, "person", 3, 17, "e1")
 
@@ -109,7 +119,7 @@ def test_an_alert_says_all_that_its_situation_does() -> None:
             },
         ],
         "actions": ["Look", "Move"],
-        "cautions": [],
+        "cautions": [{"caution": "CALL_FIRST", "limit": "Call first", "actions": ["Ask"]}],
     }
     assert content(WHOLE) == saying
     known_as = alert_id("rule", WHOLE.key)
