@@ -51,8 +51,9 @@ def up(
         ),
     ] = False,
     speed: Annotated[
-        float, typer.Option(min=0.01, help="With --simulate: how many times as fast as ours it lives.")
-    ] = SPEED,
+        float | None,
+        typer.Option(min=0.01, help=f"With --simulate: how many times as fast as ours it lives. Default: {SPEED:g}."),
+    ] = None,
     watch: Annotated[str | None, typer.Option(help="Show this recipient's alerts in this terminal.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Workers for each site.")] = 1,
 ) -> None:
@@ -64,6 +65,8 @@ def up(
     """
     console = Console(stderr=True)
     settings = settings_given()
+    if speed is not None and not simulate:
+        fail("--speed is for --simulate only: leave it out, or give --simulate as well")
     try:
         names = sites or ([str(settings.site_file)] if settings.site_file is not None else list(shipped_sites()))
         described = [load_site(settings_for(settings, name)) for name in names]
@@ -95,7 +98,7 @@ def up(
                 stack.callback(pausing.stop)
                 trouble = pausing.trouble
             if simulate:
-                county = _simulating(settings, next(site for site in described if site.name == COUNTY), speed)
+                county = _simulating(settings, next(site for site in described if site.name == COUNTY), speed or SPEED)
                 trouble = _first_of(trouble, stack.enter_context(county))
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:

@@ -83,6 +83,10 @@ def test_the_county_lives_on_its_own_site() -> None:
     assert "--site county" in error_of("up", "--simulate", "--site", "nyc-history")
 
 
+def test_how_fast_a_county_lives_is_nothing_to_ask_where_none_does() -> None:
+    assert "give --simulate as well" in error_of("up", "--speed", "10")
+
+
 def test_an_event_that_is_too_large_is_a_wrong_event(tmp_path: Path) -> None:
     person = {"role": "SUBJECT", "ids": [{"kind": "LOCAL", "value": "1", "issuer": "jms", "verified": "SYSTEM"}]}
     booked = {
