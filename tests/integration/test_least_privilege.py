@@ -56,6 +56,7 @@ WRITES = {
     "now.county-jail": [r"now\.county-jail\..*"],
     "now.county-jail-annex": [r"now\.county-jail-annex\..*"],
     "now.city-pd": [r"now\.city-pd\..*"],
+    "now.county-court": [r"now\.county-court\..*"],
     "now.county-jail-watch": [r"now\.desk\.actions\.county-jail-watch\.v1"],
     "now.county-jail-classification": [r"now\.desk\.actions\.county-jail-classification\.v1"],
     "now.county-jail-affairs": [r"now\.desk\.actions\.county-jail-affairs\.v1"],
@@ -75,6 +76,10 @@ READS = {
     "now.city-pd": [
         r"now\.bus\.dead-letters\.city-pd\.v1",
         r"now\.city-pd\.dead-letters-settled\.v1",
+    ],
+    "now.county-court": [
+        r"now\.bus\.dead-letters\.county-court\.v1",
+        r"now\.county-court\.dead-letters-settled\.v1",
     ],
     "now.county-jail-watch": [
         r"now\.alerts\.county-jail-watch\.(housing|contraband|coordination)\.v1",

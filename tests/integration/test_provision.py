@@ -33,6 +33,7 @@ from deploy import broker
 from deploy.acls import acls, users
 from deploy.changes import Did, ProvisionError, What
 from deploy.commands.provision import provision as command
+from deploy.kafka_config import ADMIN
 from deploy.provision import Provisioned, provision, purge
 from deploy.sites import SITES_DIR
 from deploy.topic_settings import topic_settings
@@ -59,7 +60,7 @@ def small(bus: Settings) -> Iterator[NewSite]:
             update={
                 "name": name,
                 "partitions": 2,
-                "agencies": demo.agencies[1:],
+                "agencies": (demo.agency_by_id["city-pd"],),
                 "facilities": (),
                 "recipients": (demo.recipient_by_id["city-pd-intel"],),
                 "agreements": (),
@@ -289,14 +290,17 @@ def test_another_partition_count_is_refused_and_nothing_is_changed(bus: Settings
     assert not any((bus.secrets_path / user).exists() for user in users(site))
 
 
-def test_a_password_file_that_others_can_read_is_refused(bus: Settings, small: NewSite) -> None:
+def test_a_password_file_that_others_can_read_is_refused(bus: Settings, small: NewSite, tmp_path: Path) -> None:
     site = small("leaky")
-    bus.secrets_path.mkdir(exist_ok=True)
-    leaked = bus.secrets_path / "leaky.bus"
+    # Not among the secrets of the bus: other tests hold that none of those is open.
+    secrets = tmp_path / "secrets"
+    secrets.mkdir(mode=0o700)
+    shutil.copy2(bus.secrets_path / ADMIN, secrets)
+    leaked = secrets / "leaky.bus"
     leaked.write_text("known to all\n", encoding="utf-8")
     leaked.chmod(0o644)
     with pytest.raises(Exception, match="open to other users of this machine"):
-        provision(bus, site)
+        provision(bus.model_copy(update={"secrets": secrets}), site)
     assert not can_log_in(bus, "leaky.bus", "known to all")
 
 
@@ -378,7 +382,7 @@ def test_the_command_provisions_checks_and_removes(run: Callable[..., Any], site
     report = json.loads(out)
     assert code == 0
     assert report["site"] == "mine"
-    assert report["counts"]["users"] == {"made": 7}
+    assert report["counts"]["users"] == {"made": 8}
     code, out, _ = run(*option, "--check", "--json")
     assert code == 0
     assert json.loads(out)["differs"] is False

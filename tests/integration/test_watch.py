@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import termios
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,14 +133,16 @@ def writes_in_vain(process: int) -> bool:
     return any(wchan.read_text() == "wait_woken" for wchan in Path(f"/proc/{process}/task").glob("*/wchan"))
 
 
-def test_who_may_not_watch_is_told_in_one_line(a_site: Callable[..., WorkingSite]) -> None:
+def test_who_may_not_watch_is_told_in_one_line(a_site: Callable[..., WorkingSite], tmp_path: Path) -> None:
     site = a_site("refused")
     process = watching(site, "--once")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "No open alerts" in out
-    (site.settings.secrets_path / site.site.user(RECIPIENT)).chmod(0o644)
-    process = watching(site, "--once")
+    # Not among the secrets of the bus: other tests hold that none of those is open.
+    leaked = Path(shutil.copy(site.settings.secrets_path / site.site.user(RECIPIENT), tmp_path))
+    leaked.chmod(0o644)
+    process = watching(replace(site, settings=site.settings.model_copy(update={"secrets": tmp_path})), "--once")
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "chmod 600" in error
