@@ -46,8 +46,18 @@ JAIL_EVENTS: Final = frozenset(
 
 def is_jail(facility: Facility, site: Site) -> bool:
     """Whether a facility has an intake and another unit, and those who run it may tell all that a jail tells."""
-    units = facility.unit_ids
-    return INTAKE in units and len(units) > 1 and set(site.agency_by_id[facility.agency].event_types) >= JAIL_EVENTS
+    return _has_room(facility) and not untellable(facility, site)
+
+
+def untellable(facility: Facility, site: Site) -> frozenset[str]:
+    """What those who run a facility that is built like a jail may not tell of what a jail tells, as types of events."""
+    return JAIL_EVENTS.difference(
+        site.agency_by_id[facility.agency].event_types if _has_room(facility) else JAIL_EVENTS
+    )
+
+
+def _has_room(facility: Facility) -> bool:
+    return INTAKE in facility.unit_ids and len(facility.unit_ids) > 1
 
 
 class Jail:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from producers.simulator.jail import INTAKE, is_jail, own_number
+from producers.simulator.jail import INTAKE, is_jail, own_number, untellable
 from producers.simulator.leftovers import Open, open_until
 from producers.simulator.life import Life
 from producers.simulator.lockup import CELLS, Lockup, is_lockup
@@ -29,7 +29,10 @@ class Simulation:
         jails = sum(is_jail(facility, site) for facility in site.facilities)
         if jails < max(2, len(site.facilities) - len(lockups)):
             jail = f"units and an {INTAKE}"
-            raise SiteError(f"{site.name}: a simulated county has two jails or more, with {jail}; others have {CELLS}")
+            lacking = sorted({f"{one.agency} {kind}" for one in site.facilities for kind in untellable(one, site)})
+            publish = f"; to publishes of these add {', '.join(lacking)}" if lacking else ""
+            needed = f"a simulated county has two jails or more, with {jail}; others have {CELLS}{publish}"
+            raise SiteError(f"{site.name}: {needed}")
         if not any(map(is_police, site.agencies)):
             raise SiteError(f"{site.name}: a simulated county has an agency that may tell all that police tell")
         self._world = World(site, seed, start, noise, speed)

@@ -133,6 +133,12 @@ def test_no_county_lives_on_a_site_without_two_jails(site: str) -> None:
     assert done.stderr.startswith(f"sallyport: {site}: a simulated county has two jails or more")
 
 
+def test_what_a_jail_may_not_tell_is_named() -> None:
+    mute = SITE.agencies[0].model_copy(update={"publishes": tuple(set(SITE.agencies[0].publishes) - {"CallCompleted"})})
+    with pytest.raises(SiteError, match=f"to publishes of these add {mute.id} CallCompleted$"):
+        Simulation(SITE.model_copy(update={"agencies": (mute, *SITE.agencies[1:])}), 1, Noise())
+
+
 def test_no_county_lives_on_a_site_without_police() -> None:
     jails_only = [agency for agency in SITE.agencies if "ContrabandTipped" not in agency.event_types]
     without = SITE.model_copy(update={"agencies": jails_only, "recipients": (), "agreements": ()})
