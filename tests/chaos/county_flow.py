@@ -101,6 +101,9 @@ def _said(choose: random.Random, count: int) -> Iterator[Event | Bad]:
         if number % each == each - 1:
             yield _list(number // each, _day(number / count))
             continue
+        if number % each == each // 2:
+            yield _only_heard(number // each, _day(number / count))
+            continue
         what = _twist(choose, before, number, _day(number / count))
         if what is None:
             what = waiting.pop(0) if waiting and choose.random() < 0.5 else next(life)
@@ -118,6 +121,17 @@ def _crowd(number: int, day: float) -> Iterator[Event]:
     yield event("ContrabandTipped", day=day, name=f"tip {number}", facility=MAIN, courier_name=VISITOR, method="VISIT")
     for person in crowd[:3]:
         yield event("VisitCancelled", person, day=day, visit_number=person)
+
+
+def _only_heard(number: int, day: float) -> Event:
+    """A call, or a hearing, set or cancelled: of it nothing follows, whatever goes wrong."""
+    more: dict[str, dict[str, Any]] = {
+        "CallCompleted": {"person": f"caller {number}"},
+        "HearingScheduled": {"sid": f"H{number}", "starts": day + 9},
+        "HearingCancelled": {"sid": f"H{number}"},
+    }
+    kind = sorted(more)[number % len(more)]
+    return event(kind, day=day, **more[kind])
 
 
 def _list(number: int, day: float) -> Event:
