@@ -11,6 +11,7 @@ from typing import Any, Final
 from producers.simulator.people import People, Person
 from producers.simulator.rhythm import hours_until
 from producers.simulator.world import Process, World, state_number
+from schemas.events import HearingPurpose
 from schemas.site import Agency
 
 COURT_EVENTS: Final = frozenset({"HearingScheduled", "HearingCancelled"})
@@ -22,7 +23,7 @@ BEGINS, ENDS = 9, 16
 """Hours of the day between which hearings begin."""
 CANCELLED, MOVED = 0.15, 0.1
 """Of the hearings of people at large: cancelled, or set anew, some days later."""
-PURPOSES: Final = ("ARRAIGNMENT", "BAIL", "MOTION", "PLEA", "TRIAL", "SENTENCING", "VIOLATION")
+PURPOSES: Final = tuple(one.value for one in HearingPurpose if one is not HearingPurpose.UNKNOWN)
 
 
 def is_court(agency: Agency) -> bool:
