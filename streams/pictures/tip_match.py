@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import is_other, likeness
+from streams.names import is_nearly, is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 
 SAME_NUMBER: Final = 6
@@ -19,6 +19,8 @@ SAME_NUMBER: Final = 6
 SAME_NAME: Final = 4
 """Points for a name that is alike, of recipient or courier."""
 SAME_BIRTH: Final = 2
+NEAR_NAME: Final = 2
+"""Points for a courier's name that is not alike, but nearly, where the date of birth is the same."""
 SAME_CIRCUMSTANCE: Final = 1
 """Points for the facility, the method and the time each, where the tip says them."""
 LEAST_POINTS: Final = 5
@@ -104,10 +106,11 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
         return named
     if tip.courier_born != delivery.born:
         return None
+    born = Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))
+    if named is None and is_nearly(tip.courier_name or "", delivery.party or ""):
+        return Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",)), born
     # Many are born on one day: without the name it says nothing.
-    return (
-        (*named, Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))) if named else named
-    )
+    return (*named, born) if named else named
 
 
 def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reasons | None:

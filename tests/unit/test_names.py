@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.names import is_full, is_other, likeness, parts
+from streams.names import is_full, is_nearly, is_other, likeness, parts
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,30 @@ def test_these_are_not(one: str, other: str) -> None:
 def test_names_are_of_two_people_where_nothing_else_can_be(one: str, other: str, are_other: bool) -> None:
     assert is_other(one, other) is are_other
     assert is_other(other, one) is are_other
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "nearly"),
+    [
+        # The first letter is wrong, or missing; two wrote it down, and each made a slip.
+        ("Skeffington, Delphine", "lelphine T. Skeffington", True),
+        ("MATLOCK, HAlOLD", "arold Matlock", True),
+        ("Smith, Harry", "Smith, Barry", True),
+        ("Smith, Phoebe", "Smith, Phueby", True),
+        ("Smith, John", "Smith, John", True),
+        ("Lopez, Maria", "Gomez, Maria", True),
+        ("Smith, Dana", "Smith, Gana", True),
+        ("Smith, Dana", "Smith, Ddana", True),
+        # Two in a short one, or three, make another.
+        ("Smith, Dana", "Smith, Gina", False),
+        ("Smith, Carla", "Smith, Clare", False),
+        ("Cole, Dana", "Reed, Dana", False),
+        ("Cole, Dana", "Dana", False),
+    ],
+)
+def test_a_name_is_nearly_another_where_it_may_be_wrongly_written(one: str, other: str, nearly: bool) -> None:
+    assert is_nearly(one, other) is nearly
+    assert is_nearly(other, one) is nearly
 
 
 def test_the_same_name_is_wholly_alike() -> None:

@@ -89,6 +89,13 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         ({**COURIER, "courier_born": "1971-01-01"}, {"by_number": True, "born": None}, 10),
         ({"courier_born": "1990-05-01"}, {"by_number": True}, 6),
         ({"courier_born": "1990-05-01", "facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
+        # Nearly her name, and born on her day: by the name alone it would be another's.
+        ({"courier_name": "Gana Cole", "courier_born": "1990-05-01", "facility": MAIN}, {}, 5),
+        ({"courier_name": "Gana Cole", "courier_born": "1990-05-01"}, {}, None),
+        ({"courier_name": "Gana Cole", "courier_born": "1990-05-02"}, {"by_number": True}, None),
+        ({"courier_name": "Gana Cole", "facility": MAIN}, {"by_number": True}, None),
+        ({"courier_name": "Gana Cole", "courier_born": "1990-05-01"}, {"by_number": True, "born": None}, None),
+        ({"courier_name": "Vera Stone", "courier_born": "1990-05-01"}, {"by_number": True}, None),
     ],
 )
 def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected: int | None) -> None:
