@@ -6,7 +6,9 @@ import runpy
 import traceback
 from pathlib import Path
 
+from streams.backtest import Rules
 from streams.shadow import Candidate, Refused, judge
+from streams.stage import PERSON
 
 
 class CandidateError(Exception):
@@ -28,6 +30,14 @@ def load_candidate(path: Path) -> Candidate:
     if isinstance(judged, Refused):
         raise CandidateError(f"{path}: {judged.detail}")
     return judged
+
+
+def rules_of(path: Path | None) -> Rules:
+    """What is looked for: the rule of that file alone; without one, all that are installed. Raises CandidateError."""
+    if path is None:
+        return Rules()
+    candidate = load_candidate(path)
+    return Rules((candidate.correlation,), ()) if candidate.stage == PERSON else Rules((), (candidate.correlation,))
 
 
 def _in_one_line(error: BaseException, path: Path) -> str:

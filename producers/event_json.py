@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from schemas.events import EVENT_TYPES, Event
 from schemas.site import Agency
@@ -227,7 +228,7 @@ def _validated(
     problems: list[tuple[Field, str]] = list(wrong_times.items())
     try:
         # Strict: "no" is not false, and "3" is no number.
-        event = model.model_validate_json(json.dumps(completed), strict=True)
+        event = model.model_validate_json(_as_json(completed), strict=True)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         problems += [
@@ -237,6 +238,14 @@ def _validated(
         ]
         return None, problems
     return (None, problems) if problems else (event, [])
+
+
+def _as_json(shape: Json) -> bytes:
+    try:
+        return to_json(shape, inf_nan_mode="constants")
+    except ValueError:
+        # Half a character, or too deep: what says where it is, is below.
+        return json.dumps(shape).encode()
 
 
 def _has_deeper(field: Field, wrong: Iterable[Any]) -> bool:

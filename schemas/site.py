@@ -60,7 +60,7 @@ class Agency(SiteRecord):
             raise ValueError(f"publishes: {', '.join(unknown)} is no event type")
         return self
 
-    @property
+    @cached_property
     def event_types(self) -> tuple[str, ...]:
         """All event types of its topics."""
         return tuple(sorted({*self.publishes, "EventWithdrawn"}))

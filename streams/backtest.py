@@ -1,6 +1,6 @@
 """Backtest: the stages over events in memory, without a broker. Pure: a rule author's first tool.
 
-The same identify, pictures, correlations and alert book as the workers run, on one partition. Who is told of an alert
+The same identify, pictures, correlations and alert book as the workers run. Who is told of an alert
 is not decided here: `sallyport shadow` says that, on a site's own log.
 
 Two ways. As it would have gone (`AsItWent`): each event is processed when it comes, alerts are raised, changed and
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from schemas import topics
 from schemas.avro_files import record_names, whole_schema
 from schemas.codec import WriterSchema, encode, encode_parts, writer_schema
-from schemas.events import Event, type_name
+from schemas.events import ONLY_HEARD, Event, type_name
 from schemas.site import Agency, Site
 from streams.clock import tick
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
@@ -33,6 +33,10 @@ SCHEMA_IDS: Final[Mapping[str, int]] = {name: number for number, name in enumera
 SCHEMAS: Final[Mapping[int, WriterSchema]] = {
     SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()
 }
+PARTS: Final = 8
+"""Partitions of what is evaluated once, in the end: so many processes can share it. Always the same, so that the same
+is told wherever it is run."""
+ALERT: Final = "AlertRaised"
 Alert = Mapping[str, Any]
 """A record of `alerts.raised`."""
 
@@ -49,74 +53,60 @@ def on_one_partition(site: Site, clock: Literal["live", "history"] = "history") 
     return site.model_copy(update={"partitions": 1, "clock": clock})
 
 
+def in_parts(site: Site) -> Site:
+    """The site as a backtest sees it that several may share: a part each is a partition."""
+    return site.model_copy(update={"partitions": PARTS, "clock": "history"})
+
+
 def facts_of(event: Event, agency: Agency, site: Site, came: int | None = None) -> tuple[Out, ...] | DeadLetter:
-    """What an event puts on the logs of a site on one partition, or why it would be set aside.
+    """What an event puts on the logs of a site, or why it would be set aside.
 
     It comes when it happens, where `came` does not say when, microseconds: nothing is from the future.
     """
     kind = type_name(event)
-    raw, body_at = encode_parts(event, SCHEMA_IDS[kind])
+    # Of what is only heard nothing is kept that would have to be encoded.
+    raw, body_at = (b"", 0) if kind in ONLY_HEARD else encode_parts(event, SCHEMA_IDS[kind])
     source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
     came = event.head.time if came is None else came
     found = identified(event, body_at, raw, source, site, came, came)
     return found if isinstance(found, DeadLetter) else found.records
 
 
-class _Logs:
-    """The two logs of facts, each with what is not read yet, and the two stages that read them."""
+class _Log:
+    """A partition of a log of facts, and the stage that reads it."""
 
-    def __init__(self, site: Site, rules: Rules) -> None:
-        self.person = PersonStage(site, 0, SCHEMAS, rules.person)
-        self.facility = FacilityStage(site, 0, SCHEMAS, rules.facility)
-        self._inputs = {topics.person_facts(site.name): 0, topics.facility_facts(site.name): 1}
-        self._unread: tuple[deque[LoggedRecord], deque[LoggedRecord]] = deque(), deque()
-        self._offsets = [0, 0]
+    def __init__(self, stage: PersonStage | FacilityStage) -> None:
+        self.stage = stage
+        self.end = 0
+        """The first offset that is not written."""
 
-    def write(self, outs: Iterable[Out]) -> list[Alert]:
-        """Put records onto the logs; those that are alerts are given back."""
-        alerts = []
-        for out in outs:
-            which, value = self._inputs.get(out.topic), out.value
-            if out.name is not None and value is not None and not isinstance(value, bytes):
-                if out.name == "AlertRaised":
-                    alerts.append(value)
-                value = encode(out.name, value, SCHEMA_IDS[out.name]) if which is not None else None
-            if which is not None and (value is None or isinstance(value, bytes)):
-                self._unread[which].append(LoggedRecord(self._offsets[which], out.key, value, out.headers))
-                self._offsets[which] += 1
-        return alerts
-
-    def next(self) -> tuple[PersonStage | FacilityStage, LoggedRecord] | None:
-        """The next record and who reads it, persons first; None where all is read."""
-        of_persons, of_facilities = self._unread
-        if of_persons:
-            return self.person, of_persons.popleft()
-        return (self.facility, of_facilities.popleft()) if of_facilities else None
-
-    @property
-    def positions(self) -> tuple[int, int]:
-        """The first offset of each log that is not written."""
-        return self._offsets[0], self._offsets[1]
+    def append(self, out: Out) -> LoggedRecord:
+        """Write a record: as it is read."""
+        value = out.value
+        if isinstance(value, Mapping):
+            name = str(out.name)
+            value = encode(name, value, SCHEMA_IDS[name])
+        self.end += 1
+        return LoggedRecord(self.end - 1, out.key, value, out.headers)
 
 
 class Backtest(ABC):
-    """One of the two ways."""
+    """One of the two ways, on some partitions of a site, or all."""
 
-    def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
+    def __init__(self, site: Site, rules: Rules = Rules(), numbers: Iterable[int] | None = None) -> None:  # noqa: B008
         self._site = site
-        self._logs = _Logs(site, rules)
+        self._logs: dict[tuple[str, int], _Log] = {}
+        """By topic and partition."""
+        for number in range(site.partitions) if numbers is None else numbers:
+            person = PersonStage(site, number, SCHEMAS, rules.person)
+            facility = FacilityStage(site, number, SCHEMAS, rules.facility)
+            self._logs[topics.person_facts(site.name), number] = _Log(person)
+            self._logs[topics.facility_facts(site.name), number] = _Log(facility)
         self._noted = Noted()
 
+    @abstractmethod
     def tell(self, facts: Iterable[Out]) -> list[Alert]:
         """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn at once."""
-        alerts = self._logs.write(out for out in facts if self._noted.is_news(out))
-        while (unread := self._logs.next()) is not None:
-            alerts += self._logs.write(self._take(*unread))
-        return alerts
-
-    @abstractmethod
-    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
-        """Let a stage read a record: what it wants written."""
 
     def advance(self, time: int) -> list[Alert]:
         """Let it be so late, microseconds."""
@@ -128,25 +118,72 @@ class Backtest(ABC):
 
 
 class AsItWent(Backtest):
-    """Each event is processed when it comes."""
+    """Each event is processed when it comes, on one partition."""
 
-    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
-        return stage.process(record)
+    def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
+        super().__init__(site, rules)
+        self._unread: dict[str, deque[LoggedRecord]] = {topic: deque() for topic, _ in self._logs}
+
+    def tell(self, facts: Iterable[Out]) -> list[Alert]:
+        """Take in what an event puts on the logs: the alerts that are raised, changed or withdrawn at once."""
+        alerts = self._write(out for out in facts if self._noted.is_news(out))
+        while (unread := self._next()) is not None:
+            log, record = unread
+            alerts += self._write(log.stage.process(record))
+        return alerts
+
+    def _write(self, outs: Iterable[Out]) -> list[Alert]:
+        """Put records onto the logs; those that are alerts are given back."""
+        written = [*outs]
+        for out in written:
+            log = self._logs.get((out.topic, out.partition))
+            if log is not None:
+                self._unread[out.topic].append(log.append(out))
+        return alerts_in(written)
+
+    def _next(self) -> tuple[_Log, LoggedRecord] | None:
+        """The next record and who reads it, persons first; None where all is read."""
+        return next(
+            ((log, unread.popleft()) for (topic, _), log in self._logs.items() if (unread := self._unread[topic])), None
+        )
 
 
 class InTheEnd(Backtest):
-    """Everything is folded silently and evaluated once."""
+    """Everything is folded silently and evaluated once.
 
-    def _take(self, stage: PersonStage | FacilityStage, record: LoggedRecord) -> Sequence[Out]:
-        stage.refold(record)
-        return ()
+    Those who have the other partitions, if there are any, get what is for these, and do as this one does.
+    """
+
+    def tell(self, facts: Iterable[Out]) -> list[Alert]:
+        """Take in what is put on the logs of its partitions. Nothing follows before the end."""
+        for out in facts:
+            log = self._logs.get((out.topic, out.partition))
+            if log is not None and self._noted.is_news(out):
+                log.stage.refold(log.append(out))
+        return []
+
+    def settle(self) -> list[Out]:
+        """What is to be written so that what is recorded is what is derived, on whatever partition: a round of it. What
+        is forwarded or purged may change what is derived, and so on: the last round finds nothing."""
+        # As the cause no record is named: which came last says nothing.
+        return [out for log in self._logs.values() for out in log.stage.reconcile(0)]
 
     def end(self) -> list[Alert]:
-        """The alerts that are open in the end."""
-        person, facility = self._logs.person, self._logs.facility
-        last: dict[str, Alert] = {}
-        # What is forwarded or purged may change what is derived, and so on until nothing is left to be written.
-        while outs := [*person.reconcile(self._logs.positions[0]), *facility.reconcile(self._logs.positions[1])]:
-            last |= {alert["alert_id"]: alert for alert in self._logs.write(outs)}
-            self.tell(())
-        return [alert for _, alert in sorted(last.items()) if alert["state"] == "OPEN"]
+        """The alerts that are open in the end, where all partitions are its own."""
+        return open_in_the_end(self._rounds())
+
+    def _rounds(self) -> Iterator[list[Alert]]:
+        while outs := self.settle():
+            yield alerts_in(outs)
+            self.tell(outs)
+
+
+def alerts_in(outs: Iterable[Out]) -> list[Alert]:
+    """The alerts among what is to be written."""
+    return [out.value for out in outs if out.name == ALERT and isinstance(out.value, Mapping)]
+
+
+def open_in_the_end(rounds: Iterable[Iterable[Alert]]) -> list[Alert]:
+    """The alerts that are open after all rounds."""
+    last = {alert["alert_id"]: alert for alerts in rounds for alert in alerts}
+    return [alert for _, alert in sorted(last.items()) if alert["state"] == "OPEN"]

@@ -25,7 +25,7 @@ import hashlib
 import zlib
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -263,6 +263,13 @@ class Fact:
         return FactKey(kind, self.person, self.agency, self.event_id, self.role, variant_of(self.raw))
 
     @property
+    def record_key(self) -> bytes:
+        """As `key`, encoded: what moves is written by it, and a recovery may move everything."""
+        if not self.person:
+            return self.key.encoded()
+        return person_key(self.person, self.agency, self.event_id, self.role, variant_of(self.raw))
+
+    @property
     def event_type(self) -> str:
         """The event's type name."""
         return self.sort.event_type
@@ -307,7 +314,7 @@ class Fact:
     def moved_to(self, person: str, joined_by: tuple[Joining, ...]) -> Fact:
         """The same fact as another person's, and how it came there."""
         rare = Rarity(None, joined_by, self.origin if joined_by else None, self.purge_by)
-        return replace(self, person=person, rarity=rare)
+        return Fact(person, self.event_key, self.role, self.sort, self.time, self.body_at, self.raw, rare, self.stay)
 
 
 def fact_headers(sort: Sort, time: int, body_at: int, stay: StayKey | None, rare: Rarity) -> Headers:

@@ -342,7 +342,7 @@ def _withdrawal(event: EventWithdrawn, raw: bytes, source: Source, site: Site) -
 def to_person(fact: Fact, site: Site) -> Out:
     """The record that puts a fact into its person's partition."""
     topic, partition = topics.person_facts(site.name), partition_of(fact.person, site.partitions)
-    return Out(topic, partition, fact.key.encoded(), None, fact.raw, fact.headers())
+    return Out(topic, partition, fact.record_key, None, fact.raw, fact.headers())
 
 
 def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site, *, persons: bool = True) -> list[Out]:

@@ -421,9 +421,9 @@ class _Replaying:
         away = elsewhere if self._of_person else ()
         for found, is_here in (*((one, True) for one in here), *((one, False) for one in away)):
             for fact in _facts_at(found.record, self.names.persons):
-                as_it_is = fact.key.encoded() == found.record.key
+                as_it_is = fact.record_key == found.record.key
                 # What is here as it is, up to the cause, was folded; a tombstone there says that it had gone by then.
-                if fact.key.encoded() in left.before or (as_it_is and not is_here):
+                if fact.record_key in left.before or (as_it_is and not is_here):
                     continue
                 why = Lack.WRITTEN_LATER if as_it_is else Lack.MOVED
                 yield _Later(_record_of(fact, found.record), fact, _lacking_of(why, fact, found.place))
@@ -636,7 +636,7 @@ def _facts_at(record: Record, persons: frozenset[str]) -> Iterator[Fact]:
 
 
 def _record_of(fact: Fact, found: Record) -> Record:
-    return LoggedRecord(found.offset, fact.key.encoded(), fact.raw, fact.headers())
+    return LoggedRecord(found.offset, fact.record_key, fact.raw, fact.headers())
 
 
 def _lacking_of(why: Lack, fact: Fact, place: Place) -> Lacking:

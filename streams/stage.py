@@ -180,7 +180,7 @@ class PersonStage:
             for here, there in self.picture.misplaced(person)
             for out in (
                 to_person(there, self._site),
-                Out(self._input, self._partition, here.key.encoded(), None, None),
+                Out(self._input, self._partition, here.record_key, None, None),
             )
         ]
 

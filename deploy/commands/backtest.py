@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.candidate import CandidateError, load_candidate
+from deploy.candidate import CandidateError, rules_of
 from deploy.commands.errors import fail, settings_given
+from deploy.event_lines import Lines, Problem, Read, in_goes, read_events
 from deploy.private_files import text_out
+from deploy.shared_backtest import ENDS_SILENTLY, SharedBacktest
 from deploy.sites import load_site
-from producers.event_json import Parsed, parse_of_several
 from schemas.agreements import SiteError
-from schemas.site import Agency, Site
-from streams.backtest import Alert, AsItWent, Backtest, InTheEnd, Rules, facts_of, on_one_partition
-from streams.identify import DeadLetter
-from streams.records import Out
-from streams.stage import PERSON
+from schemas.site import Site
+from streams.backtest import Alert, AsItWent, in_parts, on_one_partition
 
-LINES: Final = 2_000
-"""Lines that are read and identified in one go, by a process of their own."""
 AHEAD: Final = 2
-"""Goes that may wait for the one that folds them, besides one at each core."""
+"""Goes that may wait for the one that processes them, besides one at each core."""
 SHOWN: Final = 20
 """Problems that are shown; the rest is counted."""
 UNITS: Final[Mapping[str, timedelta]] = {
@@ -45,14 +43,6 @@ UNITS: Final[Mapping[str, timedelta]] = {
 }
 MOST_TICKS: Final = 100_000
 """Ticks between two events; beyond, time makes a step."""
-
-
-class Read(NamedTuple):
-    """One event: when it happened and what it puts on the logs, or what is wrong with it."""
-
-    time: int
-    facts: Sequence[Out]
-    problem: str
 
 
 def backtest(
@@ -84,8 +74,8 @@ def backtest(
     Example: sallyport backtest events.jsonl --site demo --tick 1h --final
     """
     try:
-        described = on_one_partition(load_site(settings_given(site)))
-        rules = _rules(rule)
+        described = load_site(settings_given(site))
+        rules = rules_of(rule)
     except (SiteError, CandidateError) as error:
         fail(str(error))
     step = _step(tick)
@@ -94,14 +84,22 @@ def backtest(
         with ExitStack() as opened:
             lines = sys.stdin if str(file) == "-" else opened.enter_context(file.open(encoding="utf-8"))
             told = opened.enter_context(text_out(out))
-            test: Backtest = InTheEnd(described, rules) if final else AsItWent(described, rules)
-            for alert in _alerts(test, _read(lines, described, opened), step, counts):
+            goes = in_goes(lines)
+            if final:
+                shared = opened.enter_context(SharedBacktest(in_parts(described), rule))
+                found = _in_the_end(shared, goes, step, counts)
+            else:
+                described = on_one_partition(described)
+                found = _as_it_went(AsItWent(described, rules), _read(goes, described, opened), step, counts)
+            for alert in found:
                 told.write(json.dumps(alert, ensure_ascii=False) + "\n")
                 counts.alerts[alert["state"]] += 1
     except OSError as error:
         fail(f"{error.filename or file}: {error.strerror or error}")
     except UnicodeDecodeError as error:
         fail(f"{file}: not UTF-8 at byte {error.start}: save it as UTF-8")
+    except BrokenProcessPool:
+        fail("one of its processes was ended from outside, mostly for want of memory: give it a part of the file")
     _tell(counts, as_json)
     raise typer.Exit(1 if counts.wrong else 0)
 
@@ -114,15 +112,14 @@ class _Counts:
     wrong: int = 0
     alerts: Counter[str] = field(default_factory=Counter)
     """By state."""
-    problems: list[str] = field(default_factory=list)
-    """The first of what was wrong."""
+    problems: list[Problem] = field(default_factory=list)
+    """The first of what was wrong, by line."""
 
-
-def _rules(rule: Path | None) -> Rules:
-    if rule is None:
-        return Rules()
-    candidate = load_candidate(rule)
-    return Rules((candidate.correlation,), ()) if candidate.stage == PERSON else Rules((), (candidate.correlation,))
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        """Note what was wrong in some lines."""
+        self.wrong += len(problems)
+        if problems:
+            self.problems = sorted([*self.problems, *problems], key=lambda one: one.line)[:SHOWN]
 
 
 def _step(tick: str) -> int:
@@ -133,54 +130,34 @@ def _step(tick: str) -> int:
     return int(number) * (UNITS[unit] // timedelta(microseconds=1))
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------
+# -- as it went ------------------------------------------------------------------------------------------------------
 
 
-def _read(lines: Iterable[str], site: Site, opened: ExitStack) -> Iterator[list[Read]]:
-    """The lines, identified by other processes, in their order."""
-    numbered = enumerate(lines, start=1)
-    work = iter(lambda: list(islice(numbered, LINES)), [])
-    # One for each core: with --final a line takes longer to read than to fold, so that who folds mostly waits.
+def _read(goes: Iterator[Lines], site: Site, opened: ExitStack) -> Iterator[list[Read]]:
+    """The events, read by other processes, in their order."""
     cores = os.cpu_count() or 1
-    pool = opened.enter_context(ProcessPoolExecutor(cores))
+    pool = opened.enter_context(ProcessPoolExecutor(cores, initializer=signal.signal, initargs=ENDS_SILENTLY))
     opened.callback(pool.shutdown, wait=False, cancel_futures=True)
-    under_way = [pool.submit(_identified, site, some) for some in islice(work, cores + AHEAD)]
+    under_way = [pool.submit(_events, site, lines) for lines in islice(goes, cores + AHEAD)]
     while under_way:
         done = under_way.pop(0).result()
-        under_way += [pool.submit(_identified, site, some) for some in islice(work, 1)]
+        under_way += [pool.submit(_events, site, lines) for lines in islice(goes, 1)]
         yield done
 
 
-def _identified(site: Site, lines: Sequence[tuple[int, str]]) -> list[Read]:
-    """In a process of its own: what each event puts on the logs; a line is one event, or an array of them."""
-    by_ori = {agency.ori: agency for agency in site.agencies}
-    return [_one(number, parsed, site, by_ori) for number, line in lines for parsed in parse_of_several(line, by_ori)]
+def _events(site: Site, lines: Lines) -> list[Read]:
+    return [*read_events(site, lines)]
 
 
-def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
-    if parsed.event is None:
-        return Read(0, (), f"{replace(parsed.problems[0], line=number)}")
-    facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)
-    if isinstance(facts, DeadLetter):
-        return Read(0, (), f"line {number}: {facts.detail}")
-    return Read(parsed.event.head.time, facts, "")
-
-
-# -- telling ---------------------------------------------------------------------------------------------------------
-
-
-def _alerts(test: Backtest, chunks: Iterable[list[Read]], step: int, counts: _Counts) -> Iterator[Alert]:
+def _as_it_went(test: AsItWent, chunks: Iterable[list[Read]], step: int, counts: _Counts) -> Iterator[Alert]:
     """The alerts that events and time lead to. The clock is the latest event's."""
     now = 0
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with _progress() as progress:
         task = progress.add_task("Events", total=None)
         for chunk in chunks:
+            counts.refuse([read.problem for read in chunk if read.problem is not None])
             for read in chunk:
-                if read.problem:
-                    counts.wrong += 1
-                    counts.problems += [read.problem] if len(counts.problems) < SHOWN else []
+                if read.problem is not None:
                     continue
                 counts.events += 1
                 for time in _ticks(now, read.time, step):
@@ -190,7 +167,6 @@ def _alerts(test: Backtest, chunks: Iterable[list[Read]], step: int, counts: _Co
             progress.advance(task, len(chunk))
         # The end of the step in which the last of them happened.
         yield from test.advance(now + step)
-        yield from test.end()
 
 
 def _ticks(now: int, time: int, step: int) -> Iterable[int]:
@@ -201,13 +177,39 @@ def _ticks(now: int, time: int, step: int) -> Iterable[int]:
     return range(now + step, last + 1, step)
 
 
+# -- in the end ------------------------------------------------------------------------------------------------------
+
+
+def _in_the_end(shared: SharedBacktest, goes: Iterator[Lines], step: int, counts: _Counts) -> Iterator[Alert]:
+    """The alerts that are open at the end of the step in which the latest event happened."""
+    latest = 0
+    with _progress() as progress:
+        task = progress.add_task("Lines", total=None)
+        for share in shared.read(goes):
+            counts.refuse(share.problems)
+            counts.events += share.events
+            latest = max(latest, share.latest)
+            progress.advance(task, share.lines)
+        progress.add_task("Evaluating", total=None)
+        yield from shared.end(latest - latest % step + step)
+
+
+# -- telling ---------------------------------------------------------------------------------------------------------
+
+
+def _progress() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
 def _tell(counts: _Counts, as_json: bool) -> None:
     if as_json:
         told: dict[str, Any] = {"events": counts.events, "wrong": counts.wrong, "alerts": dict(counts.alerts)}
-        typer.echo(json.dumps({**told, "problems": counts.problems}), err=True)
+        typer.echo(json.dumps({**told, "problems": [one.why for one in counts.problems]}), err=True)
         return
     for problem in counts.problems:
-        typer.echo(f"sallyport: {problem}", err=True)
+        typer.echo(f"sallyport: {problem.why}", err=True)
     if counts.wrong > len(counts.problems):
         typer.echo(f"sallyport: and {counts.wrong - len(counts.problems)} more", err=True)
     records = ", ".join(f"{number:,} {state.lower()}" for state, number in sorted(counts.alerts.items())) or "no alert"

@@ -52,14 +52,14 @@ class Expiry:
     def watch(self, fact: Fact) -> None:
         """Let it go when its purge date comes, if it has one."""
         if fact.purge_by is not None:
-            key = fact.key.encoded()
+            key = fact.record_key
             if key not in self._dated:
                 self._dated.add(key)
                 heapq.heappush(self._dates, (fact.purge_by, key))
 
     def withdraw(self, facts: Iterable[Fact]) -> None:
         """Let these go now."""
-        self._spent.add(fact.key.encoded() for fact in facts)
+        self._spent.add(fact.record_key for fact in facts)
 
     def forget(self, key: bytes) -> None:
         """The record of this key has gone."""

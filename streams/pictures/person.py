@@ -224,7 +224,7 @@ class PersonPicture:
         if key.kind is KeyKind.JOINED:
             return self._join_anew(key, record)
         if record.value is None:
-            return self._forget(key)
+            return self._forget(key, raw_key)
         return self._tell_everyone(read_fact(record))
 
     def _tick(self, record: Record) -> Change:
@@ -254,10 +254,10 @@ class PersonPicture:
         self._look_again(holders)
         return Change(holders, event_type=JOINED)
 
-    def _forget(self, key: FactKey) -> Change:
+    def _forget(self, key: FactKey, raw_key: bytes) -> Change:
         """A tombstone: the fact was purged, or forwarded."""
         event_key = key.event_key
-        self._expiry.forget(key.encoded())
+        self._expiry.forget(raw_key)
         if key.kind is KeyKind.EVERYONE:
             groups = self.street.forget(event_key, key.variant)
             return Change(groups=groups, event_type="Purged", event=event_key) if groups else NOTHING
@@ -395,13 +395,17 @@ class PersonPicture:
         """Keep these variants of one event, person and role instead of those known."""
         one = known[0]
         person = self._people[one.person]
+        # It may hold the person's very list.
+        self._views.pop(one.person, None)
         others = tuple(fact for fact in self._facts_of(one.event_key) if fact not in known)
         if others:
             self._of_event[one.event_key] = others
         else:
             del self._of_event[one.event_key]
-        person.links = [fact for fact in person.links if fact not in known]
-        person.facts = [fact for fact in person.facts if fact not in known]
+        for fact in known:
+            for kept in (person.facts, person.links):
+                if fact in kept:
+                    kept.remove(fact)
         person.fallen = tuple(fact for fact in person.fallen if fact not in known)
         self.facts += len(variants[1:]) - len(known)
         self.fact_bytes += sum(len(fact.raw) for fact in variants[1:]) - sum(len(fact.raw) for fact in known)
@@ -412,7 +416,6 @@ class PersonPicture:
             self._of_event[one.event_key] = (*event, *variants[1:])
             person.fallen = (*person.fallen, *variants[1:])
             person.expires = person.expires or any(True for fact in variants for _ in _purges(fact))
-        self._views.pop(one.person, None)
 
     def _look_again(self, persons: Iterable[str]) -> None:
         for person in persons:

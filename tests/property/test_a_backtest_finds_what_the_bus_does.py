@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from random import Random
 
 import pytest
 from hypothesis import event as hypothesis_event
@@ -10,14 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Event
-from streams.backtest import Alert, AsItWent, Backtest, InTheEnd, facts_of, on_one_partition
+from streams.backtest import (
+    PARTS,
+    Alert,
+    AsItWent,
+    Backtest,
+    InTheEnd,
+    alerts_in,
+    facts_of,
+    in_parts,
+    on_one_partition,
+    open_in_the_end,
+)
 from streams.identify import DeadLetter
+from streams.records import Out
 from tests.county import DAY, START, agency_of, demo_site
 from tests.in_memory_bus import digests
 from tests.told_histories import DAYS, LAST_TICK, from_scratch, histories
 
 pytestmark = pytest.mark.usefixtures("little_suffices")
 SITE = on_one_partition(demo_site())
+PARTED = in_parts(demo_site())
 
 
 def told(test: Backtest, history: list[Event], ticks: Mapping[int, int]) -> dict[str, str]:
@@ -41,3 +55,27 @@ def test_both_ways_end_as_the_engine_does(history: list[Event], ticks: dict[int,
     hypothesis_event(f"something is open: {bool(expected)}")
     assert told(AsItWent(SITE), history, ticks) == expected
     assert told(InTheEnd(SITE), history, ticks) == expected
+
+
+@settings(max_examples=100)
+@given(histories.flatmap(st.permutations), st.integers(2, PARTS), st.randoms(use_true_random=False))
+def test_several_who_share_the_partitions_end_as_one_does(history: list[Event], many: int, choose: Random) -> None:
+    sharing = [InTheEnd(PARTED, numbers=range(number, PARTS, many)) for number in range(many)]
+
+    def tell(written: list[Out]) -> None:
+        for test in sharing:
+            # Each takes in what is for it when it comes to that.
+            test.tell(choose.sample(written, len(written)))
+
+    def rounds() -> Iterator[list[Alert]]:
+        while written := [out for test in sharing for out in test.settle()]:
+            yield alerts_in(written)
+            tell(written)
+
+    all_facts = (facts_of(what, PARTED.agency_by_id[agency_of(what)], PARTED) for what in history)
+    tell([out for facts in all_facts if not isinstance(facts, DeadLetter) for out in facts])
+    for test in sharing:
+        test.advance(LAST_TICK)
+    found = open_in_the_end(rounds())
+    assert {alert["alert_id"]: alert["digest"] for alert in found} == digests(from_scratch(history))
+    assert [alert["alert_id"] for alert in found] == sorted(alert["alert_id"] for alert in found)

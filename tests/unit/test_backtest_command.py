@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import textwrap
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from deploy import event_lines
 from deploy.commands.backtest import _step, _ticks, backtest
 from schemas.events import Event, type_name
 from tests.county import DAY, START, event
@@ -109,6 +111,37 @@ def test_what_is_wrong_within_an_array_is_told_and_the_others_count(tmp_path: Pa
     assert told[1] == "sallyport: line 3: unit is not one of county-jail-main; add it to site.toml"
     assert told[2].startswith("sallyport: line 4: no JSON: ")
     assert told[3] == "sallyport: 8 events: 1 open"
+
+
+def test_several_processes_share_what_is_evaluated_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(event_lines, "LINES", 1)
+    others = [event("BookingReported", f"other {n}", sid=f"S{n}") for n in range(20)]
+    shared = run(tmp_path, [*others, *RIVALS], "--final", more="no json\n" * 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    alone = run(tmp_path, [*others, *RIVALS], "--final", more="no json\n" * 2)
+    assert len(alerts(shared)) == 1
+    assert (shared.stdout, shared.stderr) == (alone.stdout, alone.stderr)
+    assert [line[:17] for line in shared.stderr.splitlines()[:2]] == ["sallyport: line 2"] * 2
+    assert shared.exit_code == 1
+
+
+def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path) -> None:
+    draft = tmp_path / "draft.py"
+    draft.write_text(
+        textwrap.dedent(
+            """
+            import dataclasses, os
+            from streams.correlations import rivals_housed_together
+            CORRELATION = dataclasses.replace(
+                rivals_housed_together.CORRELATION, version=2, situations=lambda picture, unit, now: os._exit(9)
+            )
+            """
+        )
+    )
+    result = run(tmp_path, RIVALS, "--final", "--rule", str(draft))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("sallyport: one of its processes was ended from outside")
 
 
 def test_a_draft_alone_is_evaluated(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_contents_are_told_apart_by_the_beginning_of_their_digest() -> None:
 )
 def test_a_fact_is_written_and_read_the_same(one: Fact, headers: list[tuple[str, bytes]]) -> None:
     assert list(one.headers()) == headers
+    assert one.record_key == one.key.encoded()
     assert said(read_fact(LoggedRecord(0, one.key.encoded(), RAW, headers))) == said(one)
 
 

@@ -1,0 +1,61 @@
+"""Lines of a file of events: what each event puts on the logs, or what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Final, NamedTuple
+
+from producers.event_json import Parsed, parse_of_several
+from schemas.site import Agency, Site
+from streams.backtest import facts_of
+from streams.identify import DeadLetter
+from streams.records import Out
+
+LINES: Final = 2_000
+"""Lines that are read and identified in one go."""
+TOGETHER: Final = 32
+"""Lines that are parsed, then identified, before whoever asks has them: each of the three is a lot of code, and a fifth
+faster where the others don't come between."""
+Lines = Sequence[tuple[int, str]]
+"""Some lines, each with its number, from 1."""
+
+
+class Problem(NamedTuple):
+    """What is wrong, and in which line."""
+
+    line: int
+    why: str
+
+
+class Read(NamedTuple):
+    """One event: when it happened (microseconds) and what it puts on the logs, or what is wrong with it."""
+
+    time: int
+    facts: Sequence[Out]
+    problem: Problem | None
+
+
+def in_goes(lines: Iterable[str]) -> Iterator[Lines]:
+    """The lines, so many as are read in one go."""
+    numbered = enumerate(lines, start=1)
+    return iter(lambda: list(islice(numbered, LINES)), [])
+
+
+def read_events(site: Site, lines: Lines) -> Iterator[Read]:
+    """What each event puts on the logs of the site; a line is one event, or an array of them."""
+    by_ori = {agency.ori: agency for agency in site.agencies}
+    for at in range(0, len(lines), TOGETHER):
+        some = lines[at : at + TOGETHER]
+        parsed = [(number, one) for number, line in some for one in parse_of_several(line, by_ori)]
+        yield from [_one(number, one, site, by_ori) for number, one in parsed]
+
+
+def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
+    if parsed.event is None:
+        return Read(0, (), Problem(number, f"{replace(parsed.problems[0], line=number)}"))
+    facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)
+    if isinstance(facts, DeadLetter):
+        return Read(0, (), Problem(number, f"line {number}: {facts.detail}"))
+    return Read(parsed.event.head.time, facts, None)

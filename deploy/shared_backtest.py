@@ -1,0 +1,182 @@
+"""What is open in the end, found by several processes: each reads some of the lines, and holds some of the partitions.
+
+Whatever order the facts come in, and on however many partitions, the same follows: that is the engine's law. So no
+process waits for another before the end, and who is idle takes the next lines.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from deploy.candidate import rules_of
+from deploy.event_lines import Lines, Problem, read_events
+from schemas.site import Site
+from streams.backtest import PARTS, Alert, InTheEnd, alerts_in, open_in_the_end
+from streams.records import Out
+
+ENDS_SILENTLY: Final = (signal.SIGINT, signal.SIG_DFL)
+"""What a process that works for another does at Ctrl-C: the one that began it says what is to be said."""
+Written = Sequence[bytes]
+"""By process: the records that are for its partitions, as they travel; only who gets them unpacks them."""
+
+
+class Share(NamedTuple):
+    """What a process found in some lines."""
+
+    lines: int
+    events: int
+    latest: int
+    """When the latest event happened, microseconds; 0 for none."""
+    problems: Sequence[Problem]
+    written: Written
+
+
+class Round(NamedTuple):
+    """What a process found in the end, in one round."""
+
+    alerts: Sequence[Alert]
+    is_last: bool
+    """Nothing was left to be written."""
+    written: Written
+
+
+class SharedBacktest:
+    """The processes. Use it in a `with`; it raises BrokenProcessPool where one of them dies."""
+
+    def __init__(self, site: Site, rule: Path | None) -> None:
+        self._count = min(os.cpu_count() or 1, PARTS)
+        self._site = site
+        self._rule = rule
+        self._opened = ExitStack()
+        self._pools: list[ProcessPoolExecutor] = []
+        self._waiting: list[list[bytes]] = [[] for _ in range(self._count)]
+        """By process: what it has to take in before anything else."""
+
+    def __enter__(self) -> Self:
+        for number in range(self._count):
+            begins = self._site, self._rule, number, self._count
+            pool = self._opened.enter_context(ProcessPoolExecutor(1, initializer=_begin, initargs=begins))
+            self._opened.callback(pool.shutdown, wait=False, cancel_futures=True)
+            # Begun one after the other, each while those before it do nothing: a fork copies what is being done.
+            pool.submit(_is_ready).result()
+            self._pools.append(pool)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def read(self, goes: Iterator[Lines]) -> Iterator[Share]:
+        """What is found in the lines, in whatever order."""
+        running = {self._give(number, lines): number for number, lines in enumerate(islice(goes, self._count))}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                number, share = running.pop(future), future.result()
+                self._pass_on(share.written)
+                yield share
+                running |= {self._give(number, lines): number for lines in islice(goes, 1)}
+
+    def end(self, now: int) -> list[Alert]:
+        """The alerts that are open when all has been read and it is so late, microseconds."""
+        return open_in_the_end(self._rounds(now))
+
+    def _rounds(self, now: int) -> Iterator[Iterable[Alert]]:
+        while True:
+            futures = [pool.submit(_settle, self._take(number), now) for number, pool in enumerate(self._pools)]
+            rounds = [future.result() for future in futures]
+            for one in rounds:
+                self._pass_on(one.written)
+                yield one.alerts
+            if all(one.is_last for one in rounds):
+                return
+
+    def _give(self, number: int, lines: Lines) -> Future[Share]:
+        return self._pools[number].submit(_read, self._take(number), lines)
+
+    def _take(self, number: int) -> list[bytes]:
+        taken, self._waiting[number] = self._waiting[number], []
+        return taken
+
+    def _pass_on(self, written: Written) -> None:
+        for waiting, records in zip(self._waiting, written, strict=False):
+            if records:
+                waiting.append(records)
+
+
+# -- in a process of its own -----------------------------------------------------------------------------------------
+
+
+class _Mine(NamedTuple):
+    """What a process holds: the partitions of which its number is the rest."""
+
+    site: Site
+    test: InTheEnd
+    number: int
+    processes: int
+
+
+_MINE: list[_Mine] = []
+"""What this process holds, once it has begun."""
+
+
+def _begin(site: Site, rule: Path | None, number: int, processes: int) -> None:
+    signal.signal(*ENDS_SILENTLY)
+    _MINE.append(_Mine(site, InTheEnd(site, rules_of(rule), range(number, PARTS, processes)), number, processes))
+
+
+def _is_ready() -> bool:
+    return bool(_MINE)
+
+
+def _read(written: Iterable[bytes], lines: Lines) -> Share:
+    (mine,) = _MINE
+    _take_in(mine, written)
+    problems: list[Problem] = []
+    others: list[list[Out]] = [[] for _ in range(mine.processes)]
+    events = latest = 0
+    for read in read_events(mine.site, lines):
+        if read.problem is not None:
+            problems.append(read.problem)
+            continue
+        events, latest = events + 1, max(latest, read.time)
+        _write(mine, read.facts, others)
+    return Share(len(lines), events, latest, problems, _packed(others))
+
+
+def _settle(written: Iterable[bytes], now: int) -> Round:
+    (mine,) = _MINE
+    _take_in(mine, written)
+    mine.test.advance(now)
+    outs = mine.test.settle()
+    others: list[list[Out]] = [[] for _ in range(mine.processes)]
+    _write(mine, outs, others)
+    return Round(alerts_in(outs), not outs, _packed(others))
+
+
+def _take_in(mine: _Mine, written: Iterable[bytes]) -> None:
+    for records in written:
+        mine.test.tell(pickle.loads(records))  # noqa: S301  # another of these processes wrote it
+
+
+def _write(mine: _Mine, outs: Sequence[Out], others: Sequence[list[Out]]) -> None:
+    """Take in what is for this process, and lay aside what is for others."""
+    mine.test.tell(outs)
+    for out in outs:
+        to = out.partition % mine.processes
+        if to != mine.number:
+            others[to].append(out)
+
+
+def _packed(others: Iterable[Sequence[Out]]) -> Written:
+    return [pickle.dumps(outs, pickle.HIGHEST_PROTOCOL) if outs else b"" for outs in others]
