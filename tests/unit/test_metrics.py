@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
@@ -255,6 +258,23 @@ def test_a_panel_is_of_one_site_and_says_what_it_shows(panel: dict[str, Any]) ->
     assert panel["description"]
     for target in panel["targets"]:
         assert target["expr"].count('site="$site"') == target["expr"].count("sallyport_")
+
+
+def kept(shipped: Any, read: Any) -> Any:
+    """Of what was read what is shipped: the model may add what it takes for granted."""
+    if isinstance(shipped, dict):
+        return {name: kept(value, read.get(name)) for name, value in shipped.items()}
+    if isinstance(shipped, list):
+        return [kept(*pair) for pair in zip(shipped, read, strict=True)]
+    return read
+
+
+def test_grafanas_own_model_of_a_dashboard_reads_all_of_it() -> None:
+    plugins.register_default_plugins()
+    read = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
+    assert kept(DASHBOARD, read) == DASHBOARD
+    misspelt = {**DASHBOARD, "refesh": "30s"}
+    assert kept(misspelt, json.loads(JSONEncoder().encode(Dashboard.from_json(misspelt)))) != misspelt
 
 
 def test_panels_do_not_lie_on_each_other() -> None:
