@@ -43,6 +43,12 @@ class SiteRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """It with changes, checked as a file's would be; nothing looked up in the old one is carried over."""
+        del deep  # all of it is frozen
+        described = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**described, **(update or {})})
+
 
 class Agency(SiteRecord):
     """An agency that publishes events."""
@@ -158,12 +164,6 @@ class Site(SiteRecord):
     def recipient_by_id(self) -> dict[str, Recipient]:
         """Recipients by id."""
         return {recipient.id: recipient for recipient in self.recipients}
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """The site with changes, checked as a file's would be; nothing looked up in the old one is carried over."""
-        del deep  # all of it is frozen
-        described = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_validate({**described, **(update or {})})
 
     def user(self, who: str) -> str:
         """The Kafka user of an agency, a recipient, or the bus itself (`bus`) on this site."""
