@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import runpy
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streams.backtest import Rules
@@ -40,9 +42,25 @@ def rules_of(path: Path | None) -> Rules:
     return Rules((candidate.correlation,), ()) if candidate.stage == PERSON else Rules((), (candidate.correlation,))
 
 
+@contextmanager
+def blamed(path: Path | None) -> Iterator[None]:
+    """What a rule's file fails with is told as CandidateError; what fails elsewhere, as it is."""
+    try:
+        yield
+    except Exception as error:
+        if path is None or not _lines(error, path):
+            raise
+        raise CandidateError(f"{path}: {_in_one_line(error, path)}") from error
+
+
 def _in_one_line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    lines = _lines(error, path)
     where = f"line {lines[-1]}: " if lines else ""
     return f"{where}{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
+
+
+def _lines(error: BaseException, path: Path) -> list[int]:
+    """The lines of the file by which an error came, the last one last."""
+    return [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]

@@ -18,7 +18,7 @@ LINES: Final = 2_000
 TOGETHER: Final = 32
 """Lines that are parsed, then identified, before whoever asks has them: each of the three is a lot of code, and a fifth
 faster where the others don't come between."""
-Lines = Sequence[tuple[int, str]]
+Lines = Sequence[tuple[int, bytes]]
 """Some lines, each with its number, from 1."""
 
 
@@ -37,7 +37,7 @@ class Read(NamedTuple):
     problem: Problem | None
 
 
-def in_goes(lines: Iterable[str]) -> Iterator[Lines]:
+def in_goes(lines: Iterable[bytes]) -> Iterator[Lines]:
     """The lines, so many as are read in one go."""
     numbered = enumerate(lines, start=1)
     return iter(lambda: list(islice(numbered, LINES)), [])
@@ -48,11 +48,20 @@ def read_events(site: Site, lines: Lines) -> Iterator[Read]:
     by_ori = {agency.ori: agency for agency in site.agencies}
     for at in range(0, len(lines), TOGETHER):
         some = lines[at : at + TOGETHER]
-        parsed = [(number, one) for number, line in some for one in parse_of_several(line, by_ori)]
+        parsed = [(number, one) for number, line in some for one in _parsed(line, by_ori)]
         yield from [_one(number, one, site, by_ori) for number, one in parsed]
 
 
-def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
+def _parsed(line: bytes, by_ori: Mapping[str, Agency]) -> Iterable[Parsed | Problem]:
+    try:
+        return parse_of_several(line.decode(), by_ori)
+    except UnicodeDecodeError as error:
+        return (Problem(0, f"not UTF-8 at byte {error.start + 1}: save it as UTF-8"),)
+
+
+def _one(number: int, parsed: Parsed | Problem, site: Site, by_ori: Mapping[str, Agency]) -> Read:
+    if isinstance(parsed, Problem):
+        return Read(0, (), Problem(number, f"line {number}: {parsed.why}"))
     if parsed.event is None:
         return Read(0, (), Problem(number, f"{replace(parsed.problems[0], line=number)}"))
     facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)

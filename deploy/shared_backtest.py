@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from deploy.candidate import rules_of
+from deploy.candidate import blamed
+from deploy.child_process import children, until_ctrl_c
 from deploy.event_lines import Lines, Problem, read_events
 from schemas.site import Site
-from streams.backtest import PARTS, Alert, InTheEnd, alerts_in, open_in_the_end
+from streams.backtest import PARTS, Alert, InTheEnd, Rules, alerts_in, open_in_the_end
 from streams.records import Out
 
-ENDS_SILENTLY: Final = (signal.SIGINT, signal.SIG_DFL)
-"""What a process that works for another does at Ctrl-C: the one that began it says what is to be said."""
 Written = Sequence[bytes]
 """By process: the records that are for its partitions, as they travel; only who gets them unpacks them."""
 
@@ -50,11 +48,15 @@ class Round(NamedTuple):
 
 
 class SharedBacktest:
-    """The processes. Use it in a `with`; it raises BrokenProcessPool where one of them dies."""
+    """The processes. Use it in a `with`.
 
-    def __init__(self, site: Site, rule: Path | None) -> None:
+    It raises BrokenProcessPool where one of them dies, and CandidateError where the rules, of the file `rule`, fail.
+    """
+
+    def __init__(self, site: Site, rules: Rules, rule: Path | None) -> None:
         self._count = min(os.cpu_count() or 1, PARTS)
         self._site = site
+        self._rules = rules
         self._rule = rule
         self._opened = ExitStack()
         self._pools: list[ProcessPoolExecutor] = []
@@ -62,13 +64,16 @@ class SharedBacktest:
         """By process: what it has to take in before anything else."""
 
     def __enter__(self) -> Self:
-        for number in range(self._count):
-            begins = self._site, self._rule, number, self._count
-            pool = self._opened.enter_context(ProcessPoolExecutor(1, initializer=_begin, initargs=begins))
-            self._opened.callback(pool.shutdown, wait=False, cancel_futures=True)
-            # Begun one after the other, each while those before it do nothing: a fork copies what is being done.
-            pool.submit(_is_ready).result()
-            self._pools.append(pool)
+        with ExitStack() as opened:
+            for number in range(self._count):
+                test = InTheEnd(self._site, self._rules, range(number, PARTS, self._count))
+                mine = _Mine(self._site, test, self._rule, number, self._count)
+                pool = opened.enter_context(children(1, _MINE.append, mine))
+                opened.callback(pool.shutdown, wait=False, cancel_futures=True)
+                # Begun one after the other, each while those before it do nothing: a fork copies what is being done.
+                pool.submit(_is_ready).result()
+                self._pools.append(pool)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
@@ -93,7 +98,12 @@ class SharedBacktest:
 
     def _rounds(self, now: int) -> Iterator[Iterable[Alert]]:
         while True:
-            futures = [pool.submit(_settle, self._take(number), now) for number, pool in enumerate(self._pools)]
+            futures = [
+                pool.submit(until_ctrl_c, _settle, self._take(number), now) for number, pool in enumerate(self._pools)
+            ]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
             rounds = [future.result() for future in futures]
             for one in rounds:
                 self._pass_on(one.written)
@@ -102,7 +112,7 @@ class SharedBacktest:
                 return
 
     def _give(self, number: int, lines: Lines) -> Future[Share]:
-        return self._pools[number].submit(_read, self._take(number), lines)
+        return self._pools[number].submit(until_ctrl_c, _read, self._take(number), lines)
 
     def _take(self, number: int) -> list[bytes]:
         taken, self._waiting[number] = self._waiting[number], []
@@ -118,21 +128,17 @@ class SharedBacktest:
 
 
 class _Mine(NamedTuple):
-    """What a process holds: the partitions of which its number is the rest."""
+    """What a process holds: the partitions that leave its number as the rest."""
 
     site: Site
     test: InTheEnd
+    rule: Path | None
     number: int
     processes: int
 
 
 _MINE: list[_Mine] = []
 """What this process holds, once it has begun."""
-
-
-def _begin(site: Site, rule: Path | None, number: int, processes: int) -> None:
-    signal.signal(*ENDS_SILENTLY)
-    _MINE.append(_Mine(site, InTheEnd(site, rules_of(rule), range(number, PARTS, processes)), number, processes))
 
 
 def _is_ready() -> bool:
@@ -158,7 +164,8 @@ def _settle(written: Iterable[bytes], now: int) -> Round:
     (mine,) = _MINE
     _take_in(mine, written)
     mine.test.advance(now)
-    outs = mine.test.settle()
+    with blamed(mine.rule):
+        outs = mine.test.settle()
     others: list[list[Out]] = [[] for _ in range(mine.processes)]
     _write(mine, outs, others)
     return Round(alerts_in(outs), not outs, _packed(others))

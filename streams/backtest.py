@@ -121,6 +121,8 @@ class AsItWent(Backtest):
     """Each event is processed when it comes, on one partition."""
 
     def __init__(self, site: Site, rules: Rules = Rules()) -> None:  # noqa: B008  # it is frozen
+        if site.partitions != 1:
+            raise ValueError("as it went is told on one partition")
         super().__init__(site, rules)
         self._unread: dict[str, deque[LoggedRecord]] = {topic: deque() for topic, _ in self._logs}
 

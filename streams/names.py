@@ -8,8 +8,9 @@ Comparator Metrics and Enhanced Decision Rules in the Fellegi-Sunter Model of Re
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
+from math import inf
 from typing import Final
 
 from rapidfuzz.distance import OSA, JaroWinkler
@@ -21,8 +22,9 @@ SLIPS_FROM: Final = 5
 """Letters from which on one slip of a typist (a letter too many, too few, another, or two swapped) makes no other name,
 unless it is the first: "Harry" is not "Barry". Of the longer of two, since a slip may have left a letter out."""
 MOST_SLIPS: Final = 2
-"""Slips in so long a part, the first letter included, by which it may be another wrongly written: two people wrote it
-down. In a shorter part one."""
+"""Slips in all of a name, first letters included, by which it may be another, wrongly written: two people wrote it."""
+SLIPS_IN: Final = (0, 0, 0, 1, 1, 2)
+"""Of these so many in a part, by the letters of the shorter of two: as many in all that are longer."""
 LEAST_PARTS: Final = 2
 """Parts without which a name names nobody: half a jail is called by a first name."""
 MOST_PARTS: Final = 10
@@ -60,58 +62,58 @@ def is_other(one: str, other: str) -> bool:
         return likeness(one, other) == 0
     if not all(is_full(name) or _is_surname(name) for name in (one, other)):
         return False
-    return not any(_alike(mine, theirs) for mine in parts(one) for theirs in parts(other))
+    return all(_unlike(mine, theirs) is None for mine in parts(one) for theirs in parts(other))
 
 
 def is_nearly(one: str, other: str) -> bool:
     """Whether two names may be one, wrongly written. Alone it says little: there is a Barry for every Harry."""
-    return _mean(one, other, _nearly) > 0
+    slips = _difference(one, other, _slips)
+    return slips is not None and slips <= MOST_SLIPS
 
 
 @lru_cache(65_536)
 def likeness(one: str, other: str) -> float:
     """How alike two names are, 0 to 1: the mean of their parts, where each part of the shorter is like one of the
     longer; 0 where one is not, or where one of the names has too few parts."""
-    return _mean(one, other, _alike)
+    unlike = _difference(one, other, _unlike)
+    return 0.0 if unlike is None else 1 - unlike / min(len(parts(one)), len(parts(other)))
 
 
-_Compare = Callable[[str, str], float]
-"""How alike two parts are, 0 to 1."""
+_Compare = Callable[[str, str], float | None]
+"""How far two parts are from each other; None where they are not the same part."""
 
 
-def _mean(one: str, other: str, compare: _Compare) -> float:
+def _difference(one: str, other: str, compare: _Compare) -> float | None:
+    """How far two names are from each other: the least sum that pairs each part of the shorter with one of the longer;
+    None where none does, or where one of the names has too few parts."""
     shorter, longer = sorted((parts(one), parts(other)), key=lambda found: (len(found), found))
     if len(shorter) < LEAST_PARTS:
-        return 0.0
-    return max(_paired(shorter, longer, compare), 0.0) / len(shorter)
-
-
-def _paired(shorter: Sequence[str], longer: Sequence[str], compare: _Compare) -> float:
-    """The best sum of likenesses that pairs every part of the shorter; minus infinity where none does."""
+        return None
     best = {0: 0.0}
     """By which of the longer are taken, a bit each: not by the ways to come there, which may be millions."""
     for part in shorter:
-        likes = [(1 << n, alike) for n, other in enumerate(longer) if (alike := compare(part, other))]
+        far = [(1 << n, apart) for n, other in enumerate(longer) if (apart := compare(part, other)) is not None]
         reached: dict[int, float] = {}
         for taken, so_far in best.items():
-            for bit, alike in likes:
+            for bit, apart in far:
                 if not taken & bit:
-                    reached[taken | bit] = max(reached.get(taken | bit, 0.0), so_far + alike)
+                    reached[taken | bit] = min(reached.get(taken | bit, inf), so_far + apart)
         best = reached
-    return max(best.values(), default=float("-inf"))
+    return min(best.values(), default=None)
 
 
-def _alike(one: str, other: str) -> float:
-    """How alike two parts are; 0 where they are not the same part."""
+def _unlike(one: str, other: str) -> float | None:
+    """How unlike two parts are, 0 to 1."""
     alike: float = JaroWinkler.similarity(one, other)
     if alike >= LEAST_LIKENESS:
-        return alike
+        return 1 - alike
     # By the measure alone a slip early in a name of five or six letters is too much.
     is_slip = max(len(one), len(other)) >= SLIPS_FROM and one[0] == other[0] and OSA.distance(one, other) == 1
-    return LEAST_LIKENESS if is_slip else 0.0
+    return 1 - LEAST_LIKENESS if is_slip else None
 
 
-def _nearly(one: str, other: str) -> float:
-    """As `_alike`, and no less where one may be the other, wrongly written."""
-    slips = MOST_SLIPS if max(len(one), len(other)) >= SLIPS_FROM else 1
-    return _alike(one, other) or (LEAST_LIKENESS if OSA.distance(one, other) <= slips else 0.0)
+def _slips(one: str, other: str) -> float | None:
+    """How many slips two parts are apart."""
+    slips = OSA.distance(one, other)
+    letters = min(len(one), len(other), len(SLIPS_IN) - 1)
+    return slips if slips <= SLIPS_IN[letters] else None

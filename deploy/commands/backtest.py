@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,11 +19,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.candidate import CandidateError, rules_of
+from deploy.candidate import CandidateError, blamed, rules_of
+from deploy.child_process import children, until_ctrl_c
 from deploy.commands.errors import fail, settings_given
 from deploy.event_lines import Lines, Problem, Read, in_goes, read_events
 from deploy.private_files import text_out
-from deploy.shared_backtest import ENDS_SILENTLY, SharedBacktest
+from deploy.shared_backtest import SharedBacktest
 from deploy.sites import load_site
 from schemas.agreements import SiteError
 from schemas.site import Site
@@ -69,7 +68,8 @@ def backtest(
 
     No bus is needed, and none is touched. Events may come in any order; an event comes when it happens, and time goes
     on with the latest. Alerts hold personal data: a file of them is written so that only you read it. Exit codes: 0
-    done, 1 some lines are no events of the site (each is told, the others count), 2 can't begin.
+    done, 1 some lines are no events of the site (each is told, the others count), 2 can't begin, or broke
+    off: what was written till then is not all.
 
     Example: sallyport backtest events.jsonl --site demo --tick 1h --final
     """
@@ -82,22 +82,23 @@ def backtest(
     counts = _Counts()
     try:
         with ExitStack() as opened:
-            lines = sys.stdin if str(file) == "-" else opened.enter_context(file.open(encoding="utf-8"))
+            lines = sys.stdin.buffer if str(file) == "-" else opened.enter_context(file.open("rb"))
             told = opened.enter_context(text_out(out))
             goes = in_goes(lines)
             if final:
-                shared = opened.enter_context(SharedBacktest(in_parts(described), rule))
+                shared = opened.enter_context(SharedBacktest(in_parts(described), rules, rule))
                 found = _in_the_end(shared, goes, step, counts)
             else:
                 described = on_one_partition(described)
                 found = _as_it_went(AsItWent(described, rules), _read(goes, described, opened), step, counts)
-            for alert in found:
-                told.write(json.dumps(alert, ensure_ascii=False) + "\n")
-                counts.alerts[alert["state"]] += 1
+            with blamed(rule):
+                for alert in found:
+                    told.write(json.dumps(alert, ensure_ascii=False) + "\n")
+                    counts.alerts[alert["state"]] += 1
     except OSError as error:
         fail(f"{error.filename or file}: {error.strerror or error}")
-    except UnicodeDecodeError as error:
-        fail(f"{file}: not UTF-8 at byte {error.start}: save it as UTF-8")
+    except CandidateError as error:
+        fail(str(error))
     except BrokenProcessPool:
         fail("one of its processes was ended from outside, mostly for want of memory: give it a part of the file")
     _tell(counts, as_json)
@@ -136,12 +137,12 @@ def _step(tick: str) -> int:
 def _read(goes: Iterator[Lines], site: Site, opened: ExitStack) -> Iterator[list[Read]]:
     """The events, read by other processes, in their order."""
     cores = os.cpu_count() or 1
-    pool = opened.enter_context(ProcessPoolExecutor(cores, initializer=signal.signal, initargs=ENDS_SILENTLY))
+    pool = opened.enter_context(children(cores))
     opened.callback(pool.shutdown, wait=False, cancel_futures=True)
-    under_way = [pool.submit(_events, site, lines) for lines in islice(goes, cores + AHEAD)]
+    under_way = [pool.submit(until_ctrl_c, _events, site, lines) for lines in islice(goes, cores + AHEAD)]
     while under_way:
         done = under_way.pop(0).result()
-        under_way += [pool.submit(_events, site, lines) for lines in islice(goes, 1)]
+        under_way += [pool.submit(until_ctrl_c, _events, site, lines) for lines in islice(goes, 1)]
         yield done
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from deploy.child_process import children, until_ctrl_c
 from deploy.commands.errors import fail, settings_given
 from deploy.judged_simulation import UnfitError, judged
 from deploy.live_county import COUNTY, SPEED, live_county
@@ -203,10 +204,12 @@ def _scored(site: Site, seeds: range, days: float, noise: Noise, least: float, a
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     with (
-        ProcessPoolExecutor(min(len(seeds), os.cpu_count() or 1)) as pool,
+        children(min(len(seeds), os.cpu_count() or 1)) as pool,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
-        work: list[Future[dict[str, Score]]] = [pool.submit(judged, site, seed, days, noise) for seed in seeds]
+        work: list[Future[dict[str, Score]]] = [
+            pool.submit(until_ctrl_c, judged, site, seed, days, noise) for seed in seeds
+        ]
         try:
             for future in progress.track(work, description="Counties"):
                 for name, one in future.result().items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from typing import Annotated
 
 import typer
 
+from deploy.child_process import end_with
 from deploy.commands.errors import fail, settings_given
 from deploy.nobody_told import untold
 from deploy.sites import load_site
@@ -36,7 +36,8 @@ def worker(
     Example: sallyport worker --site demo
     """
     if while_lives is not None:
-        threading.Thread(target=_end_with, args=(while_lives,), name="parent", daemon=True).start()
+        # Nothing is lost: what was not committed is aborted, and read again by the next worker.
+        end_with(while_lives)
     # Faust reads its environment when it is imported; other commands need not wait for it.
     from streams.app import WorkerError, run_worker  # noqa: PLC0415
 
@@ -57,13 +58,3 @@ def worker(
     except (WorkerError, SiteError, SecretUnreadableError) as error:
         fail(str(error))
     raise typer.Exit(code)
-
-
-def _end_with(parent: int) -> None:
-    """End at once when the parent is gone: a supervisor that was killed can't end its workers.
-
-    Nothing is lost: what was not committed is aborted, and read again by the next worker.
-    """
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

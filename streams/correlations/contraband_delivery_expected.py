@@ -2,9 +2,9 @@
 
 Detects: a visit (not by video), mail in the mail room, money paid in, a return from court or from a work crew that a
 tip on contraband means: nothing that the tip says of recipient, courier, facility, method and time is contradicted, and
-recipient or courier is the same, by a number or by a name that is alike. How much must speak for it is in
-`streams/pictures/tip_match.py`. One situation a delivery, however many tips mean it. Tips that touch staff make a
-situation of their own, for internal affairs only.
+recipient or courier is the same, by a number or by a name that is alike; a courier's may be nearly alike where the date
+of birth is the same. How much must speak for it is in `streams/pictures/tip_match.py`. One situation a delivery,
+however many tips mean it. Tips that touch staff make a situation of their own, for internal affairs only.
 
 Misses: whoever a tip names by a nickname, or by a first name only; what is handed over without a visit, mail or
 movement that the facility recorded; visits of attorneys and other privileged contacts, which never become facts.
@@ -42,7 +42,7 @@ from streams.pictures.interceptions import Addressee, DeliveryKey, LiveTip
 from streams.pictures.tip_match import SAME_NAME, SAME_NUMBER, Match
 
 SURE: Final = SAME_NUMBER + SAME_NAME
-"""Points from which on it is sure: recipient and courier are both the same."""
+"""Points from which on it is sure: recipient and courier are both the same, and neither's name is only nearly alike."""
 LIKELY: Final = SAME_NUMBER
 """Points from which on it is likely."""
 TIP: Final = "tip"
@@ -173,7 +173,7 @@ def _delivery_evidence(person: str, delivery: Delivery) -> Iterable[Evidence]:
 def _tip_evidence(tip: LiveTip, match: Match) -> Iterable[Evidence]:
     """What is torn off and handed on, piece by piece; then what stays with the author."""
     body, source = tip.body, tip.fact.provenance
-    sure = match.points >= SURE
+    sure = match.points >= SURE and not match.is_near
     confidence = Confidence.HIGH if sure else Confidence.MODERATE if match.points >= LIKELY else Confidence.LOW
 
     def above(text: str, *fields: str, **more: Confidence | Caution | None) -> Evidence:

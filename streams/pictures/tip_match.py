@@ -2,8 +2,9 @@
 
 Whatever the tip says and the delivery contradicts, by whom, to whom, where, how or when, rules it out. What both say
 alike counts for it; what one of them does not know counts nothing, and neither does a name that is not whole, such as
-"Iris" or "D. Cole": who says more must not be heard less. Either the recipient or the courier must be the same: a tip
-of which only the day fits fits everybody's visit.
+"Iris" or "D. Cole": who says more must not be heard less. And where a courier's date of birth is the same, a name that
+is nearly alike is no other's, but wrongly written. Either the recipient or the courier must be the same: a tip of which
+only the day fits fits everybody's visit.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Reason(NamedTuple):
     """Fields of the tip that the text tells of."""
 
 
+NEARLY: Final = Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",))
+
+
 class Match(NamedTuple):
     """A delivery that a tip means."""
 
@@ -59,6 +63,11 @@ class Match(NamedTuple):
     def points(self) -> int:
         """What speaks for it, added up."""
         return sum(reason.points for reason in self.reasons)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the courier's name is not alike, but nearly: then it is never sure."""
+        return NEARLY in self.reasons
 
 
 class Awaited(NamedTuple):
@@ -108,7 +117,7 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
         return None
     born = Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))
     if named is None and is_nearly(tip.courier_name or "", delivery.party or ""):
-        return Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",)), born
+        return NEARLY, born
     # Many are born on one day: without the name it says nothing.
     return (*named, born) if named else named
 

@@ -19,8 +19,10 @@ from streams.backtest import (
     InTheEnd,
     Rules,
     facts_of,
+    in_parts,
     on_one_partition,
 )
+from streams.facts import partition_of
 from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Refusal, Source, identify
 from streams.records import LoggedRecord
 from tests.county import DAY, SITE, agency_of, demo_site, event
@@ -142,6 +144,40 @@ def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
     test = InTheEnd(ONE)
     told(test, [*known_elsewhere, *RIVALS])
     assert sorted(unit or "" for _, _, unit in summary(test.end())) == ["4-B", "5-A"]
+
+
+def test_a_site_is_parted_always_in_the_same_way() -> None:
+    site = demo_site(partitions=4, clock="live")
+    assert in_parts(site) == demo_site(partitions=8, clock="history")
+
+
+def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> None:
+    site, people = in_parts(SITE), ("ada", "bo", "cy", "dee", "eve")
+    told_of = [
+        *(event("BookingReported", person) for person in people),
+        *(event("HousingAssigned", person, day=1, unit="4-B") for person in people),
+        *(event("AffiliationValidated", person, day=1, group="Eastside") for person in people),
+    ]
+
+    def placed(numbers: Iterable[int] | None) -> set[str]:
+        """Of whom it is said where they are."""
+        test = InTheEnd(site, numbers=numbers)
+        for one in told_of:
+            facts = facts_of(one, site.agency_by_id[agency_of(one)], site)
+            assert not isinstance(facts, DeadLetter)
+            test.tell(facts)
+        return {out.key.decode().rpartition("/")[2] for out in test.settle() if out.name == "PersonInCustody"}
+
+    everybody = placed(None)
+    assert len(everybody) == len(people)
+    assert len({partition_of(person, 8) for person in everybody}) > 1
+    for number in range(8):
+        assert placed([number]) == {person for person in everybody if partition_of(person, 8) == number}
+
+
+def test_as_it_went_is_told_on_one_partition_only() -> None:
+    with pytest.raises(ValueError, match="on one partition"):
+        AsItWent(in_parts(SITE))
 
 
 def test_only_the_rules_that_are_given_are_looked_for() -> None:

@@ -126,38 +126,51 @@ def test_several_processes_share_what_is_evaluated_in_the_end(tmp_path: Path, mo
     assert shared.exit_code == 1
 
 
-def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path) -> None:
-    draft = tmp_path / "draft.py"
-    draft.write_text(
+def draft(tmp_path: Path, situations: str) -> str:
+    """A rule in a file of its author's, of which the situations are those."""
+    written = tmp_path / "draft.py"
+    written.write_text(
         textwrap.dedent(
-            """
+            f"""
             import dataclasses, os
             from streams.correlations import rivals_housed_together
-            CORRELATION = dataclasses.replace(
-                rivals_housed_together.CORRELATION, version=2, situations=lambda picture, unit, now: os._exit(9)
-            )
+            def situations(picture, unit, now):
+                return {situations}
+            CORRELATION = dataclasses.replace(rivals_housed_together.CORRELATION, version=2, situations=situations)
             """
         )
     )
-    result = run(tmp_path, RIVALS, "--final", "--rule", str(draft))
+    return str(written)
+
+
+def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path) -> None:
+    result = run(tmp_path, RIVALS, "--final", "--rule", draft(tmp_path, "os._exit(9)"))
     assert result.exit_code == 2
     assert result.stderr.startswith("sallyport: one of its processes was ended from outside")
 
 
+@pytest.mark.parametrize("way", [["--final"], []], ids=["in the end", "as it went"])
+def test_where_a_draft_fails_is_told_in_one_line(tmp_path: Path, way: list[str]) -> None:
+    result = run(tmp_path, RIVALS, *way, "--rule", draft(tmp_path, "{unit.floor}"))
+    assert result.exit_code == 2
+    failed = "line 5: AttributeError: 'UnitKey' object has no attribute 'floor'"
+    assert result.stderr == f"sallyport: {tmp_path / 'draft.py'}: {failed}\n"
+
+
 def test_a_draft_alone_is_evaluated(tmp_path: Path) -> None:
-    draft = tmp_path / "draft.py"
-    draft.write_text(
-        textwrap.dedent(
-            """
-            import dataclasses
-            from streams.correlations import rivals_housed_together
-            CORRELATION = dataclasses.replace(
-                rivals_housed_together.CORRELATION, version=2, situations=lambda picture, unit, now: set()
-            )
-            """
-        )
-    )
-    assert alerts(run(tmp_path, RIVALS, "--rule", str(draft))) == []
+    assert alerts(run(tmp_path, RIVALS, "--rule", draft(tmp_path, "set()"))) == []
+
+
+def test_a_line_that_is_no_utf_8_is_told_and_the_others_count(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(lines(RIVALS).encode() + lines([APART]).replace("5-A", "5-\u00c4").encode("latin-1"))
+    app = typer.Typer()
+    app.command()(backtest)
+    result = CliRunner().invoke(app, [str(file), "--site", "demo", "--final"])
+    assert result.exit_code == 1
+    assert len(alerts(result)) == 1
+    at = lines([APART]).index("5-A") + 3
+    assert f"line 8: not UTF-8 at byte {at}: save it as UTF-8" in result.stderr
 
 
 def test_alerts_are_written_where_only_their_owner_reads_them(tmp_path: Path) -> None:

@@ -155,6 +155,16 @@ def test_how_sure_it_is_goes_by_the_points(said: dict[str, Any], by_number: bool
     assert situation.confidence is confidence
 
 
+def test_of_a_name_that_is_only_nearly_alike_it_is_never_sure() -> None:
+    born = "1990-05-01"
+    visits = tuple(visit._replace(born=born) for visit in visited().deliveries)
+    for courier, confidence in (("Dana Cole", Confidence.HIGH), ("Gana Cole", Confidence.MODERATE)):
+        what = tip(courier_name=courier, courier_born=born, sid="S1")
+        ada = visited(tips=frozenset({fact_of(what).event_key}), deliveries=visits)
+        (situation,) = expected(what, ada=ada)
+        assert situation.confidence is confidence
+
+
 def test_how_the_originator_is_found_is_said_to_who_is_to_call_and_nobody_else() -> None:
     for handling in ("ACT", "WATCH_ONLY"):
         (situation,) = expected(tip(handling=handling, deconfliction_reference="DC-77"))

@@ -148,6 +148,14 @@ def test_a_fact_is_written_and_read_the_same(one: Fact, headers: list[tuple[str,
     assert said(read_fact(LoggedRecord(0, one.key.encoded(), RAW, headers))) == said(one)
 
 
+def test_a_fact_that_moves_says_the_same_of_another() -> None:
+    rare = Rarity(joined_by=JOINED[:1], origin="p1", purge_by=99)
+    one = fact(rarity=rare, stay=("main", "B1"))
+    there = one.moved_to("p7", JOINED)
+    assert said(there) == ("p7", *said(one)[1:7], Rarity(None, JOINED, "p1", 99), one.stay)
+    assert one.moved_to("p1", ()).rarity == Rarity(purge_by=99)
+
+
 @pytest.mark.parametrize(
     ("key", "headers"),
     [

@@ -256,6 +256,15 @@ def test_a_tombstone_takes_the_fact_and_a_person_without_facts_is_unknown() -> N
     assert fold(made, fact(FINE)) == changes("ada", "DisciplinaryRecorded", FINE)
 
 
+def test_what_followed_from_a_fact_goes_with_it() -> None:
+    booked, housed = fact(event("BookingReported", "ada")), fact(event("HousingAssigned", "ada", day=1, unit="4-B"))
+    made = picture(booked, housed)
+    assert made.stay("ada") is not None
+    fold(made, tombstone(booked), tombstone(housed))
+    fold(made, fact(event("AffiliationReported", "ada", day=2, group="Harbor", agency="city-pd")))
+    assert made.stay("ada") is None
+
+
 def test_a_tombstone_of_other_bytes_takes_nothing() -> None:
     made = picture(fact(FINE))
     key = FactKey(KeyKind.PERSON, "ada", JAIL, FINE.head.event_id, "subject", "000000000000")

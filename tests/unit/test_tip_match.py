@@ -92,6 +92,7 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         # Nearly her name, and born on her day: by the name alone it would be another's.
         ({"courier_name": "Gana Cole", "courier_born": "1990-05-01", "facility": MAIN}, {}, 5),
         ({"courier_name": "Gana Cole", "courier_born": "1990-05-01"}, {}, None),
+        ({"courier_name": "Gana Cole", "courier_born": "1990-05-01"}, {"by_number": True}, 10),
         ({"courier_name": "Gana Cole", "courier_born": "1990-05-02"}, {"by_number": True}, None),
         ({"courier_name": "Gana Cole", "facility": MAIN}, {"by_number": True}, None),
         ({"courier_name": "Gana Cole", "courier_born": "1990-05-01"}, {"by_number": True, "born": None}, None),
