@@ -116,7 +116,8 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
     if tip.courier_born != delivery.born:
         return None
     born = Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))
-    if named is None and is_nearly(tip.courier_name or "", delivery.party or ""):
+    # Where it is another name, both are known.
+    if named is None and is_nearly(str(tip.courier_name), str(delivery.party)):
         return NEARLY, born
     # Many are born on one day: without the name it says nothing.
     return (*named, born) if named else named
