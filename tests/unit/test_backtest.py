@@ -176,7 +176,7 @@ def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> N
 
 
 def test_as_it_went_is_told_on_one_partition_only() -> None:
-    with pytest.raises(ValueError, match="^as it went is told on one partition$"):
+    with pytest.raises(ValueError, match=r"^as it went is told on one partition$"):
         AsItWent(in_parts(SITE))
 
 
