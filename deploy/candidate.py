@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import runpy
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from streams.backtest import Rules
-from streams.shadow import Candidate, Refused, judge
+from streams.shadow import Candidate, Refused, judge, kind_and_place, lines_of
 from streams.stage import PERSON
 
 
@@ -44,23 +43,19 @@ def rules_of(path: Path | None) -> Rules:
 
 @contextmanager
 def blamed(path: Path | None) -> Iterator[None]:
-    """What a rule's file fails with is told as CandidateError; what fails elsewhere, as it is."""
+    """What a rule fails with, of that file, is told as CandidateError; what fails elsewhere, as it is."""
     try:
         yield
     except Exception as error:
-        if path is None or not _lines(error, path):
+        if path is None or not lines_of(str(path), error):
             raise
-        raise CandidateError(f"{path}: {_in_one_line(error, path)}") from error
+        # The error itself may hold a name: it goes no further.
+        raise CandidateError(f"{path}: it failed: {kind_and_place(str(path), error)}") from None
 
 
 def _in_one_line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
-    lines = _lines(error, path)
+    lines = lines_of(str(path), error)
     where = f"line {lines[-1]}: " if lines else ""
     return f"{where}{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
-
-
-def _lines(error: BaseException, path: Path) -> list[int]:
-    """The lines of the file by which an error came, the last one last."""
-    return [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final, NamedTuple
 
-from producers.event_json import Parsed, parse_of_several
+from producers.event_json import Parsed, Problem, parse_of_several
 from schemas.site import Agency, Site
 from streams.backtest import facts_of
 from streams.identify import DeadLetter
@@ -20,13 +20,6 @@ TOGETHER: Final = 32
 faster where the others don't come between."""
 Lines = Sequence[tuple[int, bytes]]
 """Some lines, each with its number, from 1."""
-
-
-class Problem(NamedTuple):
-    """What is wrong, and in which line."""
-
-    line: int
-    why: str
 
 
 class Read(NamedTuple):
@@ -52,19 +45,17 @@ def read_events(site: Site, lines: Lines) -> Iterator[Read]:
         yield from [_one(number, one, site, by_ori) for number, one in parsed]
 
 
-def _parsed(line: bytes, by_ori: Mapping[str, Agency]) -> Iterable[Parsed | Problem]:
+def _parsed(line: bytes, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
     try:
         return parse_of_several(line.decode(), by_ori)
     except UnicodeDecodeError as error:
-        return (Problem(0, f"not UTF-8 at byte {error.start + 1}: save it as UTF-8"),)
+        return (Parsed(1, None, None, (Problem(1, "", f"not UTF-8 at byte {error.start + 1}: save it as UTF-8"),)),)
 
 
-def _one(number: int, parsed: Parsed | Problem, site: Site, by_ori: Mapping[str, Agency]) -> Read:
-    if isinstance(parsed, Problem):
-        return Read(0, (), Problem(number, f"line {number}: {parsed.why}"))
+def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
     if parsed.event is None:
-        return Read(0, (), Problem(number, f"{replace(parsed.problems[0], line=number)}"))
+        return Read(0, (), replace(parsed.problems[0], line=number))
     facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)
     if isinstance(facts, DeadLetter):
-        return Read(0, (), Problem(number, f"line {number}: {facts.detail}"))
+        return Read(0, (), Problem(number, "", facts.detail))
     return Read(parsed.event.head.time, facts, None)

@@ -18,9 +18,11 @@ from typing import NamedTuple, Self
 
 from deploy.candidate import blamed
 from deploy.child_process import children, until_ctrl_c
-from deploy.event_lines import Lines, Problem, read_events
+from deploy.event_lines import Lines, read_events
+from producers.event_json import Problem
 from schemas.site import Site
-from streams.backtest import PARTS, Alert, InTheEnd, Rules, alerts_in, open_in_the_end
+from streams.alerts import alerts_in
+from streams.backtest import PARTS, Alert, InTheEnd, Rules, open_in_the_end
 from streams.records import Out
 
 Written = Sequence[bytes]

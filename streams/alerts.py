@@ -383,3 +383,8 @@ class AlertBook(Generic[P, F]):
     def open_alerts(self) -> dict[str, str]:
         """Open alerts: id to digest."""
         return {known_as: r.digest for known_as, r in self._recorded.items() if r.is_open}
+
+
+def alerts_in(outs: Iterable[Out]) -> list[Mapping[str, Any]]:
+    """The records of `alerts.raised` among what stages want written."""
+    return [out.value for out in outs if out.name == "AlertRaised" and isinstance(out.value, Mapping)]

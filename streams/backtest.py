@@ -1,7 +1,7 @@
 """Backtest: the stages over events in memory, without a broker. Pure: a rule author's first tool.
 
-The same identify, pictures, correlations and alert book as the workers run. Who is told of an alert
-is not decided here: `sallyport shadow` says that, on a site's own log.
+The same identify, pictures, correlations and alert book as the workers run. Who is told of an alert is not decided
+here: `sallyport shadow` says that, on a site's own log.
 
 Two ways. As it would have gone (`AsItWent`): each event is processed when it comes, alerts are raised, changed and
 withdrawn. What holds in the end (`InTheEnd`): everything is folded silently and evaluated once, which is an order of
@@ -20,6 +20,7 @@ from schemas.avro_files import record_names, whole_schema
 from schemas.codec import WriterSchema, encode, encode_parts, writer_schema
 from schemas.events import ONLY_HEARD, Event, type_name
 from schemas.site import Agency, Site
+from streams.alerts import alerts_in
 from streams.clock import tick
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
@@ -36,7 +37,6 @@ SCHEMAS: Final[Mapping[int, WriterSchema]] = {
 PARTS: Final = 8
 """Partitions of what is evaluated once, in the end: so many processes can share it. Always the same, so that the same
 is told wherever it is run."""
-ALERT: Final = "AlertRaised"
 Alert = Mapping[str, Any]
 """A record of `alerts.raised`."""
 
@@ -178,11 +178,6 @@ class InTheEnd(Backtest):
         while outs := self.settle():
             yield alerts_in(outs)
             self.tell(outs)
-
-
-def alerts_in(outs: Iterable[Out]) -> list[Alert]:
-    """The alerts among what is to be written."""
-    return [out.value for out in outs if out.name == ALERT and isinstance(out.value, Mapping)]
 
 
 def open_in_the_end(rounds: Iterable[Iterable[Alert]]) -> list[Alert]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from schemas import topics
 from schemas.codec import WriterSchema
 from schemas.site import Site
+from streams.alerts import alerts_in
 from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
 from streams.records import Out, Record
@@ -121,9 +122,4 @@ class Partition:
         return outs
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
-        return [
-            told
-            for out in outs
-            if out.name == "AlertRaised" and isinstance(out.value, Mapping)
-            for told in self.disclose.tell(out.value)
-        ]
+        return [told for alert in alerts_in(outs) for told in self.disclose.tell(alert)]

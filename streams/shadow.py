@@ -22,7 +22,7 @@ from schemas.agreements import Kind
 from schemas.codec import DecodeError, WriterSchema, decode, encode
 from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS, ListTaken
 from schemas.site import Site
-from streams.alerts import ALWAYS, CONTENT, Cause, CauseKind, content
+from streams.alerts import ALWAYS, CONTENT, Cause, CauseKind, alerts_in, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.disclose import Disclose, decide
@@ -256,10 +256,9 @@ class Shadow:
             self._take(self._recorded, alert)
 
     def _derive(self, outs: Iterable[Out]) -> None:
-        for out in outs:
-            # A stage also wants persons placed and facts forwarded: the live one has seen to that.
-            if out.name == "AlertRaised" and isinstance(out.value, Mapping):
-                self._take(self._derived, out.value)
+        # A stage also wants persons placed and facts forwarded: the live one has seen to that.
+        for alert in alerts_in(outs):
+            self._take(self._derived, alert)
 
     def _take(self, side: dict[str, _Said], alert: Alert) -> None:
         known_as = alert["alert_id"]
@@ -374,18 +373,22 @@ class _Guarded:
             for situation in found:
                 _check(situation)
         except Exception as error:  # it is somebody's draft: whatever it raises is what is to be told
-            self.errors[self._where(error)] += 1
+            self.errors[kind_and_place(self._file, error)] += 1
             self.failing.add(focus)
             return set()
         self.failing.discard(focus)
         return found
 
-    def _where(self, error: Exception) -> str:
-        """Kind and place; never the error's words, which may hold a name."""
-        lines = [
-            line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == self._file
-        ]
-        return f"{type(error).__name__}{f' at line {lines[-1]}' if lines else ''}"
+
+def lines_of(file: str | None, error: BaseException) -> list[int]:
+    """The lines of a candidate's file by which an error came, the last one last."""
+    return [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+
+
+def kind_and_place(file: str | None, error: BaseException) -> str:
+    """What a candidate failed with, and where in its file; never the error's words, which may hold a name."""
+    lines = lines_of(file, error)
+    return f"{type(error).__name__}{f' at line {lines[-1]}' if lines else ''}"
 
 
 _FRAME: Final = {

@@ -22,10 +22,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deploy.candidate import CandidateError, blamed, rules_of
 from deploy.child_process import children, until_ctrl_c
 from deploy.commands.errors import fail, settings_given
-from deploy.event_lines import Lines, Problem, Read, in_goes, read_events
+from deploy.event_lines import Lines, Read, in_goes, read_events
 from deploy.private_files import text_out
 from deploy.shared_backtest import SharedBacktest
 from deploy.sites import load_site
+from producers.event_json import Problem
 from schemas.agreements import SiteError
 from schemas.site import Site
 from streams.backtest import Alert, AsItWent, in_parts, on_one_partition
@@ -207,10 +208,10 @@ def _progress() -> Progress:
 def _tell(counts: _Counts, as_json: bool) -> None:
     if as_json:
         told: dict[str, Any] = {"events": counts.events, "wrong": counts.wrong, "alerts": dict(counts.alerts)}
-        typer.echo(json.dumps({**told, "problems": [one.why for one in counts.problems]}), err=True)
+        typer.echo(json.dumps({**told, "problems": [str(one) for one in counts.problems]}), err=True)
         return
     for problem in counts.problems:
-        typer.echo(f"sallyport: {problem.why}", err=True)
+        typer.echo(f"sallyport: {problem}", err=True)
     if counts.wrong > len(counts.problems):
         typer.echo(f"sallyport: and {counts.wrong - len(counts.problems)} more", err=True)
     records = ", ".join(f"{number:,} {state.lower()}" for state, number in sorted(counts.alerts.items())) or "no alert"

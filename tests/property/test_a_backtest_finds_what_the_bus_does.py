@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Event
+from streams.alerts import alerts_in
 from streams.backtest import (
     PARTS,
     Alert,
     AsItWent,
     Backtest,
     InTheEnd,
-    alerts_in,
     facts_of,
     in_parts,
     on_one_partition,
