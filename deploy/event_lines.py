@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 
 from producers.event_json import Parsed, Problem, parse_of_several
 from schemas.site import Agency, Site
-from streams.backtest import facts_of
+from streams.backtest import Published, facts_of, published
 from streams.identify import DeadLetter
 from streams.records import Out
 
 LINES: Final = 2_000
 """Lines that are read and identified in one go."""
 TOGETHER: Final = 32
-"""Lines that are parsed, then identified, before whoever asks has them: each of the three is a lot of code, and a fifth
-faster where the others don't come between."""
+"""Lines that are parsed, then encoded, then identified, before whoever asks has them: each of these is a lot of code,
+and a fifth faster where the others don't come between."""
 Lines = Sequence[tuple[int, bytes]]
 """Some lines, each with its number, from 1."""
 
@@ -42,7 +42,8 @@ def read_events(site: Site, lines: Lines) -> Iterator[Read]:
     for at in range(0, len(lines), TOGETHER):
         some = lines[at : at + TOGETHER]
         parsed = [(number, one) for number, line in some for one in _parsed(line, by_ori)]
-        yield from [_one(number, one, site, by_ori) for number, one in parsed]
+        encoded = [(number, _published(one, by_ori)) for number, one in parsed]
+        yield from [_read(number, one, site) for number, one in encoded]
 
 
 def _parsed(line: bytes, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
@@ -52,10 +53,15 @@ def _parsed(line: bytes, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
         return (Parsed(1, None, None, (Problem(1, "", f"not UTF-8 at byte {error.start + 1}: save it as UTF-8"),)),)
 
 
-def _one(number: int, parsed: Parsed, site: Site, by_ori: Mapping[str, Agency]) -> Read:
-    if parsed.event is None:
-        return Read(0, (), replace(parsed.problems[0], line=number))
-    facts = facts_of(parsed.event, by_ori[parsed.event.head.ori], site)
+def _published(parsed: Parsed, by_ori: Mapping[str, Agency]) -> Published | Problem:
+    event = parsed.event
+    return parsed.problems[0] if event is None else published(event, by_ori[event.head.ori])
+
+
+def _read(number: int, one: Published | Problem, site: Site) -> Read:
+    if isinstance(one, Problem):
+        return Read(0, (), replace(one, line=number))
+    facts = facts_of(one, site)
     if isinstance(facts, DeadLetter):
         return Read(0, (), Problem(number, "", facts.detail))
-    return Read(parsed.event.head.time, facts, None)
+    return Read(one.event.head.time, facts, None)

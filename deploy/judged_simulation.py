@@ -10,7 +10,7 @@ from producers.simulator.score import Score, raised, score
 from producers.simulator.simulation import START, Simulation
 from producers.simulator.world import Told
 from schemas.site import Site
-from streams.backtest import Alert, AsItWent, facts_of, on_one_partition
+from streams.backtest import Alert, AsItWent, facts_of, on_one_partition, published
 from streams.identify import DeadLetter
 
 
@@ -35,7 +35,7 @@ def alerts_of(told: Iterable[Told], site: Site, end: int) -> Iterable[Alert]:
         if one.arrives > now:
             now = one.arrives
             yield from test.advance(now)
-        facts = facts_of(one.event, site.agency_by_id[one.agency], site, one.arrives)
+        facts = facts_of(published(one.event, site.agency_by_id[one.agency]), site, one.arrives)
         if isinstance(facts, DeadLetter):
             raise UnfitError(f"{one.agency}: {type(one.event).__name__}: {facts.reason}: {facts.detail}")
         yield from test.tell(facts)

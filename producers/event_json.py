@@ -59,7 +59,7 @@ class Parsed:
 
     line: int
     written: Any
-    """As it was written: an object, or text where it is no JSON."""
+    """As it was written: an object, or text where it is no JSON, or need not be taken apart."""
     event: Event | None
     problems: tuple[Problem, ...]
 
@@ -81,8 +81,11 @@ def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[
     return _parsed(text, lambda _: agency, event_type)
 
 
-def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterator[Parsed]:
+def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
     """As `parse`, of events of several agencies: each says whose it is, in `head.ori`."""
+    event = _complete(text, by_ori)
+    if event is not None:
+        return (Parsed(1, text, event, ()),)
     return _parsed(text, lambda item: by_ori.get(_ori(item)), None)
 
 
@@ -97,6 +100,44 @@ def _parsed(text: str, whose: Callable[[Json], Agency | None], event_type: str |
             yield _broken(line, item, "is not that of an agency of the site", "head.ori")
         else:
             yield _one(line, item, agency, event_type)
+
+
+# -- an event that lacks nothing -------------------------------------------------------------------------------------
+
+_TYPE_FIRST: Final = re.compile(r'\s*\{\s*"type"\s*:\s*"(\w+)"\s*,')
+_TIMES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: tuple(sorted(TIME_FIELDS & model.model_fields.keys())) for name, model in EVENT_TYPES.items()
+}
+"""By type of event: the fields of its body that are times."""
+
+
+def _complete(text: str, by_ori: Mapping[str, Agency]) -> Event | None:
+    """The event of a text that begins with its type, leaves nothing out and has its times as numbers, as programs write
+    it: read in one go, at half the price. None for everything else, which may be an event all the same."""
+    begins = _TYPE_FIRST.match(text)
+    model = EVENT_TYPES.get(begins[1]) if begins else None
+    # Without a backslash each '":' ends a name, and so they can be counted.
+    if begins is None or model is None or "\\" in text:
+        return None
+    try:
+        event = model.model_validate_json("{" + text[begins.end() :], strict=True)
+    except ValidationError:
+        return None
+    agency = by_ori.get(event.head.ori)
+    if agency is None or begins[1] not in agency.event_types:
+        return None
+    times = [event.head.time, event.head.handling.purge_by, *[getattr(event, name) for name in _TIMES[begins[1]]]]
+    if any(map(_looks_like_seconds, filter(None, times))):
+        return None
+    # Of a name that is there twice the last one was read.
+    return event if text.count('":') == 1 + _names(event) else None
+
+
+def _names(event: Event) -> int:
+    """How many names of fields an event was read from."""
+    head = event.head
+    records = [event, head, head.handling, *head.persons, *[number for ref in head.persons for number in ref.ids]]
+    return sum([len(record.model_fields_set) for record in records])
 
 
 # -- reading JSON ----------------------------------------------------------------------------------------------------
@@ -279,7 +320,7 @@ def _with_times(shape: Mapping[str, Any], where: Field, wrong: dict[Field, str])
 
 def _microseconds(written: Any) -> Any:
     """A time as microseconds, or in a string why it is none. What is no time at all is left to the schema."""
-    if isinstance(written, int) and not isinstance(written, bool) and 0 < written < LOOKS_LIKE_SECONDS:
+    if isinstance(written, int) and not isinstance(written, bool) and _looks_like_seconds(written):
         return "looks like seconds or milliseconds: must be microseconds since 1970, or RFC 3339 text"
     if not isinstance(written, str):
         return written
@@ -292,6 +333,10 @@ def _microseconds(written: Any) -> Any:
     if moment.tzinfo is None:
         return "lacks the offset from UTC, such as -05:00 or Z"
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _looks_like_seconds(number: int) -> bool:
+    return 0 < number < LOOKS_LIKE_SECONDS
 
 
 # -- saying what is wrong --------------------------------------------------------------------------------------------

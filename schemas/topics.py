@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from schemas.events import CARE_EVENTS, EVENT_TYPES
@@ -47,6 +48,7 @@ class TopicSpec:
     """Further Kafka settings."""
 
 
+@cache
 def kebab(event_type: str) -> str:
     """BookingReported -> booking-reported."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", event_type).lower()

@@ -58,14 +58,29 @@ def in_parts(site: Site) -> Site:
     return site.model_copy(update={"partitions": PARTS, "clock": "history"})
 
 
-def facts_of(event: Event, agency: Agency, site: Site, came: int | None = None) -> tuple[Out, ...] | DeadLetter:
+class Published(NamedTuple):
+    """An event as it would be on its inbound topic."""
+
+    event: Event
+    agency: Agency
+    raw: bytes
+    """As framed Avro; empty for what is only heard: nothing of it is kept that would have to be encoded."""
+    body_at: int
+
+
+def published(event: Event, agency: Agency) -> Published:
+    """What an agency would publish."""
+    kind = type_name(event)
+    return Published(event, agency, *((b"", 0) if kind in ONLY_HEARD else encode_parts(event, SCHEMA_IDS[kind])))
+
+
+def facts_of(what: Published, site: Site, came: int | None = None) -> tuple[Out, ...] | DeadLetter:
     """What an event puts on the logs of a site, or why it would be set aside.
 
     It comes when it happens, where `came` does not say when, microseconds: nothing is from the future.
     """
+    event, agency, raw, body_at = what
     kind = type_name(event)
-    # Of what is only heard nothing is kept that would have to be encoded.
-    raw, body_at = (b"", 0) if kind in ONLY_HEARD else encode_parts(event, SCHEMA_IDS[kind])
     source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
     came = event.head.time if came is None else came
     found = identified(event, body_at, raw, source, site, came, came)
@@ -82,10 +97,9 @@ class _Log:
 
     def append(self, out: Out) -> LoggedRecord:
         """Write a record: as it is read."""
-        value = out.value
-        if isinstance(value, Mapping):
-            name = str(out.name)
-            value = encode(name, value, SCHEMA_IDS[name])
+        value: Any = out.value
+        if out.name is not None:
+            value = encode(out.name, value, SCHEMA_IDS[out.name])
         self.end += 1
         return LoggedRecord(self.end - 1, out.key, value, out.headers)
 

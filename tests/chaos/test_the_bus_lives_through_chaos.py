@@ -14,7 +14,7 @@ import pytest
 
 from schemas.events import EVENT_TYPES, EventWithdrawn, type_name
 from schemas.settings import Settings
-from streams.backtest import AsItWent, facts_of, on_one_partition
+from streams.backtest import AsItWent, facts_of, on_one_partition, published
 from streams.identify import DeadLetter
 from tests.chaos.county_flow import LAST_TICK, Bad, Tick, county_flow, flows_through
 from tests.chaos.plan import EVERY, NEEDED, SESSION_S, Kind, plan
@@ -70,7 +70,7 @@ def test_of_a_flow_alerts_of_every_correlation_are_raised_and_withdrawn() -> Non
     for item in [*county_flow(SEED, EVENTS), Tick(LAST_TICK)]:
         if isinstance(item, Bad):
             continue
-        facts = None if isinstance(item, Tick) else facts_of(item, site.agency_by_id[agency_of(item)], site)
+        facts = None if isinstance(item, Tick) else facts_of(published(item, site.agency_by_id[agency_of(item)]), site)
         assert not isinstance(facts, DeadLetter)
         alerts = engine.advance(item.time) if isinstance(item, Tick) else engine.tell(facts or [])
         recorded |= {(alert["rule"], alert["state"]) for alert in alerts}

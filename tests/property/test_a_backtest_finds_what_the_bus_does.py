@@ -22,6 +22,7 @@ from streams.backtest import (
     in_parts,
     on_one_partition,
     open_in_the_end,
+    published,
 )
 from streams.identify import DeadLetter
 from streams.records import Out
@@ -38,7 +39,7 @@ def told(test: Backtest, history: list[Event], ticks: Mapping[int, int]) -> dict
     """The digests of what is open in the end; `ticks`: after which event it is which day."""
     said: list[Alert] = []
     for number, what in enumerate(history):
-        facts = facts_of(what, SITE.agency_by_id[agency_of(what)], SITE)
+        facts = facts_of(published(what, SITE.agency_by_id[agency_of(what)]), SITE)
         if not isinstance(facts, DeadLetter):
             said += test.tell(facts)
         if number in ticks:
@@ -72,7 +73,7 @@ def test_several_who_share_the_partitions_end_as_one_does(history: list[Event], 
             yield alerts_in(written)
             tell(written)
 
-    all_facts = (facts_of(what, PARTED.agency_by_id[agency_of(what)], PARTED) for what in history)
+    all_facts = (facts_of(published(what, PARTED.agency_by_id[agency_of(what)]), PARTED) for what in history)
     tell([out for facts in all_facts if not isinstance(facts, DeadLetter) for out in facts])
     for test in sharing:
         test.advance(LAST_TICK)

@@ -26,7 +26,7 @@ from deploy.sites import SITES_DIR
 from producers.roster_import import Day
 from schemas.events import CustodyClassified, CustodyEvent, CustodyLevel, Event, ListTaken, type_name
 from schemas.site import read_site
-from streams.backtest import Alert, AsItWent, facts_of, on_one_partition
+from streams.backtest import Alert, AsItWent, facts_of, on_one_partition, published
 from streams.identify import DeadLetter
 from tests.imported_roster import REAL, all_days
 from tests.study import shootings_beside_lists
@@ -142,7 +142,7 @@ def told_by_the_bus(days: Sequence[Day]) -> list[list[Alert]]:
     for day in days:
         alerts: list[Alert] = []
         for event in day.events:
-            facts = facts_of(event, by_ori[event.head.ori], site)
+            facts = facts_of(published(event, by_ori[event.head.ori]), site)
             assert not isinstance(facts, DeadLetter), facts
             alerts += test.tell(facts)
         told.append(alerts + test.advance(day.tick))

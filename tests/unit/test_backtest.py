@@ -21,6 +21,7 @@ from streams.backtest import (
     facts_of,
     in_parts,
     on_one_partition,
+    published,
 )
 from streams.facts import partition_of
 from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Refusal, Source, identify
@@ -41,7 +42,7 @@ APART = event("HousingAssigned", "bo", day=3, unit="5-A", name="apart")
 def told(test: Backtest, events: Iterable[Event]) -> list[Alert]:
     alerts = []
     for what in events:
-        facts = facts_of(what, ONE.agency_by_id[agency_of(what)], ONE)
+        facts = facts_of(published(what, ONE.agency_by_id[agency_of(what)]), ONE)
         assert not isinstance(facts, DeadLetter)
         alerts += test.tell(facts)
     return alerts
@@ -71,15 +72,15 @@ def test_an_event_puts_on_the_logs_what_the_workers_make_of_its_record(
     source = Source(topics.inbound(site.name, agency.id, kind), agency, kind)
     found = identify(record, source, site, SCHEMAS, what.head.time)
     assert isinstance(found, Facts)
-    assert facts_of(what, agency, site, came) == found.records
+    assert facts_of(published(what, agency), site, came) == found.records
 
 
 def test_an_event_that_would_be_set_aside_is_told_why() -> None:
     what = event("HousingAssigned", "ada", unit="nowhere")
-    found = facts_of(what, ONE.agency_by_id[agency_of(what)], ONE)
+    found = facts_of(published(what, ONE.agency_by_id[agency_of(what)]), ONE)
     assert isinstance(found, DeadLetter)
     assert found.reason == Refusal.UNKNOWN_UNIT
-    early = facts_of(APART, ONE.agency_by_id[agency_of(APART)], ONE, APART.head.time - FUTURE_TOLERANCE - 1)
+    early = facts_of(published(APART, ONE.agency_by_id[agency_of(APART)]), ONE, APART.head.time - FUTURE_TOLERANCE - 1)
     assert isinstance(early, DeadLetter)
     assert early.reason == Refusal.FUTURE
 
@@ -163,7 +164,7 @@ def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> N
         """Of whom it is said where they are."""
         test = InTheEnd(site, numbers=numbers)
         for one in told_of:
-            facts = facts_of(one, site.agency_by_id[agency_of(one)], site)
+            facts = facts_of(published(one, site.agency_by_id[agency_of(one)]), site)
             assert not isinstance(facts, DeadLetter)
             test.tell(facts)
         return {out.key.decode().rpartition("/")[2] for out in test.settle() if out.name == "PersonInCustody"}

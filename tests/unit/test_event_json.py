@@ -249,6 +249,95 @@ def test_where_several_agencies_tell_each_event_is_its_own_agency_s() -> None:
     assert none.problems[0].why.startswith("an event is a JSON object")
 
 
+FULL: dict[str, Any] = {
+    "type": "VisitScheduled",
+    "head": {
+        "event_id": "57ff3040-e445-4d7b-a24d-5c3659846401",
+        "time": 1_772_391_720_000_000,
+        "ori": JAIL.ori,
+        "source_system": "jms",
+        "persons": [{"role": "SUBJECT", "ids": [ID]}],
+        "handling": {"markings": [], "purge_by": None},
+    },
+    "facility": "county-jail-main",
+    "booking_number": "B-7",
+    "visit_number": "V-1",
+    "visitor_name": 'Rover, "Ada": Élise',
+    "contact": "ORDINARY",
+    "setting": "CONTACT",
+    "starts": 1_772_391_720_000_000,
+    "ends": 1_772_395_320_000_000,
+}
+"""An event that leaves nothing out but what may be null."""
+VALUES = [None, 0, 1, 3.0, True, "", "x", "1.5", 1_772_391_720, "2026-03-01T14:02:00-05:00", "a\\b", [], {}, "ORDINARY"]
+
+
+@st.composite
+def written(draw: st.DrawFn) -> str:
+    """An event as somebody may write it: other values, names that are there twice or not at all, in any order."""
+
+    def pair(name: str, value: Any) -> list[str]:
+        fate = draw(st.sampled_from(["kept"] * 30 + ["left out", "twice", "another"]))
+        told = f"{json.dumps(name)}{colon}{text(draw(st.sampled_from(VALUES)) if fate == 'another' else value)}"
+        return {"left out": [], "twice": [told, told]}.get(fate, [told])
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            pairs = [told for name, under in value.items() for told in pair(name, under)]
+            return "{" + comma.join(draw(st.permutations(pairs)) if draw(chance) else pairs) + "}"
+        if isinstance(value, list):
+            return "[" + comma.join(map(text, value)) + "]"
+        return json.dumps(value, ensure_ascii=draw(chance))
+
+    chance = st.sampled_from([False] * 5 + [True])
+    comma, colon = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]))
+    visitor = {"visitor_name": draw(st.sampled_from([FULL["visitor_name"], "Rover, Ada", None]))}
+    return text({**FULL, **visitor})
+
+
+@given(written())
+def test_an_event_that_is_read_in_one_go_is_what_it_is_taken_apart(text: str) -> None:
+    (at_once,), (apart,) = parse_of_several(text, BY_ORI), parse_of_several(f"[{text}]", BY_ORI)
+    assert (at_once.event, [(p.field, p.why) for p in at_once.problems if not p.why.startswith("no JSON")]) == (
+        apart.event,
+        [(p.field, p.why) for p in apart.problems if not p.why.startswith("no JSON")],
+    )
+    assert bool(at_once.problems) == bool(apart.problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "at_once"),
+    [
+        ({}, True),
+        ({"visitor_born": None}, True),
+        ({"visitor_name": "Rover, \\ Ada"}, False),
+        ({"starts": "2026-03-01T14:02:00-05:00"}, False),
+        ({"starts": 1_772_391_720}, False),
+        ({"head": {**FULL["head"], "time": 1_772_391_720}}, False),
+        ({"head": {**FULL["head"], "handling": {"purge_by": 1_772_391_720}}}, False),
+        ({"head": {**FULL["head"], "handling": {}}}, True),
+        ({"facility": ""}, False),
+        ({"type": "CareObserved"}, False),
+        ({"head": {**FULL["head"], "ori": SITE.agency_by_id["city-pd"].ori}}, False),
+    ],
+)
+def test_what_programs_write_is_read_in_one_go(change: dict[str, Any], at_once: bool) -> None:
+    text = json.dumps({**FULL, "visitor_name": "Rover, Élise", **change}, ensure_ascii=False)
+    (parsed,) = parse_of_several(text, BY_ORI)
+    assert (parsed.written == text) == at_once
+
+
+@pytest.mark.parametrize("name", ["unit", "head", "event_id", "role", "kind", "markings"])
+def test_a_name_that_is_there_twice_is_found_wherever_it_is(name: str) -> None:
+    full = {**housing(), "head": FULL["head"]}
+    text = json.dumps(full)
+    begin = text.index(f'"{name}"')
+    value, end = json.JSONDecoder().raw_decode(text, text.index(":", begin) + 2)
+    twice = f'{text[:end]}, "{name}": {json.dumps(value)}{text[end:]}'
+    (parsed,) = parse_of_several(twice, BY_ORI)
+    assert f"no JSON: {name} is there twice in one object" in [problem.why for problem in parsed.problems]
+
+
 def test_the_example_on_the_page_is_an_event() -> None:
     page = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)

@@ -14,7 +14,7 @@ from producers.adapters.shootings import AtOdds, read_groups
 from producers.roster_import import Day
 from schemas.events import AffiliationValidated
 from schemas.site import read_site
-from streams.backtest import Alert, InTheEnd, facts_of, on_one_partition
+from streams.backtest import Alert, InTheEnd, facts_of, on_one_partition, published
 from streams.identify import DeadLetter
 from tests.imported_roster import REAL, SAMPLE, all_days, needs_the_real_data
 from tests.study.classification_reviews import days_that_repeat, told_by_the_bus
@@ -49,7 +49,7 @@ def open_in_the_end(days: list[Day]) -> list[Alert]:
     by_ori, test = {agency.ori: agency for agency in site.agencies}, InTheEnd(site)
     for day in days:
         for event in day.events:
-            facts = facts_of(event, by_ori[event.head.ori], site)
+            facts = facts_of(published(event, by_ori[event.head.ori]), site)
             assert not isinstance(facts, DeadLetter), facts
             test.tell(facts)
     test.advance(days[-1].tick)
