@@ -323,6 +323,7 @@ class Partitions:
             except RegistryAway:
                 # Nothing is folded without its schema: it goes on from where it is.
                 log.warning("the recovery of partition %s waits for the schema registry", number)
+                running.progress.waits = True
                 await asyncio.sleep(RETRY_S)
             except (BrokerQuietError, KafkaException, OutdatedError) as error:
                 log.warning("partition %s begins its recovery again: %s", number, type(error).__name__)

@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from schemas import topics
 from schemas.codec import digest
 from streams.correlations.situation import Correlation, Evidence, Situation
+from streams.failures import RETRY, Failures, names
 from streams.records import Out
 
 ALERT_NAMESPACE: Final = uuid.UUID("a1e27000-5a11-5e07-8a11-000000000001")
@@ -135,13 +136,22 @@ def _evidence(item: Evidence) -> dict[str, Any]:
 
 
 class AlertBook(Generic[P, F]):
-    """The alerts of one stage of one partition."""
+    """The alerts of one stage of one partition. `failures`: where rules that fail are noted; None: what they raise goes
+    to whoever asked."""
 
-    def __init__(self, site: str, stage: str, partition: int, correlations: Sequence[Correlation[P, F]]) -> None:
+    def __init__(
+        self,
+        site: str,
+        stage: str,
+        partition: int,
+        correlations: Sequence[Correlation[P, F]],
+        failures: Failures | None = None,
+    ) -> None:
         self._topic = topics.alerts_raised(site)
         self._stage = stage
         self._partition = partition
         self._correlations = tuple(correlations)
+        self._failures = failures
         self._recorded: dict[str, Recorded] = {}
         self._firing: dict[tuple[str, F], dict[str, Situation]] = {}
         """By rule and focus: what holds there, by alert id."""
@@ -181,7 +191,10 @@ class AlertBook(Generic[P, F]):
         for focus in focuses:
             for correlation in self._of(focus):
                 where = correlation.name, focus
-                holds = {alert_id(correlation.name, s.key): s for s in correlation.situations(picture, focus, now)}
+                found = self._situations(correlation, picture, focus, now)
+                if found is not None and self._failures:
+                    self._failures.mended(*where)
+                holds = {alert_id(correlation.name, s.key): s for s in found or ()}
                 for known_as in self._firing.pop(where, ()):
                     self._weighed.pop(known_as, None)
                 if holds:
@@ -216,7 +229,7 @@ class AlertBook(Generic[P, F]):
             yield from self._raise(known_as, correlation, situation, cause, now, group)
         self._weighed.clear()
         for known_as, recorded in sorted(self._recorded.items()):
-            if recorded.is_open and known_as not in derived:
+            if recorded.is_open and known_as not in derived and not self._is_unsaid(recorded):
                 cause, group = self._recovery_cause(recorded.rule, recorded, position, now)
                 yield self._withdraw(known_as, recorded, cause, now, group)
 
@@ -243,14 +256,18 @@ class AlertBook(Generic[P, F]):
             for focus in focuses
             for correlation in triggered
             if isinstance(focus, correlation.about)
-            for out in self._diff(correlation, focus, correlation.situations(picture, focus, now), cause, now)
+            for out in self._diff(correlation, focus, self._situations(correlation, picture, focus, now), cause, now)
         ]
 
     def _diff(
-        self, correlation: Correlation[P, F], focus: F, situations: set[Situation], cause: Cause, now: int
+        self, correlation: Correlation[P, F], focus: F, situations: set[Situation] | None, cause: Cause, now: int
     ) -> list[Out]:
+        if situations is None:
+            return []
         where = correlation.name, focus
-        firing = self._firing.get(where)
+        firing: Mapping[str, Situation | None] | None = self._firing.get(where)
+        if self._failures and self._failures.mended(*where):
+            firing = {**self._stood(correlation.name, focus), **(firing or {})}
         if not situations and not firing:
             return []
         derived = {alert_id(correlation.name, s.key): s for s in situations}
@@ -258,7 +275,7 @@ class AlertBook(Generic[P, F]):
         if derived:
             self._firing[where] = derived
         else:
-            del self._firing[where]
+            self._firing.pop(where, None)
         outs = []
         for known_as, situation in sorted(derived.items()):
             self._schedule(situation.until, focus, now)
@@ -267,6 +284,34 @@ class AlertBook(Generic[P, F]):
         for known_as in sorted(firing.keys() - derived.keys()):
             outs.append(self._withdraw(known_as, self._recorded[known_as], cause, now, None))
         return outs
+
+    # -- rules that fail -------------------------------------------------------------------------------------------
+
+    def _situations(self, correlation: Correlation[P, F], picture: P, focus: F, now: int) -> set[Situation] | None:
+        """What holds there by a rule; None where it fails, which is noted: what was said stands, and it is tried
+        again."""
+        try:
+            return correlation.situations(picture, focus, now)
+        except Exception as error:
+            if self._failures is None:
+                raise
+            self._failures.note(correlation.name, focus, error)
+            self.schedule(now + RETRY, focus, now)
+            return None
+
+    def _is_unsaid(self, recorded: Recorded) -> bool:
+        """Whether its rule fails where it would say whether it still holds."""
+        return self._failures is not None and self._failures.concern(recorded.rule, recorded.key)
+
+    def _stood(self, rule: str, focus: F) -> dict[str, None]:
+        """Alerts that a recovery left open while the rule failed at a focus, and that nothing has said anything of
+        since."""
+        said = {known_as for (name, _), holds in self._firing.items() if name == rule for known_as in holds}
+        return {
+            known_as: None
+            for known_as, recorded in self._recorded.items()
+            if recorded.is_open and recorded.rule == rule and names(recorded.key, focus) and known_as not in said
+        }
 
     # -- records ---------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas import topics
-from schemas.codec import DecodeError, decode
+from schemas.codec import decode
 from schemas.registry_client import SchemaCache
 from schemas.settings import Settings
 from schemas.site import Site
@@ -69,6 +69,8 @@ class Progress:
     """Records read back, of all topics, or written: it grows as long as the recovery gets on."""
     deriving: bool = False
     """Everything is read: what is derived anew is compared with what is recorded, which takes what it takes."""
+    waits: bool = False
+    """The registry is away: nothing can be read without it."""
     abandoned: bool = False
     """Nobody waits for it any more."""
     between: Callable[[], None] | None = None
@@ -77,6 +79,7 @@ class Progress:
     def count(self, records: int) -> None:
         """So many records more were read, or written. Raises AbandonedError."""
         self.read += records
+        self.waits = False
         if self.abandoned:
             raise AbandonedError
         if self.between is not None:
@@ -248,8 +251,8 @@ def catch_up(
     False: there is more than the `most` records, about, that were to be read. Between two batches `fold` is always what
     the logs say up to where it has come, however this ends.
 
-    Raises what `recover` raises. A record that no schema or key explains is passed over, as it was when it first came:
-    it is a dead letter already.
+    Raises what `recover` raises. A record of which nothing can be made is passed over, as it was when it first came: it
+    is a dead letter already.
     """
     partition, room = fold.partition, most
     starts = {part: fold.recalled.get(part, OFFSET_BEGINNING) for part in partition.outputs()}
@@ -292,8 +295,8 @@ def is_at_the_end(fold: Fold, consumer: Consumer) -> bool:
     return next(batches_back(consumer, starts, most=1), None) is None
 
 
-_POISON: Final = suppress(DecodeError, ValueError)
-"""What is passed over."""
+_POISON: Final = suppress(Exception)
+"""What is passed over: when the record first came, whatever it raised made it a dead letter."""
 
 
 def _ensure(schemas: SchemaCache, batch: Iterable[tuple[Part, LoggedRecord]]) -> None:

@@ -67,8 +67,8 @@ class Recovering:
     partition: int
     progress: tuple[int, ...]
     """Other than before: it got on, or began again."""
-    deriving: bool = False
-    """All is read: it computes."""
+    excused: bool = False
+    """All is read, and it computes; or it waits for the registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,5 +158,5 @@ def _behind(look: Look) -> Iterable[_Behind]:
         if one.position < one.end and not one.held:
             yield _Behind(Why.NOT_FETCHED, where, (one.position, one.polled), one.end - one.position)
     for recovery in look.recovering:
-        if not recovery.deriving:
+        if not recovery.excused:
             yield _Behind(Why.NOT_RECOVERED, f"partition {recovery.partition}", recovery.progress)

@@ -128,7 +128,7 @@ class Lookout:
                 progress = running.progress
                 # Another object: it began again.
                 marks = (id(progress), progress.read)
-                recovering.append(Recovering(number, marks, progress.deriving))
+                recovering.append(Recovering(number, marks, progress.deriving or progress.waits))
         return tuple(readings), tuple(recovering)
 
     def _reading(self, running: Running, stage: str, part: TP, position: int, ends: Ends) -> Reading | None:

@@ -16,8 +16,9 @@ from schemas.site import Site
 from streams.alerts import alerts_in
 from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
+from streams.failures import REASON, Failures
 from streams.records import Out, Record
-from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage
+from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage, input_of
 
 FOLDING = (PERSON, FACILITY)
 """The stages that fold a topic of facts; disclose folds what these raise."""
@@ -35,12 +36,12 @@ class Partition:
 
     @classmethod
     def of(cls, site: Site, number: int, schemas: Mapping[int, WriterSchema]) -> Partition:
-        """The stages with the shipped correlations, before anything was folded."""
+        """The stages with the shipped correlations, before anything was folded. What fails costs itself alone."""
         return cls(
             site,
             number,
-            PersonStage(site, number, schemas),
-            FacilityStage(site, number, schemas),
+            PersonStage(site, number, schemas, failures=Failures()),
+            FacilityStage(site, number, schemas, failures=Failures()),
             DiscloseStage(site, number, schemas),
         )
 
@@ -103,6 +104,7 @@ class Partition:
             for out in self.stage(name).reconcile(positions[name]):
                 yield out
                 yield from self._told([out])
+            yield from self._failed(name)
         yield from self.disclose.reconcile()
 
     # -- live ----------------------------------------------------------------------------------------------------
@@ -119,7 +121,33 @@ class Partition:
             outs += self._told(outs)
         if record.key == TICK_KEY:
             outs += self.disclose.advance(self.tick)
-        return outs
+        return outs + self._failed(name)
+
+    def _failed(self, name: str) -> list[Out]:
+        """Dead letters of the bus: what could not be derived, and was not told yet. They hold nothing of anybody."""
+        failures = self.stage(name).failures
+        if not failures:
+            return []
+        topic, source = topics.dead_letters(self.site.name, topics.BUS), input_of(name, self.site)
+        return [
+            Out(
+                topic,
+                0,
+                f"{source}/{self.number}/{what}".encode(),
+                None,
+                b"",
+                tuple(
+                    (header, told.encode())
+                    for header, told in {
+                        "reason": REASON,
+                        "detail": f"{what} failed ({kind}): what is open there stands, and it is tried again",
+                        "topic": source,
+                        "partition": str(self.number),
+                    }.items()
+                ),
+            )
+            for what, kind in failures.untold()
+        ]
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
         return [told for alert in alerts_in(outs) for told in self.disclose.tell(alert)]

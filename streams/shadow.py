@@ -26,6 +26,7 @@ from streams.alerts import ALWAYS, CONTENT, Cause, CauseKind, alerts_in, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.disclose import Disclose, decide
+from streams.failures import names
 from streams.pictures.facility import FEED_HEARD, FacilityPicture
 from streams.pictures.person import STAY, PersonPicture
 from streams.records import Out, Record
@@ -305,8 +306,7 @@ class Shadow:
 
     def _fails_on(self, key: Sequence[str]) -> bool:
         """Whether the candidate fails on the focus of an alert: a situation's key names it."""
-        parts = set(key)
-        return any(parts.issuperset((f,) if isinstance(f, str) else f) for f in self._guarded.failing)
+        return any(names(key, focus) for focus in self._guarded.failing)
 
     # -- asking --------------------------------------------------------------------------------------------------
 

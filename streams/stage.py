@@ -11,8 +11,8 @@ is the same as what `process` would evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar, TypeVarTuple
 
 from schemas import topics
 from schemas.codec import WriterSchema, decode
@@ -24,12 +24,15 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
 from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
+from streams.failures import RETRY, Failures
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
 from streams.placements import PLACING, Placements
 from streams.records import Out, Record
 
+T = TypeVar("T")
+A = TypeVarTuple("A")
 PERSON: Final = "person"
 FACILITY: Final = "facility"
 
@@ -40,7 +43,10 @@ def input_of(name: str, site: Site) -> str:
 
 
 class PersonStage:
-    """Person facts to alerts about persons, and to the compact records that facilities need."""
+    """Person facts to alerts about persons, and to the compact records that facilities need.
+
+    `failures`: where it is noted what could not be derived; None: what was raised goes to whoever asked.
+    """
 
     def __init__(
         self,
@@ -48,13 +54,15 @@ class PersonStage:
         partition: int,
         schemas: Mapping[int, WriterSchema],
         correlations: Sequence[PersonCorrelation] = PERSON_CORRELATIONS,
+        failures: Failures | None = None,
     ) -> None:
         self._site = site
+        self.failures = failures
         self._partition = partition
         self._schemas = schemas
         self._input = input_of(PERSON, site)
         self.picture = PersonPicture(schemas)
-        self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations)
+        self.book: AlertBook[PersonPicture, str] = AlertBook(site.name, PERSON, partition, correlations, failures)
         self._placements = Placements(site, partition, self.picture)
         self._announced: dict[str, str] = {}
         """By person: to whom it is joined, as was announced last; empty for nobody."""
@@ -97,8 +105,8 @@ class PersonStage:
         self._find_stale()
         some = self._ahead.some(most)
         for person in some:
-            self._ahead.note(person, lacks=self._placements.lacks(person) or self._is_to_be_forwarded(person))
-            self._schedule(person)
+            self._ahead.note(person, lacks=self._tried("follow", person, self._lacks, person) is not False)
+            self._tried("schedule", person, self._schedule, person)
         self.book.derive(self.picture, some, self.picture.now)
         self.book.weigh(some)
         return bool(self._ahead.stale)
@@ -109,9 +117,9 @@ class PersonStage:
         self._find_stale()
         # All of one person before the next: what is derived of them is not kept for everybody.
         for person in sorted(self._ahead.stale | self._ahead.unsettled):
-            yield from self._placements.place(person, cause)
-            yield from self._forward(person)
-            self._schedule(person)
+            yield from self._tried("place", person, self._placements.place, person, cause) or ()
+            yield from self._tried("forward", person, self._forward, person) or ()
+            self._tried("schedule", person, self._schedule, person)
             if person in self._ahead.stale:
                 self.book.derive(self.picture, (person,), self.picture.now)
         self._ahead.settled()
@@ -156,11 +164,26 @@ class PersonStage:
 
     def _follow(self, person: str, cause: Cause, *, places: bool = True) -> list[Out]:
         """What follows from a person's facts, the alerts aside. `places`: whether the placement may be another."""
-        outs = self._forward(person)
+        outs = self._tried("forward", person, self._forward, person) or []
         if places:
-            outs += self._placements.place(person, cause)
-        self._schedule(person)
+            outs += self._tried("place", person, self._placements.place, person, cause) or ()
+        self._tried("schedule", person, self._schedule, person)
         return outs
+
+    def _tried(self, what: str, person: str, call: Callable[[*A], T], *args: *A) -> T | None:
+        """What a call returns that changes nothing where it fails; None where it fails, which is noted: it is tried
+        again."""
+        try:
+            found = call(*args)
+        except Exception as error:
+            if self.failures is None:
+                raise
+            self.failures.note(what, person, error)
+            self.book.schedule(self.picture.now + RETRY, person, self.picture.now)
+            return None
+        if self.failures:
+            self.failures.mended(what, person)
+        return found
 
     def _schedule(self, person: str) -> None:
         until = self.picture.until(person)
@@ -175,7 +198,7 @@ class PersonStage:
         """
         if not self.picture.may_have_moved(person):
             return []
-        return self._announce(person) + [
+        moves = [
             out
             for here, there in self.picture.misplaced(person)
             for out in (
@@ -183,6 +206,11 @@ class PersonStage:
                 Out(self._input, self._partition, here.record_key, None, None),
             )
         ]
+        return self._announce(person) + moves
+
+    def _lacks(self, person: str) -> bool:
+        """Whether anything that follows from a person's facts, the alerts aside, is not on the log."""
+        return self._placements.lacks(person) or self._is_to_be_forwarded(person)
 
     def _is_to_be_forwarded(self, person: str) -> bool:
         """Whether facts of a person are still to be moved, or it is to be told to whom the person is joined."""
@@ -228,7 +256,10 @@ def _settled(conflict: Conflict, partition: int, site: Site) -> list[Out]:
 
 
 class FacilityStage:
-    """Facility facts to alerts about housing units, deliveries and tips, and about agencies that fall silent."""
+    """Facility facts to alerts about housing units, deliveries and tips, and about agencies that fall silent.
+
+    `failures`: as of a `PersonStage`.
+    """
 
     def __init__(
         self,
@@ -236,14 +267,16 @@ class FacilityStage:
         partition: int,
         schemas: Mapping[int, WriterSchema],
         correlations: Sequence[FacilityCorrelation] = FACILITY_CORRELATIONS,
+        failures: Failures | None = None,
     ) -> None:
         self._site = site
         self._partition = partition
         self._schemas = schemas
+        self.failures = failures
         self._input = input_of(FACILITY, site)
         expected = {(agency.id, event_type) for agency in site.agencies for event_type in agency.publishes}
         self.picture = FacilityPicture(schemas, expected)
-        self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations)
+        self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations, failures)
         self._ahead: Ahead[Focus] = Ahead()
 
     @property

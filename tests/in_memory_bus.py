@@ -19,10 +19,11 @@ from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.clock import Clock
 from streams.facts import TICK_KEY, partition_of
+from streams.failures import REASON as RULE_FAILED
 from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identify
 from streams.partition import FOLDING, Partition
-from streams.records import Headers, LoggedRecord, Out
+from streams.records import Headers, LoggedRecord, Out, header
 from streams.stage import input_of
 from tests.county import agency_of, demo_site
 
@@ -90,6 +91,7 @@ class InMemoryBus:
         """Append what a stage wants written."""
         for out in outs:
             value = out.value
+            assert header(out.headers, "reason") != RULE_FAILED, header(out.headers, "detail")
             if value is not None and not isinstance(value, bytes):
                 assert out.name is not None
                 value = encode(out.name, value, SCHEMA_IDS[out.name])

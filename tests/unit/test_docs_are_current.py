@@ -24,6 +24,7 @@ from schemas.settings import Settings
 from schemas.site import Site, read_site
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.disclose import Reason
+from streams.failures import REASON as RULE_FAILED
 from streams.identify import Refusal
 
 ROOT = Path(__file__).parents[2]
@@ -238,7 +239,7 @@ def test_every_tag_in_the_catalogue_is_explained() -> None:
     assert used == set(SENSITIVITIES)
 
 
-@pytest.mark.parametrize("reason", [*Undecodable, *Refusal, "CONFLICT", "POISON"])
+@pytest.mark.parametrize("reason", [*Undecodable, *Refusal, "CONFLICT", "POISON", RULE_FAILED])
 def test_every_reason_of_a_dead_letter_is_explained(reason: str) -> None:
     told = section(text("docs/operations.md"), "Dead letters")
     assert re.search(rf"^\| `{reason}` \| \S.* \| \S.* \|$", told, re.MULTILINE)
@@ -253,7 +254,7 @@ def codes(title: str) -> set[str]:
     [("Dead letters", [*Undecodable, *Refusal]), ("The audit of disclosures", [*Reason])],
 )
 def test_no_reason_is_explained_that_the_code_does_not_have(title: str, known: list[StrEnum]) -> None:
-    assert codes(title) - {"CONFLICT", "POISON"} == {reason.value for reason in known}
+    assert codes(title) - {"CONFLICT", "POISON", RULE_FAILED} == {reason.value for reason in known}
 
 
 def test_every_decision_has_a_title_with_its_number() -> None:

@@ -269,7 +269,22 @@ FULL: dict[str, Any] = {
     "ends": 1_772_395_320_000_000,
 }
 """An event that leaves nothing out but what may be null."""
-VALUES = [None, 0, 1, 3.0, True, "", "x", "1.5", 1_772_391_720, "2026-03-01T14:02:00-05:00", "a\\b", [], {}, "ORDINARY"]
+VALUES: list[Any] = [
+    None,
+    0,
+    1,
+    3.0,
+    True,
+    "",
+    "x",
+    "1.5",
+    1_772_391_720,
+    "2026-03-01T14:02:00-05:00",
+    "a\\b",
+    [],
+    {},
+    "ORDINARY",
+]
 
 
 @st.composite

@@ -92,7 +92,7 @@ def test_a_worker_that_does_not_answer_stands_still() -> None:
         ("it is held, for what waits is worked on", looks(*[replace(BEHIND, held=True)] * LONG)),
         ("a refold takes long", looks(*[Recovering(3, (1, n)) for n in range(10 * LONG)])),
         ("a recovery begins again and again", looks(*[Recovering(3, (n, 0)) for n in range(LONG)])),
-        ("everything is derived anew", looks(*[Recovering(3, (1, 9), deriving=True)] * LONG)),
+        ("everything is derived anew, or the registry is away", looks(*[Recovering(3, (1, 9), excused=True)] * LONG)),
         ("it owns nothing", looks(*[None] * LONG)),
     ],
 )

@@ -236,6 +236,9 @@ async def test_a_recovery_goes_on_from_where_it_is_where_only_the_registry_was_a
         await partitions.running[0].live.wait()
     (first, at_first), (second, then) = found
     assert (second is first, then is at_first) == (goes_on, goes_on)
+    assert at_first.waits is goes_on, "who watches the worker excuses it meanwhile"
+    at_first.count(1)
+    assert not at_first.waits, "what is read back says that the registry is there"
     assert partitions.running[0].partition is second.partition
     for phase in ("noticed", "reconciled", "live"):
         assert re.search(PHASES[phase], caplog.text), "the bench of takeovers reads it in the worker's log"

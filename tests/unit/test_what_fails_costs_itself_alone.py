@@ -1,0 +1,240 @@
+"""A rule that fails, or a fact that can't be read any more: what it is about stays as it was said, all else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from schemas.codec import DecodeError, encode
+from streams.alerts import AlertBook, Cause, CauseKind
+from streams.backtest import SCHEMA_IDS, SCHEMAS
+from streams.correlations.situation import Correlation, Severity, Situation
+from streams.facts import TICK_KEY, person_id
+from streams.failures import RETRY, Failures, names
+from streams.partition import FOLDING, Partition
+from streams.records import LoggedRecord, Out, header
+from streams.stage import PersonStage
+from tests.county import DAY, JAIL, START, demo_site, event
+from tests.in_memory_bus import InMemoryBus, processed
+
+FACT = Cause(CauseKind.FACT, "person", 0, 1, "e1")
+NOW = 1_000
+SITE = demo_site(partitions=1)
+ALERTS = topics.alerts_raised("demo")
+
+
+class County:
+    """What holds for each focus by each of two rules, and where they fail."""
+
+    def __init__(self) -> None:
+        self.holds: set[tuple[str, str]] = set()
+        self.until: dict[str, int] = {}
+        self.fails: set[tuple[str, str]] = set()
+
+    def rule(self, name: str) -> Any:
+        def situations(_: object, focus: str, now: int) -> set[Situation]:
+            if (name, focus) in self.fails:
+                raise KeyError(focus)
+            until = self.until.get(focus)
+            if (name, focus) not in self.holds or (until is not None and until <= now):
+                return set()
+            return {Situation((focus, name), Severity.LOW, "look", (), (), (), until=until)}
+
+        return Correlation[object, str](name, 1, "housing", frozenset({"HousingAssigned"}), situations, str)
+
+    def book(self, failures: Failures | None) -> AlertBook[object, str]:
+        return AlertBook("demo", "person", 0, (self.rule("first"), self.rule("second")), failures)
+
+
+def evaluated(book: AlertBook[object, str], focuses: Iterable[str] = ("ada", "bo"), now: int = NOW) -> list[Any]:
+    return [out.value for out in book.evaluate(object(), focuses, None, FACT, now)]
+
+
+def said(records: Iterable[Any]) -> list[tuple[str, str, str]]:
+    return [(record["key"][0], record["rule"], record["state"]) for record in records]
+
+
+def recovered(county: County, log: Iterable[Any], failures: Failures) -> tuple[AlertBook[object, str], list[Any]]:
+    """A book that is recovered from a log of alerts, and what it wrote."""
+    book = county.book(failures)
+    for record in log:
+        book.recall(record)
+    book.derive(object(), ("ada", "bo"), NOW)
+    return book, [out.value for out in book.settle(NOW, 7)]
+
+
+def test_a_rule_that_fails_for_one_loses_nobody_else_s_alert() -> None:
+    county, failures = County(), Failures()
+    county.holds = {(rule, focus) for rule in ("first", "second") for focus in ("ada", "bo")}
+    county.fails = {("second", "ada")}
+    book = county.book(failures)
+    records = evaluated(book)
+    assert said(records) == [("ada", "first", "OPEN"), ("bo", "first", "OPEN"), ("bo", "second", "OPEN")]
+    assert book.open_alerts().keys() == {record["alert_id"] for record in records}
+    ((what, kind),) = failures.untold()
+    assert what == "second"
+    assert kind.startswith(f"KeyError at {__file__.rpartition('/')[2]}:")
+    assert failures.untold() == []
+
+
+def test_where_nobody_notes_failures_they_are_raised() -> None:
+    county = County()
+    county.fails = {("second", "ada")}
+    with pytest.raises(KeyError):
+        evaluated(county.book(None))
+
+
+def test_what_fails_is_tried_again_and_the_others_timers_are_kept() -> None:
+    county = County()
+    county.holds = {("first", "ada"), ("first", "bo")}
+    county.until = {"ada": 2_000, "bo": 2_000}
+    book = county.book(Failures())
+    evaluated(book)
+    county.fails = {("first", "ada")}
+    assert book.due(2_000) == ["ada", "bo"]
+    assert said(evaluated(book, ("ada", "bo"), 2_000)) == [("bo", "first", "WITHDRAWN")]
+    county.fails = set()
+    assert book.due(2_000 + RETRY - 1) == []
+    assert book.due(2_000 + RETRY) == ["ada"]
+    assert said(evaluated(book, ("ada",), 2_000 + RETRY)) == [("ada", "first", "WITHDRAWN")]
+
+
+def test_a_recovery_neither_raises_nor_withdraws_where_a_rule_fails() -> None:
+    county = County()
+    county.holds = {("first", "ada"), ("first", "bo")}
+    log = evaluated(county.book(None))
+    county.holds = set()
+    county.fails = {("first", "ada")}
+    _, written = recovered(county, log, Failures())
+    assert said(written) == [("bo", "first", "WITHDRAWN")]
+
+
+@pytest.mark.parametrize(("holds", "then"), [(True, []), (False, [("ada", "first", "WITHDRAWN")])])
+def test_what_a_recovery_left_open_is_judged_when_the_rule_fails_no_more(holds: bool, then: list[Any]) -> None:
+    county, failures = County(), Failures()
+    county.holds = {("first", "ada"), ("second", "ada"), ("first", "bo")}
+    log = evaluated(county.book(None))
+    county.fails = {("first", "ada")}
+    book, written = recovered(county, log, failures)
+    assert written == []
+    county.fails = set()
+    if not holds:
+        county.holds.discard(("first", "ada"))
+    assert said(evaluated(book)) == then
+    assert not failures
+    assert said(evaluated(book)) == []
+
+
+def test_who_stands_by_forgets_a_failure_that_is_over() -> None:
+    county, failures = County(), Failures()
+    county.fails = {("first", "ada")}
+    book = county.book(failures)
+    book.derive(object(), ("ada",), NOW)
+    assert len(failures) == 1
+    county.fails = set()
+    book.derive(object(), ("ada",), NOW)
+    assert not failures
+
+
+@pytest.mark.parametrize(
+    ("key", "focus", "named"),
+    [
+        (("ada", "x"), "ada", True),
+        (("bo", "x"), "ada", False),
+        (("main", "4-A", "x"), ("main", "4-A"), True),
+        (("main", "4-B"), ("main", "4-A"), False),
+    ],
+)
+def test_a_key_names_the_focus_it_was_derived_of(key: tuple[str, ...], focus: Any, named: bool) -> None:
+    assert names(key, focus) is named
+
+
+# -- facts whose schema is gone --------------------------------------------------------------------------------------
+
+HAPPENED = [
+    what
+    for person in ("ada", "bo")
+    for what in (
+        event("BookingReported", person),
+        event("AffiliationValidated", person, day=1, group="Eastside"),
+        event("HousingAssigned", person, day=1, unit="4-A"),
+        event("CustodyClassified", person, day=1),
+    )
+]
+FORGOTTEN = {number: schema for number, schema in SCHEMAS.items() if schema.name != "CustodyClassified"}
+REVIEWED = [event("DisciplinaryRecorded", person, day=2) for person in ("ada", "bo")]
+
+
+def refolded(bus: InMemoryBus) -> Partition:
+    partition = Partition.of(bus.site, 0, FORGOTTEN)
+    for record in bus.logs[ALERTS, 0]:
+        partition.recall(ALERTS, record)
+    for stage in FOLDING:
+        for record in bus.input_of(stage, 0):
+            partition.refold(stage, record)
+    return partition
+
+
+def letters(outs: Iterable[Out]) -> list[tuple[str | None, str | None]]:
+    box = topics.dead_letters("demo", topics.BUS)
+    return [(header(out.headers, "reason"), header(out.headers, "detail")) for out in outs if out.topic == box]
+
+
+def test_a_recovery_goes_on_where_the_registry_has_forgotten_a_schema() -> None:
+    bus = processed(SITE, [*HAPPENED, *REVIEWED], START + 3 * DAY)
+    partition = refolded(bus)
+    outs = list(partition.reconcile({stage: len(bus.input_of(stage, 0)) for stage in FOLDING}))
+    assert [out.value for out in outs if out.name == "AlertRaised"] == []
+    ((reason, detail),) = letters(outs)
+    assert reason == "RULE_FAILED"
+    assert detail is not None
+    assert detail.startswith("classification_review failed (DecodeError at codec.py:")
+    assert partition.person.book.open_alerts() != {}
+
+
+def test_nothing_that_is_told_of_a_failure_names_anybody() -> None:
+    bus = processed(SITE, [*HAPPENED, *REVIEWED], START + 3 * DAY)
+    partition = refolded(bus)
+    outs = partition.reconcile({stage: len(bus.input_of(stage, 0)) for stage in FOLDING})
+    ada = person_id(f"{JAIL}/LOCAL", "jms", "ada")
+    (told,) = [out for out in outs if header(out.headers, "reason") == "RULE_FAILED"]
+    assert ada.encode() not in told.key + b"".join(value for _, value in told.headers)
+    assert told.value == b""
+
+
+def test_a_tick_goes_on_where_following_somebody_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = Failures()
+    stage = PersonStage(SITE, 0, SCHEMAS, failures=failures)
+    bus = processed(SITE, HAPPENED, START + 3 * DAY)
+    ada = person_id(f"{JAIL}/LOCAL", "jms", "ada")
+    placed = stage._placements._grounds
+
+    def grounds(person: str) -> Any:
+        if person == ada:
+            raise LookupError(person)
+        return placed(person)
+
+    monkeypatch.setattr(stage._placements, "_grounds", grounds)
+    outs = [out for record in bus.input_of("person", 0) for out in stage.process(record)]
+    assert {
+        out.value["person_id"] for out in outs if out.name == "PersonInCustody" and isinstance(out.value, dict)
+    } == {person_id(f"{JAIL}/LOCAL", "jms", "bo")}
+    monkeypatch.undo()
+    time = START + 3 * DAY + RETRY
+    outs = stage.process(LoggedRecord(99, TICK_KEY, encode("Tick", {"time": time}, SCHEMA_IDS["Tick"])))
+    assert [
+        out.value["person_id"] for out in outs if out.name == "PersonInCustody" and isinstance(out.value, dict)
+    ] == [ada]
+    assert not failures
+
+
+def test_without_anybody_who_notes_it_a_stage_raises() -> None:
+    stage = PersonStage(SITE, 0, FORGOTTEN)
+    bus = processed(SITE, [*HAPPENED, *REVIEWED], START + 3 * DAY)
+    for record in bus.input_of("person", 0):
+        stage.refold(record)
+    with pytest.raises(DecodeError):
+        list(stage.reconcile(0))
