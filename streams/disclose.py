@@ -30,6 +30,7 @@ from schemas.site import Recipient, Site
 from streams.ahead import Ahead
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
 from streams.correlations.situation import Caution, Confidence, Line, Severity, gravest, strictest, surest_of_all
+from streams.failures import Failures
 from streams.outline import kept_of
 from streams.records import Out, Record
 
@@ -308,10 +309,14 @@ class DiscloseStage:
     """Alerts to what each recipient may see of them, and to the audit.
 
     It reads no topic while it is live: `tell` is given each alert in the moment it is raised, `advance` the time.
+    `failures`: where it is noted what could not be decided; None: what was raised goes to whoever asked.
     """
 
-    def __init__(self, site: Site, partition: int, schemas: Mapping[int, WriterSchema]) -> None:
+    def __init__(
+        self, site: Site, partition: int, schemas: Mapping[int, WriterSchema], failures: Failures | None = None
+    ) -> None:
         self._site = site
+        self.failures = failures
         self._partition = partition
         self._schemas = schemas
         self._alerts: dict[str, Mapping[str, Any]] = {}
@@ -398,10 +403,11 @@ class DiscloseStage:
     def advance(self, now: int) -> list[Out]:
         """Let it be `now` (microseconds): what changes for recipients whose agreements began or ended by then."""
         before, self._now = self._now, max(self._now, now)
-        if not self._crosses_a_boundary(before):
-            return []
         cause = self._cause(CauseKind.TICK)
-        return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
+        if self._crosses_a_boundary(before):
+            return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
+        undecided = [key for key in sorted(self._alerts) if self.failures.at(key)] if self.failures else ()
+        return [out for key in undecided for out in self._tell(self._alerts[key], cause, news=True)]
 
     def _crosses_a_boundary(self, before: int) -> bool:
         """Whether an agreement began or ended since."""
@@ -422,7 +428,9 @@ class DiscloseStage:
             if alert["kind"] not in recipient.kinds:
                 # A recipient that gave up a kind has no topic for it any more to be told on.
                 continue
-            decision = decide(alert, recipient, self._site, self._now)
+            decision = self._decided(alert, recipient)
+            if decision is None:
+                continue
             if isinstance(decision, Disclose):
                 records = self._disclosed(alert, recipient, decision, told, cause, group)
                 if records or news:
@@ -432,6 +440,21 @@ class DiscloseStage:
             elif news and decision.reason is not Reason.NOTHING_HOLDS:
                 outs.append(self._audit(alert, recipient.id, "WITHHELD", decision, cause))
         return outs
+
+    def _decided(self, alert: Mapping[str, Any], recipient: Recipient) -> Disclose | Withhold | None:
+        """Whether a recipient may know an alert; None where that can't be said: nothing is told then, and what was told
+        stands. It is tried again with every tick."""
+        focus = alert["alert_id"]
+        try:
+            decision = decide(alert, recipient, self._site, self._now)
+        except Exception as error:
+            if self.failures is None:
+                raise
+            self.failures.note(f"{DISCLOSE} to {recipient.id}", focus, error)
+            return None
+        if self.failures:
+            self.failures.mended(f"{DISCLOSE} to {recipient.id}", focus)
+        return decision
 
     def _disclosed(
         self,

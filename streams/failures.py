@@ -40,6 +40,10 @@ class Failures:
         """It did not fail: whether it had before."""
         return self._where.pop((what, focus), None) is not None
 
+    def at(self, focus: Hashable) -> bool:
+        """Whether anything failed there."""
+        return any(failed == focus for _, failed in self._where)
+
     def concern(self, what: str, key: Collection[str]) -> bool:
         """Whether it fails at a focus that a situation's key names."""
         return any(failed == what and names(key, focus) for failed, focus in self._where)

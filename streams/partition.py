@@ -42,7 +42,7 @@ class Partition:
             number,
             PersonStage(site, number, schemas, failures=Failures()),
             FacilityStage(site, number, schemas, failures=Failures()),
-            DiscloseStage(site, number, schemas),
+            DiscloseStage(site, number, schemas, Failures()),
         )
 
     def stage(self, name: str) -> PersonStage | FacilityStage:
@@ -104,8 +104,8 @@ class Partition:
             for out in self.stage(name).reconcile(positions[name]):
                 yield out
                 yield from self._told([out])
-            yield from self._failed(name)
         yield from self.disclose.reconcile()
+        yield from self._failed()
 
     # -- live ----------------------------------------------------------------------------------------------------
 
@@ -121,33 +121,31 @@ class Partition:
             outs += self._told(outs)
         if record.key == TICK_KEY:
             outs += self.disclose.advance(self.tick)
-        return outs + self._failed(name)
+        return outs + self._failed()
 
-    def _failed(self, name: str) -> list[Out]:
+    def _failed(self) -> list[Out]:
         """Dead letters of the bus: what could not be derived, and was not told yet. They hold nothing of anybody."""
-        failures = self.stage(name).failures
-        if not failures:
-            return []
-        topic, source = topics.dead_letters(self.site.name, topics.BUS), input_of(name, self.site)
         return [
-            Out(
-                topic,
-                0,
-                f"{source}/{self.number}/{what}".encode(),
-                None,
-                b"",
-                tuple(
-                    (header, told.encode())
-                    for header, told in {
-                        "reason": REASON,
-                        "detail": f"{what} failed ({kind}): what is open there stands, and it is tried again",
-                        "topic": source,
-                        "partition": str(self.number),
-                    }.items()
-                ),
+            _failure(self.site, self.number, source, what, how)
+            for source, failures in (
+                (input_of(PERSON, self.site), self.person.failures),
+                (input_of(FACILITY, self.site), self.facility.failures),
+                (topics.alerts_raised(self.site.name), self.disclose.failures),
             )
-            for what, kind in failures.untold()
+            if failures
+            for what, how in failures.untold()
         ]
 
     def _told(self, outs: Sequence[Out]) -> list[Out]:
         return [told for alert in alerts_in(outs) for told in self.disclose.tell(alert)]
+
+
+def _failure(site: Site, number: int, source: str, what: str, how: str) -> Out:
+    told = {
+        "reason": REASON,
+        "detail": f"{what} failed ({how}): what was said stands, and it is tried again",
+        "topic": source,
+        "partition": str(number),
+    }
+    headers = tuple((name, value.encode()) for name, value in told.items())
+    return Out(topics.dead_letters(site.name, topics.BUS), 0, f"{source}/{number}/{what}".encode(), None, b"", headers)

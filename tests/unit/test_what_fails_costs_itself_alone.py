@@ -9,6 +9,7 @@ import pytest
 
 from schemas import topics
 from schemas.codec import DecodeError, encode
+from streams import disclose
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.correlations.situation import Correlation, Severity, Situation
@@ -238,3 +239,40 @@ def test_without_anybody_who_notes_it_a_stage_raises() -> None:
         stage.refold(record)
     with pytest.raises(DecodeError):
         list(stage.reconcile(0))
+
+
+# -- who may know ----------------------------------------------------------------------------------------------------
+
+
+def test_where_it_can_t_be_decided_whether_one_may_know_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = processed(SITE, [*HAPPENED, *REVIEWED], START + 3 * DAY)
+    partition, decide = Partition.of(SITE, 0, SCHEMAS), disclose.decide
+    told_by_all = {out.topic for out in of_everybody(Partition.of(SITE, 0, SCHEMAS), bus)}
+    fails = next(one for one in SITE.recipients if topics.alerts_for("demo", one.id, "housing") in told_by_all)
+
+    def decides(alert: Any, recipient: Any, *more: Any) -> Any:
+        if recipient.id == fails.id:
+            raise LookupError(alert["headline"])
+        return decide(alert, recipient, *more)
+
+    monkeypatch.setattr(disclose, "decide", decides)
+    outs = list(of_everybody(partition, bus))
+    theirs = topics.alerts_for("demo", fails.id, "housing")
+    assert {out.topic for out in outs} == told_by_all - {theirs} | {topics.dead_letters("demo", topics.BUS)}
+    ((reason, detail),) = letters(outs)
+    assert reason == "RULE_FAILED"
+    assert detail is not None
+    assert detail.startswith(f"disclose to {fails.id} failed (LookupError at ")
+    monkeypatch.undo()
+    later = encode("Tick", {"time": START + 4 * DAY}, SCHEMA_IDS["Tick"])
+    outs = [out for stage in FOLDING for out in partition.process(stage, LoggedRecord(999, TICK_KEY, later))]
+    assert theirs in {out.topic for out in outs}
+    assert not partition.disclose.failures
+
+
+def of_everybody(partition: Partition, bus: InMemoryBus) -> Iterable[Out]:
+    for stage in FOLDING:
+        for record in bus.input_of(stage, 0):
+            for out in partition.process(stage, record):
+                if out.topic not in (topics.facility_facts("demo"), topics.person_facts("demo")):
+                    yield out
