@@ -4,10 +4,10 @@
     python tests/bench/whole_path.py --help
 
 It starts an embedded bus of its own in a temporary home (TLS and SCRAM for everybody). In each round a site of its own
-gets the first half of its inbound records, of all event types but those of deliveries, tips and lists; then one worker
-or two, started as `sallyport worker` is, with all their stages, work through them. When nothing is left to do, and two
-have shared the partitions, the other half is published at once, and the clock runs until the last is committed through
-every topic: nobody's start or rebalance counts, and no stage is ahead of another when it starts.
+gets the first half of its inbound records, of all event types but those of deliveries, tips, lists, calls and hearings;
+then one worker or two, started as `sallyport worker` is, with all their stages, work through them. When nothing is left
+to do, and two have shared the partitions, the other half is published at once, and the clock runs until the last is
+committed through every topic: nobody's start or rebalance counts, and no stage is ahead of another when it starts.
 """
 
 from __future__ import annotations
