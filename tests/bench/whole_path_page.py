@@ -47,9 +47,8 @@ def section(result: Mapping[str, Any]) -> str:
         f"{len(one)} alternating runs of each {on_machine(result['machine'], result['load'])}. {result['events']:,} "
         f"events of {result['people']:,} people in {result['partitions']} partitions, of all event types but those of "
         f"deliveries, tips, lists, calls and hearings; each leads to {person:.2f} records for the person stage and "
-        f"{facility:.2f} for the facility's. The first {result['warm']:.0%} are worked through before the clock starts. "
-        f"{result['open_alerts']:,} alerts are open "
-        "in the end."
+        f"{facility:.2f} for the facility's. The first {result['warm']:.0%} are worked through before the clock "
+        f"starts. {result['open_alerts']:,} alerts are open in the end."
     )
     plot = f"![Microseconds an event of each part]({PLOT})"
     return "\n\n".join([_rates(result), _parts(result), plot, textwrap.fill(measured, 120)])
