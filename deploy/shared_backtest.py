@@ -1,4 +1,4 @@
-"""What is open in the end, found by several processes: each reads some of the lines, and holds some of the partitions.
+"""What is open in the end, found by several processes: each reads some of the lines, and holds one of the partitions.
 
 Whatever order the facts come in, and on however many partitions, the same follows: that is the engine's law. So no
 process waits for another before the end, and who is idle takes the next lines.
@@ -22,11 +22,11 @@ from deploy.event_lines import Lines, read_events
 from producers.event_json import Problem
 from schemas.site import Site
 from streams.alerts import alerts_in
-from streams.backtest import PARTS, Alert, InTheEnd, Rules, open_in_the_end
+from streams.backtest import MOST_PARTS, Alert, InTheEnd, Rules, in_parts, open_in_the_end
 from streams.records import Out
 
 Written = Sequence[bytes]
-"""By process: the records that are for its partitions, as they travel; only who gets them unpacks them."""
+"""By process: the records that are for its partition, as they travel; only who gets them unpacks them."""
 
 
 class Share(NamedTuple):
@@ -56,8 +56,8 @@ class SharedBacktest:
     """
 
     def __init__(self, site: Site, rules: Rules, rule: Path | None) -> None:
-        self._count = min(os.cpu_count() or 1, PARTS)
-        self._site = site
+        self._count = min(os.cpu_count() or 1, MOST_PARTS)
+        self._site = in_parts(site, self._count)
         self._rules = rules
         self._rule = rule
         self._opened = ExitStack()
@@ -68,7 +68,7 @@ class SharedBacktest:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             for number in range(self._count):
-                test = InTheEnd(self._site, self._rules, range(number, PARTS, self._count))
+                test = InTheEnd(self._site, self._rules, (number,))
                 mine = _Mine(self._site, test, self._rule, number, self._count)
                 pool = opened.enter_context(children(1, _MINE.append, mine))
                 opened.callback(pool.shutdown, wait=False, cancel_futures=True)
@@ -130,7 +130,7 @@ class SharedBacktest:
 
 
 class _Mine(NamedTuple):
-    """What a process holds: the partitions that leave its number as the rest."""
+    """What a process holds: the partition of its number."""
 
     site: Site
     test: InTheEnd
@@ -182,9 +182,8 @@ def _write(mine: _Mine, outs: Sequence[Out], others: Sequence[list[Out]]) -> Non
     """Take in what is for this process, and lay aside what is for others."""
     mine.test.tell(outs)
     for out in outs:
-        to = out.partition % mine.processes
-        if to != mine.number:
-            others[to].append(out)
+        if out.partition != mine.number:
+            others[out.partition].append(out)
 
 
 def _packed(others: Iterable[Sequence[Out]]) -> Written:

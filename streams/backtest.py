@@ -34,9 +34,9 @@ SCHEMA_IDS: Final[Mapping[str, int]] = {name: number for number, name in enumera
 SCHEMAS: Final[Mapping[int, WriterSchema]] = {
     SCHEMA_IDS[name]: writer_schema(whole_schema(name)) for name in record_names()
 }
-PARTS: Final = 8
-"""Partitions of what is evaluated once, in the end: so many processes can share it. Always the same, so that the same
-is told wherever it is run."""
+MOST_PARTS: Final = 8
+"""Partitions into which what is evaluated once, in the end, is parted at most. Tips and street violence each part has:
+more parts would do little but fold these."""
 Alert = Mapping[str, Any]
 """A record of `alerts.raised`."""
 
@@ -53,9 +53,9 @@ def on_one_partition(site: Site, clock: Literal["live", "history"] = "history") 
     return site.model_copy(update={"partitions": 1, "clock": clock})
 
 
-def in_parts(site: Site) -> Site:
-    """The site as a backtest sees it that several may share: a part each is a partition."""
-    return site.model_copy(update={"partitions": PARTS, "clock": "history"})
+def in_parts(site: Site, parts: int) -> Site:
+    """The site as a backtest sees it that so many share: a part each is a partition."""
+    return site.model_copy(update={"partitions": parts, "clock": "history"})
 
 
 class Published(NamedTuple):
@@ -195,6 +195,11 @@ class InTheEnd(Backtest):
 
 
 def open_in_the_end(rounds: Iterable[Iterable[Alert]]) -> list[Alert]:
-    """The alerts that are open after all rounds."""
+    """The alerts that are open after all rounds: the same in however many parts they were found."""
     last = {alert["alert_id"]: alert for alerts in rounds for alert in alerts}
-    return [alert for _, alert in sorted(last.items()) if alert["state"] == "OPEN"]
+    return [_of_no_part(alert) for _, alert in sorted(last.items()) if alert["state"] == "OPEN"]
+
+
+def _of_no_part(alert: Alert) -> Alert:
+    """As if there were one part: the cause is of one, and so is the group of what one recovery finds."""
+    return {**alert, "cause": {**alert["cause"], "partition": 0}, "group": None}

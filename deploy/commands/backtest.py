@@ -29,7 +29,7 @@ from deploy.sites import load_site
 from producers.event_json import Problem
 from schemas.agreements import SiteError
 from schemas.site import Site
-from streams.backtest import Alert, AsItWent, in_parts, on_one_partition
+from streams.backtest import Alert, AsItWent, on_one_partition
 
 AHEAD: Final = 2
 """Goes that may wait for the one that processes them, besides one at each core."""
@@ -87,7 +87,7 @@ def backtest(
             told = opened.enter_context(text_out(out))
             goes = in_goes(lines)
             if final:
-                shared = opened.enter_context(SharedBacktest(in_parts(described), rules, rule))
+                shared = opened.enter_context(SharedBacktest(described, rules, rule))
                 found = _in_the_end(shared, goes, step, counts)
             else:
                 described = on_one_partition(described)

@@ -147,13 +147,13 @@ def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
     assert sorted(unit or "" for _, _, unit in summary(test.end())) == ["4-B", "5-A"]
 
 
-def test_a_site_is_parted_always_in_the_same_way() -> None:
+def test_a_site_is_in_as_many_parts_as_share_it() -> None:
     site = demo_site(partitions=4, clock="live")
-    assert in_parts(site) == demo_site(partitions=8, clock="history")
+    assert in_parts(site, 3) == demo_site(partitions=3, clock="history")
 
 
 def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> None:
-    site, people = in_parts(SITE), ("ada", "bo", "cy", "dee", "eve")
+    site, people = in_parts(SITE, 8), ("ada", "bo", "cy", "dee", "eve")
     told_of = [
         *(event("BookingReported", person) for person in people),
         *(event("HousingAssigned", person, day=1, unit="4-B") for person in people),
@@ -178,7 +178,7 @@ def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> N
 
 def test_as_it_went_is_told_on_one_partition_only() -> None:
     with pytest.raises(ValueError, match=r"^as it went is told on one partition$"):
-        AsItWent(in_parts(SITE))
+        AsItWent(in_parts(SITE, 2))
 
 
 def test_only_the_rules_that_are_given_are_looked_for() -> None:
