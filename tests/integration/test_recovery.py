@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from deploy.health import Grade, workers_found
 from deploy.topic_report import StageStands, all_live, topic_report
 from schemas import topics
-from schemas.codec import encode_event
+from schemas.codec import FRAMED, encode_event, frame
 from schemas.events import Event, type_name
 from schemas.registry_client import SchemaCache, registry_client, schema_ids
 from schemas.settings import Settings
@@ -40,7 +40,7 @@ from streams.heard import NOTES
 from streams.identify import IDENTIFY, DeadLetter, identify
 from streams.partition import FOLDING, Partition
 from streams.partition_loop import Delivery
-from streams.records import LoggedRecord, Out
+from streams.records import LoggedRecord, Out, header
 from streams.stage import FACILITY, PERSON, input_of
 from tests.compaction import compacted_in_moments
 from tests.county import DAY, START, agency_of, event
@@ -173,6 +173,18 @@ def test_what_is_committed_within_the_first_batch_is_folded_and_what_comes_after
     outs = ground.recovered(fold)
     assert fold.folded == {PERSON: 4, FACILITY: 0}
     assert (persons(fold), raised(outs)) == (2, 1), "Ada's facts and one of Bo's: Ada's review was never written"
+
+
+def test_a_fact_whose_schema_the_registry_does_not_know_costs_what_rests_on_it_alone(ground: Ground) -> None:
+    facts = ground.facts(reviews("ada", "bo"))
+    value = facts[1].value
+    assert isinstance(value, bytes)
+    ground.write([facts[0], facts[1]._replace(value=frame(2**31 - 1, value[FRAMED:])), *facts[2:]])
+    ground.commit(PERSON, len(facts))
+    outs = ground.recovered(ground.fold())
+    letters = [out for out in outs if out.topic == topics.dead_letters(ground.site.name, topics.BUS)]
+    assert raised(outs) == 1, "Bo's review"
+    assert [header(out.headers, "reason") for out in letters] == ["RULE_FAILED"]
 
 
 def test_a_worker_that_begins_within_the_first_batch_commits_past_it(a_site: Callable[..., WorkingSite]) -> None:
