@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.site import Site
-from streams.fold import AbandonedError, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, is_at_the_end
+from streams.fold import AbandonedError, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, ends_of, is_past
 from streams.outside import Outside
 from streams.partition import Partition
 
@@ -45,13 +45,23 @@ TRUSTED_S: Final = 12 * 3600.0
 """Seconds behind the log after which what was followed is not to be trusted: half of the time for which a tombstone is
 kept. A fact whose tombstone was written and removed again meanwhile would be known for ever."""
 LOOK_FOR_THE_END_S: Final = 600.0
-"""Seconds after which it is looked whether anything is left to follow."""
+"""Seconds that what is followed may be behind, as far as is known, before it is looked where the logs end."""
 FACT_BYTES: Final = 450
 """What a fact costs in memory beside its bytes, about (docs/performance.md)."""
 
 
 class TooMuchError(Exception):
     """What is followed takes more memory than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the logs of a number ended when it was looked."""
+
+    at: float
+    """When that was; seconds of a clock that never goes back."""
+    ends: Mapping[str, int]
+    """By folding stage."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +71,8 @@ class Following:
     number: int
     fold: Fold
     at_end: float
-    """When it was begun, or is known to have had all that was on the logs; seconds of a clock that never goes back."""
+    """When it was begun, or a later time: it is known to have all that was on the logs then. Seconds of a clock that
+    never goes back."""
     progress: Progress = field(default_factory=Progress)
     is_ready: bool = False
     """Whether it has caught up, and derived what it holds."""
@@ -69,6 +80,8 @@ class Following:
     """Why it is of no use; empty as long as it is."""
     turn: asyncio.Future[bool] | None = None
     """The thread's work on it, now or last."""
+    look: Look | None = None
+    """The look at the logs' ends that it has not come to yet: as soon as it has, `at_end` is when that was."""
 
     @property
     def bytes(self) -> int:
@@ -135,7 +148,8 @@ class Standbys:
 
     def ready(self) -> frozenset[int]:
         """The numbers that could be taken over at once."""
-        return frozenset(one.number for one in list(self.following.values()) if one.is_ready and not one.failed)
+        now = self._outside.monotonic()
+        return frozenset(one.number for one in list(self.following.values()) if one.is_ready and not one.distrust(now))
 
     def gave_up(self) -> frozenset[int]:
         """The numbers that it stood by for, now or before, and could not be made ready for."""
@@ -241,16 +255,30 @@ class Standbys:
         if self._consumer is None:
             self._consumer = self._make_consumer()
         following.progress.between = partial(self._make_way, following)
+        why_not = following.distrust(self._outside.monotonic())
+        if why_not:
+            log.warning("standby %s begins again: %s", following.number, why_not)
+            self._begin_again(following)
         fold = following.fold
         if not catch_up(fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN):
             return True
-        began = self._outside.monotonic()
-        if began - following.at_end > LOOK_FOR_THE_END_S and is_at_the_end(fold, self._consumer):
-            following.at_end = began
+        self._look_for_the_end(following, self._consumer)
         while fold.partition.derive_ahead(DERIVED_AT_A_TIME):
             self._make_way(following)
         following.is_ready = True
         return False
+
+    def _look_for_the_end(self, following: Following, consumer: Consumer) -> None:
+        """Where it has all that was on the logs when they were looked at last, it is complete up to then.
+
+        On a busy log there is always a newer record, and what its owner has not committed is not folded: to have
+        everything at one moment is too much to ask.
+        """
+        now = self._outside.monotonic()
+        if following.look is None and now - following.at_end > LOOK_FOR_THE_END_S:
+            following.look = Look(now, ends_of(following.fold, consumer))
+        if following.look is not None and is_past(following.fold, following.look.ends, consumer):
+            following.at_end, following.look = following.look.at, None
 
     def _make_way(self, following: Following) -> None:
         """Give way to what is owned. Raises AbandonedError where nobody stands by for the number any more."""
@@ -265,7 +293,7 @@ class Standbys:
 
     def _begin_again(self, following: Following) -> None:
         following.fold = Fold(Partition.of(self._site, following.number, self._schemas))
-        following.at_end = self._outside.monotonic()
+        following.at_end, following.look = self._outside.monotonic(), None
         following.is_ready = False
         following.progress.forget()
 

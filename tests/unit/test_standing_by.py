@@ -20,7 +20,7 @@ from schemas.settings import Settings
 from streams import standby
 from streams.agents import Partitions, Running
 from streams.backtest import SCHEMAS
-from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, recover
+from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, is_past, recover
 from streams.outside import Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
@@ -64,6 +64,10 @@ class LogReader:
     begins: dict[str, int] = field(default_factory=dict)
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    looks: int = 0
+    """How often it was asked what the owner has committed: once for each look at what is new."""
+    markers: dict[str, int] = field(default_factory=dict)
+    """By topic: offsets at its end that are no records."""
 
     def assign(self, parts: Sequence[TopicPartition]) -> None:
         self.positions = {(p.topic, p.partition): max(0, p.offset) for p in parts}
@@ -91,12 +95,13 @@ class LogReader:
 
     def committed(self, parts: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
         del timeout
+        self.looks += 1
         return [TopicPartition(p.topic, p.partition, self.committed_to.get(p.topic, -1001)) for p in parts]
 
     def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
         del timeout
         log = self.logs()[part.topic, part.partition]
-        return self.begins.get(part.topic, 0), log[-1].offset + 1 if log else 0
+        return self.begins.get(part.topic, 0), (log[-1].offset + 1 if log else 0) + self.markers.get(part.topic, 0)
 
 
 class KnownSchemas(dict[int, Any]):
@@ -181,6 +186,18 @@ class Scene:
         self.bus.run()
         running = self.bus.running[0]
         self.reader.committed_to = {input_of(stage, SITE): running.committed[stage] for stage in FOLDING}
+
+    def goes_on(self) -> None:
+        """One more event comes, and all before it is committed: at every moment there is one that is not."""
+        came = {input_of(stage, SITE): self.bus.input_of(stage, 0)[-1].offset + 1 for stage in FOLDING}
+        self.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), JAIL)
+        self.reader.committed_to = came
+
+    async def is_looked_at(self) -> None:
+        """Whoever stands by has looked at all there is by now."""
+        # One look may have begun before.
+        looks = self.reader.looks + 2
+        await self.until(lambda: self.reader.looks > looks)
 
     def stand_by(self, awaited: frozenset[int] = frozenset()) -> Following:
         self.standbys.stand_by_for(frozenset({0}), awaited, {})
@@ -342,16 +359,94 @@ async def test_who_is_at_the_end_of_a_quiet_log_is_trusted_for_ever(scene: Scene
     await scene.standbys.close()
 
 
-async def test_who_does_not_come_to_the_end_is_trusted_no_longer(scene: Scene) -> None:
+@pytest.mark.parametrize("markers", [0, 2])
+async def test_who_follows_a_log_that_never_rests_is_trusted_for_as_long_as_it_keeps_up(
+    scene: Scene, markers: int
+) -> None:
     scene.happens(reviews(3))
-    scene.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), "county-jail")  # of which nobody commits
+    # The other log rests, after the markers of a transaction: nobody ever commits past them.
+    scene.reader.markers[input_of(FACILITY, SITE)] = markers
+    scene.goes_on()
     following = scene.stand_by()
     await scene.until(lambda: following.is_ready)
-    scene.here.now += TRUSTED_S + 1
-    before = scene.reader.read
-    await scene.until(lambda: scene.reader.read > before)
+    first = following.fold
+    for _ in range(26):
+        scene.here.now += 1_800
+        scene.goes_on()
+        await scene.is_looked_at()
+        assert scene.here.now - following.at_end <= 2 * 1_800
+    assert scene.standbys.ready() == {0}
     scene.standbys.release(0)
-    assert await scene.standbys.taken_over(following) is None
+    assert await scene.standbys.taken_over(following) is first
+    await scene.standbys.close()
+
+
+async def test_it_is_complete_up_to_when_it_looked_where_the_logs_end_not_to_when_it_came_there(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.goes_on()
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    begun = scene.here.now
+    for _ in range(2):
+        scene.here.now += 1_800
+        await scene.is_looked_at()
+        assert following.at_end == begun
+    scene.goes_on()
+    await scene.is_looked_at()
+    assert following.at_end == begun + 1_800
+    await scene.standbys.close()
+
+
+@pytest.mark.parametrize(("comes_at", "is_there"), [(3, True), (4, False), (6, False), (7, True), (9, True)])
+def test_an_end_is_reached_where_nothing_but_markers_is_before_it(comes_at: int, is_there: bool) -> None:
+    fold, facts = Fold(Partition.of(SITE, 0, SCHEMAS)), input_of(PERSON, SITE)
+    fold.folded = {PERSON: 4, FACILITY: 0}
+    logs = {fold.input_of(PERSON): [LoggedRecord(comes_at, b"key", b"")], fold.input_of(FACILITY): []}
+    assert is_past(fold, {PERSON: 7, FACILITY: 0}, cast(Consumer, LogReader(lambda: logs, {facts: 4}))) is is_there
+
+
+async def test_who_does_not_come_to_an_end_that_it_saw_is_trusted_no_longer_and_begins_again(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), JAIL)  # of which nobody commits
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    first, begun = following.fold, following.at_end
+    for _ in range(12):
+        scene.here.now += TRUSTED_S / 12
+        await scene.is_looked_at()
+        assert (following.fold, following.at_end) == (first, begun)
+    scene.here.now += 1
+    await scene.until(lambda: following.fold is not first)
+    await scene.until(lambda: following.is_ready)
+    assert (following.at_end, following.look) == (scene.here.now, None)
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is following.fold
+    await scene.standbys.close()
+
+
+async def test_who_begins_again_knows_nothing_of_what_has_gone_with_its_tombstone_meanwhile(scene: Scene) -> None:
+    told = reviews(3)
+    scene.happens(told)
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    for one in told[:3]:
+        scene.bus.publish(event("EventWithdrawn", agency=JAIL, target_event_id=one.head.event_id), JAIL)
+    await scene.is_looked_at()
+    assert persons(following.fold) == 3
+    scene.bus.run()
+    scene.bus.compact(input_of(PERSON, SITE))
+    scene.here.now += TRUSTED_S + 1
+    await scene.until(lambda: following.is_ready and persons(following.fold) == 2)
+    await scene.standbys.close()
+
+
+async def test_nobody_is_said_to_be_ready_who_is_not_trusted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standby, "FOLLOW_EVERY_S", 3_600)  # as in a process that was stopped
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    assert scene.standbys.ready() == {0}
+    scene.here.now += TRUSTED_S + 1
+    assert scene.standbys.ready() == frozenset()
     await scene.standbys.close()
 
 
