@@ -263,8 +263,8 @@ def catch_up(
         if room is not None and (room := room - len(batch)) <= 0:
             return False
     ends = _ends(fold, consumer)
-    progress.total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
-    progress.done = 0
+    total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
+    progress.done, progress.total = 0, total
     for name in FOLDING:
         source, begin, until = fold.input_of(name), _start(fold, name, ends), ends.silent[name]
         before = progress.done

@@ -35,9 +35,16 @@ FOLLOW_EVERY_S: Final = 1.0
 AT_A_TIME: Final = 500
 """Records folded in one go, some 5 ms."""
 DERIVED_AT_A_TIME: Final = 20
-"""Persons derived in one go."""
+"""Persons, units and alerts derived before the time is looked at."""
+GO_S: Final = 0.01
+"""Seconds of deriving in one go."""
 TURN: Final = 50_000
 """Records after which another number has its turn."""
+DERIVING_S: Final = 2.0
+"""Seconds of deriving and giving way after which another number has its turn, and this one reads on."""
+TOO_FAR: Final = 20_000
+"""Records to fold, and persons, units and alerts to derive: with more of them left nothing is ready any longer. Whoever
+takes over would be busy with them for seconds."""
 LOOK_S: Final = 0.01
 GIVE_WAY_S: Final = 0.25
 """Seconds for which a standby gives way before each go, as long as a number that is owned has work: it must get on."""
@@ -75,7 +82,11 @@ class Following:
     never goes back."""
     progress: Progress = field(default_factory=Progress)
     is_ready: bool = False
-    """Whether it has caught up, and derived what it holds."""
+    """Whether it has caught up, and derived what it holds, and has not fallen too far behind since."""
+    was_ready: bool = False
+    """Whether it ever was, since it was begun."""
+    to_derive: int = 0
+    """Persons, units and alerts that were touched since they were derived last, as far as is known."""
     failed: str = ""
     """Why it is of no use; empty as long as it is."""
     turn: asyncio.Future[bool] | None = None
@@ -89,6 +100,19 @@ class Following:
         picture = self.fold.partition.person.picture
         return picture.fact_bytes + FACT_BYTES * picture.facts
 
+    @property
+    def behind(self) -> int:
+        """How much is known to be left to do: records to fold, and persons, units and alerts to derive."""
+        return self.progress.total - self.progress.done + self.to_derive
+
+    def reckon(self, *, caught_up: bool) -> None:
+        """Say whether it is ready after a turn, in which it has caught up or has not."""
+        before = self.is_ready
+        self.is_ready = caught_up or (before and self.behind <= TOO_FAR)
+        self.was_ready = self.was_ready or caught_up
+        if before and not self.is_ready:
+            log.warning("standby %s has fallen behind: %s to fold and derive", self.number, self.behind)
+
     def report(self, at: int) -> dict[str, Any]:
         """How it is doing, `at` microseconds, as a stage report; no personal data."""
         state = "STOPPED" if self.failed else "LIVE" if self.is_ready else "REFOLDING"
@@ -97,7 +121,7 @@ class Following:
             "partition": self.number,
             "state": state,
             "tick": self.fold.partition.tick,
-            "lag": self.progress.total - self.progress.done,
+            "lag": self.behind,
             "done": self.progress.done,
             "total": self.progress.total,
             "at": at,
@@ -208,14 +232,17 @@ class Standbys:
         while True:
             more = one_gets_on = False
             for following in [*self.following.values()]:
-                if following.failed or following.progress.abandoned or (one_gets_on and not following.is_ready):
+                if following.failed or following.progress.abandoned or (one_gets_on and not following.was_ready):
                     continue
                 following.turn = loop.run_in_executor(self._thread, partial(self._take_a_turn, following))
                 # To be waited for by others, too: it is not cancelled with this task.
                 await asyncio.wait([following.turn])
                 has_more = following.turn.result()
-                # One after the other is made ready: half of each would be of use to nobody.
-                one_gets_on = one_gets_on or (has_more and not following.is_ready)
+                if following.is_ready:
+                    # It may be so no longer, and yet is not given up.
+                    self._gave_up -= {following.number}
+                # One after the other is made ready: half of each would be of use to nobody. Who was has its turns.
+                one_gets_on = one_gets_on or (has_more and not following.was_ready)
                 more = more or has_more
             # Who gave a number up is given another, or this one as it is: there is nothing to wait for.
             awaited = [one for one in self.following.values() if one.number in self._awaited]
@@ -233,6 +260,7 @@ class Standbys:
             return False
         except RegistryAway:
             # Nothing is folded without its schema: it goes on from where it is.
+            following.reckon(caught_up=False)
             return False
         except TooMuchError:
             log.warning("standby %s is given up: facts of more than SALLYPORT_STANDBY_MEMORY", following.number)
@@ -259,14 +287,30 @@ class Standbys:
         if why_not:
             log.warning("standby %s begins again: %s", following.number, why_not)
             self._begin_again(following)
-        fold = following.fold
-        if not catch_up(fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN):
-            return True
-        self._look_for_the_end(following, self._consumer)
-        while fold.partition.derive_ahead(DERIVED_AT_A_TIME):
+        more = not catch_up(following.fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN)
+        if more:
+            following.to_derive = following.fold.partition.derive_ahead(0)
+        else:
+            self._look_for_the_end(following, self._consumer)
+            more = self._derive(following)
+        following.reckon(caught_up=not more)
+        return more
+
+    def _derive(self, following: Following) -> bool:
+        """Derive for a turn what was touched: whether anything is left."""
+        turn_ends = self._outside.monotonic() + DERIVING_S
+        while self._derive_in_one_go(following):
+            if self._outside.monotonic() >= turn_ends:
+                return True
             self._make_way(following)
-        following.is_ready = True
         return False
+
+    def _derive_in_one_go(self, following: Following) -> bool:
+        go_ends = self._outside.monotonic() + GO_S
+        while True:
+            following.to_derive = following.fold.partition.derive_ahead(DERIVED_AT_A_TIME)
+            if not following.to_derive or self._outside.monotonic() >= go_ends:
+                return following.to_derive > 0
 
     def _look_for_the_end(self, following: Following, consumer: Consumer) -> None:
         """Where it has all that was on the logs when they were looked at last, it is complete up to then.
@@ -294,7 +338,8 @@ class Standbys:
     def _begin_again(self, following: Following) -> None:
         following.fold = Fold(Partition.of(self._site, following.number, self._schemas))
         following.at_end, following.look = self._outside.monotonic(), None
-        following.is_ready = False
+        following.is_ready = following.was_ready = False
+        following.to_derive = 0
         following.progress.forget()
 
     def _close_consumer(self) -> None:
