@@ -355,11 +355,11 @@ class DiscloseStage:
         if self._crosses_a_boundary(before):
             self._ahead.stale.update(self._alerts)
 
-    def derive_ahead(self, most: int) -> bool:
-        """Compare up to so many alerts with what was told of them, and tell nobody: whether any are left."""
+    def derive_ahead(self, most: int) -> int:
+        """Compare up to so many alerts with what was told of them, and tell nobody: how many are left."""
         for known_as in self._ahead.some(most):
             self._ahead.note(known_as, lacks=self._lacks(known_as))
-        return bool(self._ahead.stale)
+        return len(self._ahead.stale)
 
     def _lacks(self, known_as: str) -> bool:
         """Whether anything of an alert is to be told. Nobody is, so nothing is noted as told."""

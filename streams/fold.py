@@ -266,8 +266,8 @@ def catch_up(
         if room is not None and (room := room - len(batch)) <= 0:
             return False
     ends = _ends(fold, consumer)
-    progress.total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
-    progress.done = 0
+    total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
+    progress.done, progress.total = 0, total
     for name in FOLDING:
         source, begin, until = fold.input_of(name), _start(fold, name, ends), ends.silent[name]
         before = progress.done
@@ -289,10 +289,20 @@ def catch_up(
     return True
 
 
-def is_at_the_end(fold: Fold, consumer: Consumer) -> bool:
-    """Whether no record stands after what is folded: there may be markers of transactions."""
-    starts = {fold.input_of(name): fold.folded[name] for name in FOLDING}
-    return next(batches_back(consumer, starts, most=1), None) is None
+def ends_of(fold: Fold, consumer: Consumer) -> Mapping[str, int]:
+    """The ends of what a partition number reads as they are now, by folding stage."""
+    sources = {name: TopicPartition(*fold.input_of(name)) for name in FOLDING}
+    return {name: consumer.get_watermark_offsets(source, timeout=QUIET_S)[1] for name, source in sources.items()}
+
+
+def is_past(fold: Fold, ends: Mapping[str, int], consumer: Consumer) -> bool:
+    """Whether no record before these ends, by folding stage, stands after what is folded: there may be markers of
+    transactions."""
+    return not any(
+        next(batches_back(consumer, {fold.input_of(name): fold.folded[name]}, end, most=1), None)
+        for name, end in ends.items()
+        if fold.folded[name] < end
+    )
 
 
 _POISON: Final = suppress(Exception)

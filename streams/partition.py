@@ -84,14 +84,13 @@ class Partition:
         """Fold one record of a folding stage's input silently."""
         self.stage(name).refold(record)
 
-    def derive_ahead(self, most: int) -> bool:
-        """Derive a part of what a recovery would have to, before anybody asks for it: whether anything is left.
+    def derive_ahead(self, most: int) -> int:
+        """Derive a part of what a recovery would have to, before anybody asks for it: how many are left.
 
         `most`: persons, units and alerts each.
         """
         self.disclose.recall_tick(self.tick)
-        left = [stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose)]
-        return any(left)
+        return sum(stage.derive_ahead(most) for stage in (self.person, self.facility, self.disclose))
 
     def reconcile(self, positions: Mapping[str, int]) -> Iterator[Out]:
         """What is to be written so that what is recorded and told is what is derived at these positions.

@@ -100,8 +100,8 @@ class PersonStage:
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))
 
-    def derive_ahead(self, most: int) -> bool:
-        """Derive up to so many of the persons that were touched since they were derived last: whether any are left."""
+    def derive_ahead(self, most: int) -> int:
+        """Derive up to so many of the persons that were touched since they were derived last: how many are left."""
         self._find_stale()
         some = self._ahead.some(most)
         for person in some:
@@ -109,7 +109,7 @@ class PersonStage:
             self._tried("schedule", person, self._schedule, person)
         self.book.derive(self.picture, some, self.picture.now)
         self.book.weigh(some)
-        return bool(self._ahead.stale)
+        return len(self._ahead.stale)
 
     def reconcile(self, position: int) -> Iterator[Out]:
         """Raise, withdraw, place and forward what the records lack, one by one: it is done when all was asked for."""
@@ -301,13 +301,13 @@ class FacilityStage:
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))
 
-    def derive_ahead(self, most: int) -> bool:
-        """Derive up to so many of the focuses that were touched since they were derived last: whether any are left."""
+    def derive_ahead(self, most: int) -> int:
+        """Derive up to so many of the focuses that were touched since they were derived last: how many are left."""
         self._find_stale()
         some = self._ahead.some(most)
         self._derive(some)
         self.book.weigh(some)
-        return bool(self._ahead.stale)
+        return len(self._ahead.stale)
 
     def reconcile(self, position: int) -> Iterator[Out]:
         """Raise and withdraw what the records lack, one by one: it is done when all was asked for."""

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.site import Site
-from streams.fold import AbandonedError, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, is_at_the_end
+from streams.fold import AbandonedError, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, ends_of, is_past
 from streams.outside import Outside
 from streams.partition import Partition
 
@@ -35,9 +35,16 @@ FOLLOW_EVERY_S: Final = 1.0
 AT_A_TIME: Final = 500
 """Records folded in one go, some 5 ms."""
 DERIVED_AT_A_TIME: Final = 20
-"""Persons derived in one go."""
+"""Persons, units and alerts derived before the time is looked at."""
+GO_S: Final = 0.01
+"""Seconds of deriving in one go."""
 TURN: Final = 50_000
 """Records after which another number has its turn."""
+DERIVING_S: Final = 2.0
+"""Seconds of deriving and giving way after which another number has its turn, and this one reads on."""
+TOO_FAR: Final = 20_000
+"""Records to fold, and persons, units and alerts to derive: with more of them left nothing is ready any longer. Whoever
+takes over would be busy with them for seconds."""
 LOOK_S: Final = 0.01
 GIVE_WAY_S: Final = 0.25
 """Seconds for which a standby gives way before each go, as long as a number that is owned has work: it must get on."""
@@ -45,13 +52,23 @@ TRUSTED_S: Final = 12 * 3600.0
 """Seconds behind the log after which what was followed is not to be trusted: half of the time for which a tombstone is
 kept. A fact whose tombstone was written and removed again meanwhile would be known for ever."""
 LOOK_FOR_THE_END_S: Final = 600.0
-"""Seconds after which it is looked whether anything is left to follow."""
+"""Seconds that what is followed may be behind, as far as is known, before it is looked where the logs end."""
 FACT_BYTES: Final = 450
 """What a fact costs in memory beside its bytes, about (docs/performance.md)."""
 
 
 class TooMuchError(Exception):
     """What is followed takes more memory than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the logs of a number ended when it was looked."""
+
+    at: float
+    """When that was; seconds of a clock that never goes back."""
+    ends: Mapping[str, int]
+    """By folding stage."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,20 +78,40 @@ class Following:
     number: int
     fold: Fold
     at_end: float
-    """When it was begun, or is known to have had all that was on the logs; seconds of a clock that never goes back."""
+    """When it was begun, or a later time: it is known to have all that was on the logs then. Seconds of a clock that
+    never goes back."""
     progress: Progress = field(default_factory=Progress)
     is_ready: bool = False
-    """Whether it has caught up, and derived what it holds."""
+    """Whether it has caught up, and derived what it holds, and has not fallen too far behind since."""
+    was_ready: bool = False
+    """Whether it ever was, since it was begun."""
+    to_derive: int = 0
+    """Persons, units and alerts that were touched since they were derived last, as far as is known."""
     failed: str = ""
     """Why it is of no use; empty as long as it is."""
     turn: asyncio.Future[bool] | None = None
     """The thread's work on it, now or last."""
+    look: Look | None = None
+    """The look at the logs' ends that it has not come to yet: as soon as it has, `at_end` is when that was."""
 
     @property
     def bytes(self) -> int:
         """About what its facts take in memory."""
         picture = self.fold.partition.person.picture
         return picture.fact_bytes + FACT_BYTES * picture.facts
+
+    @property
+    def behind(self) -> int:
+        """How much is known to be left to do: records to fold, and persons, units and alerts to derive."""
+        return self.progress.total - self.progress.done + self.to_derive
+
+    def reckon(self, *, caught_up: bool) -> None:
+        """Say whether it is ready after a turn, in which it has caught up or has not."""
+        before = self.is_ready
+        self.is_ready = caught_up or (before and self.behind <= TOO_FAR)
+        self.was_ready = self.was_ready or caught_up
+        if before and not self.is_ready:
+            log.warning("standby %s has fallen behind: %s to fold and derive", self.number, self.behind)
 
     def report(self, at: int) -> dict[str, Any]:
         """How it is doing, `at` microseconds, as a stage report; no personal data."""
@@ -84,7 +121,7 @@ class Following:
             "partition": self.number,
             "state": state,
             "tick": self.fold.partition.tick,
-            "lag": self.progress.total - self.progress.done,
+            "lag": self.behind,
             "done": self.progress.done,
             "total": self.progress.total,
             "at": at,
@@ -135,7 +172,8 @@ class Standbys:
 
     def ready(self) -> frozenset[int]:
         """The numbers that could be taken over at once."""
-        return frozenset(one.number for one in list(self.following.values()) if one.is_ready and not one.failed)
+        now = self._outside.monotonic()
+        return frozenset(one.number for one in list(self.following.values()) if one.is_ready and not one.distrust(now))
 
     def gave_up(self) -> frozenset[int]:
         """The numbers that it stood by for, now or before, and could not be made ready for."""
@@ -194,14 +232,17 @@ class Standbys:
         while True:
             more = one_gets_on = False
             for following in [*self.following.values()]:
-                if following.failed or following.progress.abandoned or (one_gets_on and not following.is_ready):
+                if following.failed or following.progress.abandoned or (one_gets_on and not following.was_ready):
                     continue
                 following.turn = loop.run_in_executor(self._thread, partial(self._take_a_turn, following))
                 # To be waited for by others, too: it is not cancelled with this task.
                 await asyncio.wait([following.turn])
                 has_more = following.turn.result()
-                # One after the other is made ready: half of each would be of use to nobody.
-                one_gets_on = one_gets_on or (has_more and not following.is_ready)
+                if following.is_ready:
+                    # It may be so no longer, and yet is not given up.
+                    self._gave_up -= {following.number}
+                # One after the other is made ready: half of each would be of use to nobody. Who was has its turns.
+                one_gets_on = one_gets_on or (has_more and not following.was_ready)
                 more = more or has_more
             # Who gave a number up is given another, or this one as it is: there is nothing to wait for.
             awaited = [one for one in self.following.values() if one.number in self._awaited]
@@ -219,6 +260,7 @@ class Standbys:
             return False
         except RegistryAway:
             # Nothing is folded without its schema: it goes on from where it is.
+            following.reckon(caught_up=False)
             return False
         except TooMuchError:
             log.warning("standby %s is given up: facts of more than SALLYPORT_STANDBY_MEMORY", following.number)
@@ -241,16 +283,46 @@ class Standbys:
         if self._consumer is None:
             self._consumer = self._make_consumer()
         following.progress.between = partial(self._make_way, following)
-        fold = following.fold
-        if not catch_up(fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN):
-            return True
-        began = self._outside.monotonic()
-        if began - following.at_end > LOOK_FOR_THE_END_S and is_at_the_end(fold, self._consumer):
-            following.at_end = began
-        while fold.partition.derive_ahead(DERIVED_AT_A_TIME):
+        why_not = following.distrust(self._outside.monotonic())
+        if why_not:
+            log.warning("standby %s begins again: %s", following.number, why_not)
+            self._begin_again(following)
+        more = not catch_up(following.fold, following.progress, self._consumer, self._schemas, AT_A_TIME, TURN)
+        if more:
+            following.to_derive = following.fold.partition.derive_ahead(0)
+        else:
+            self._look_for_the_end(following, self._consumer)
+            more = self._derive(following)
+        following.reckon(caught_up=not more)
+        return more
+
+    def _derive(self, following: Following) -> bool:
+        """Derive for a turn what was touched: whether anything is left."""
+        turn_ends = self._outside.monotonic() + DERIVING_S
+        while self._derive_in_one_go(following):
+            if self._outside.monotonic() >= turn_ends:
+                return True
             self._make_way(following)
-        following.is_ready = True
         return False
+
+    def _derive_in_one_go(self, following: Following) -> bool:
+        go_ends = self._outside.monotonic() + GO_S
+        while True:
+            following.to_derive = following.fold.partition.derive_ahead(DERIVED_AT_A_TIME)
+            if not following.to_derive or self._outside.monotonic() >= go_ends:
+                return following.to_derive > 0
+
+    def _look_for_the_end(self, following: Following, consumer: Consumer) -> None:
+        """Where it has all that was on the logs when they were looked at last, it is complete up to then.
+
+        On a busy log there is always a newer record, and what its owner has not committed is not folded: to have
+        everything at one moment is too much to ask.
+        """
+        now = self._outside.monotonic()
+        if following.look is None and now - following.at_end > LOOK_FOR_THE_END_S:
+            following.look = Look(now, ends_of(following.fold, consumer))
+        if following.look is not None and is_past(following.fold, following.look.ends, consumer):
+            following.at_end, following.look = following.look.at, None
 
     def _make_way(self, following: Following) -> None:
         """Give way to what is owned. Raises AbandonedError where nobody stands by for the number any more."""
@@ -265,8 +337,9 @@ class Standbys:
 
     def _begin_again(self, following: Following) -> None:
         following.fold = Fold(Partition.of(self._site, following.number, self._schemas))
-        following.at_end = self._outside.monotonic()
-        following.is_ready = False
+        following.at_end, following.look = self._outside.monotonic(), None
+        following.is_ready = following.was_ready = False
+        following.to_derive = 0
         following.progress.forget()
 
     def _close_consumer(self) -> None:

@@ -144,9 +144,14 @@ class World:
             "MOST_RECORDS": plan.choice([3, partition_loop.MOST_RECORDS]),
             "MOST_OUTS": plan.choice([1, partition_loop.MOST_OUTS]),
         }
+        at_a_time, turn = plan.choice([1, 3, standby.AT_A_TIME]), plan.choice([2, standby.TURN])
         self.standby: dict[str, Any] = {
-            "AT_A_TIME": plan.choice([1, 3, standby.AT_A_TIME]),
-            "TURN": plan.choice([2, standby.TURN]),
+            "AT_A_TIME": at_a_time,
+            "TURN": turn,
+            # Deriving takes no time here: each lot is a go, and where turns are short each go is a turn.
+            "GO_S": 0.0,
+            "DERIVING_S": 0.0 if turn < standby.TURN else standby.DERIVING_S,
+            "TOO_FAR": 2 if turn < standby.TURN else standby.TOO_FAR,
             "DERIVED_AT_A_TIME": plan.choice([1, standby.DERIVED_AT_A_TIME]),
             "FOLLOW_EVERY_S": plan.choice([0.1, standby.FOLLOW_EVERY_S]),
             # Half of the time for which a tombstone is kept, as shipped.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,17 +16,17 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from schemas.events import Event
-from schemas.registry_client import SchemaCache
+from schemas.registry_client import RegistryAway, SchemaCache
 from schemas.settings import Settings
 from streams import standby
 from streams.agents import Partitions, Running
 from streams.backtest import SCHEMAS
-from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, recover
+from streams.fold import CONSUME, BrokerQuietError, Fold, OutdatedError, Progress, catch_up, is_past, recover
 from streams.outside import Outside
 from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord
 from streams.stage import FACILITY, PERSON, input_of
-from streams.standby import FACT_BYTES, GIVE_WAY_S, LOOK_S, TRUSTED_S, Following, Standbys
+from streams.standby import DERIVING_S, FACT_BYTES, GIVE_WAY_S, GO_S, LOOK_S, TOO_FAR, TRUSTED_S, Following, Standbys
 from tests.county import JAIL, agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus
 
@@ -64,6 +65,10 @@ class LogReader:
     begins: dict[str, int] = field(default_factory=dict)
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    looks: int = 0
+    """How often it was asked what the owner has committed: once for each look at what is new."""
+    markers: dict[str, int] = field(default_factory=dict)
+    """By topic: offsets at its end that are no records."""
 
     def assign(self, parts: Sequence[TopicPartition]) -> None:
         self.positions = {(p.topic, p.partition): max(0, p.offset) for p in parts}
@@ -91,22 +96,26 @@ class LogReader:
 
     def committed(self, parts: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
         del timeout
+        self.looks += 1
         return [TopicPartition(p.topic, p.partition, self.committed_to.get(p.topic, -1001)) for p in parts]
 
     def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
         del timeout
         log = self.logs()[part.topic, part.partition]
-        return self.begins.get(part.topic, 0), log[-1].offset + 1 if log else 0
+        return self.begins.get(part.topic, 0), (log[-1].offset + 1 if log else 0) + self.markers.get(part.topic, 0)
 
 
 class KnownSchemas(dict[int, Any]):
-    """Every schema is known; counts how often that is asked for."""
+    """Every schema is known but those of some values; counts how often that is asked for."""
 
     asked = 0
+    unknown: frozenset[bytes] = frozenset()
+    """Values whose schema the registry does not tell."""
 
     def ensure(self, values: Sequence[bytes]) -> None:
-        del values
         self.asked += 1
+        if not self.unknown.isdisjoint(values):
+            raise RegistryAway
 
 
 @dataclass
@@ -181,6 +190,18 @@ class Scene:
         self.bus.run()
         running = self.bus.running[0]
         self.reader.committed_to = {input_of(stage, SITE): running.committed[stage] for stage in FOLDING}
+
+    def goes_on(self) -> None:
+        """One more event comes, and all before it is committed: at every moment there is one that is not."""
+        came = {input_of(stage, SITE): self.bus.input_of(stage, 0)[-1].offset + 1 for stage in FOLDING}
+        self.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), JAIL)
+        self.reader.committed_to = came
+
+    async def is_looked_at(self) -> None:
+        """Whoever stands by has looked at all there is by now."""
+        # One look may have begun before.
+        looks = self.reader.looks + 2
+        await self.until(lambda: self.reader.looks > looks)
 
     def stand_by(self, awaited: frozenset[int] = frozenset()) -> Following:
         self.standbys.stand_by_for(frozenset({0}), awaited, {})
@@ -289,6 +310,10 @@ async def test_what_was_given_up_is_remembered_until_it_is_made_ready() -> None:
     following = scene.stand_by()
     await scene.until(lambda: following.is_ready or following.failed)
     assert (scene.standbys.ready(), scene.standbys.gave_up()) == (frozenset({0}), frozenset())
+    await scene.is_looked_at()
+    following.reckon(caught_up=False)
+    following.is_ready = False
+    assert scene.standbys.gave_up() == frozenset(), "that it falls behind does not say that it is given up again"
     scene.standbys.stand_by_for(frozenset(), frozenset(), {})
     assert scene.standbys.gave_up() == frozenset()
     await scene.standbys.close()
@@ -342,16 +367,94 @@ async def test_who_is_at_the_end_of_a_quiet_log_is_trusted_for_ever(scene: Scene
     await scene.standbys.close()
 
 
-async def test_who_does_not_come_to_the_end_is_trusted_no_longer(scene: Scene) -> None:
+@pytest.mark.parametrize("markers", [0, 2])
+async def test_who_follows_a_log_that_never_rests_is_trusted_for_as_long_as_it_keeps_up(
+    scene: Scene, markers: int
+) -> None:
     scene.happens(reviews(3))
-    scene.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), "county-jail")  # of which nobody commits
+    # The other log rests, after the markers of a transaction: nobody ever commits past them.
+    scene.reader.markers[input_of(FACILITY, SITE)] = markers
+    scene.goes_on()
     following = scene.stand_by()
     await scene.until(lambda: following.is_ready)
-    scene.here.now += TRUSTED_S + 1
-    before = scene.reader.read
-    await scene.until(lambda: scene.reader.read > before)
+    first = following.fold
+    for _ in range(26):
+        scene.here.now += 1_800
+        scene.goes_on()
+        await scene.is_looked_at()
+        assert scene.here.now - following.at_end <= 2 * 1_800
+    assert scene.standbys.ready() == {0}
     scene.standbys.release(0)
-    assert await scene.standbys.taken_over(following) is None
+    assert await scene.standbys.taken_over(following) is first
+    await scene.standbys.close()
+
+
+async def test_it_is_complete_up_to_when_it_looked_where_the_logs_end_not_to_when_it_came_there(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.goes_on()
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    begun = scene.here.now
+    for _ in range(2):
+        scene.here.now += 1_800
+        await scene.is_looked_at()
+        assert following.at_end == begun
+    scene.goes_on()
+    await scene.is_looked_at()
+    assert following.at_end == begun + 1_800
+    await scene.standbys.close()
+
+
+@pytest.mark.parametrize(("comes_at", "is_there"), [(3, True), (4, False), (6, False), (7, True), (9, True)])
+def test_an_end_is_reached_where_nothing_but_markers_is_before_it(comes_at: int, is_there: bool) -> None:
+    fold, facts = Fold(Partition.of(SITE, 0, SCHEMAS)), input_of(PERSON, SITE)
+    fold.folded = {PERSON: 4, FACILITY: 0}
+    logs = {fold.input_of(PERSON): [LoggedRecord(comes_at, b"key", b"")], fold.input_of(FACILITY): []}
+    assert is_past(fold, {PERSON: 7, FACILITY: 0}, cast(Consumer, LogReader(lambda: logs, {facts: 4}))) is is_there
+
+
+async def test_who_does_not_come_to_an_end_that_it_saw_is_trusted_no_longer_and_begins_again(scene: Scene) -> None:
+    scene.happens(reviews(3))
+    scene.bus.publish(event("HousingAssigned", "p1", day=3, unit="4-A"), JAIL)  # of which nobody commits
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    first, begun = following.fold, following.at_end
+    for _ in range(12):
+        scene.here.now += TRUSTED_S / 12
+        await scene.is_looked_at()
+        assert (following.fold, following.at_end) == (first, begun)
+    scene.here.now += 1
+    await scene.until(lambda: following.fold is not first)
+    await scene.until(lambda: following.is_ready)
+    assert (following.at_end, following.look) == (scene.here.now, None)
+    scene.standbys.release(0)
+    assert await scene.standbys.taken_over(following) is following.fold
+    await scene.standbys.close()
+
+
+async def test_who_begins_again_knows_nothing_of_what_has_gone_with_its_tombstone_meanwhile(scene: Scene) -> None:
+    told = reviews(3)
+    scene.happens(told)
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    for one in told[:3]:
+        scene.bus.publish(event("EventWithdrawn", agency=JAIL, target_event_id=one.head.event_id), JAIL)
+    await scene.is_looked_at()
+    assert persons(following.fold) == 3
+    scene.bus.run()
+    scene.bus.compact(input_of(PERSON, SITE))
+    scene.here.now += TRUSTED_S + 1
+    await scene.until(lambda: following.is_ready and persons(following.fold) == 2)
+    await scene.standbys.close()
+
+
+async def test_nobody_is_said_to_be_ready_who_is_not_trusted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standby, "FOLLOW_EVERY_S", 3_600)  # as in a process that was stopped
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    assert scene.standbys.ready() == {0}
+    scene.here.now += TRUSTED_S + 1
+    assert scene.standbys.ready() == frozenset()
     await scene.standbys.close()
 
 
@@ -427,6 +530,144 @@ async def test_one_number_after_the_other_is_made_ready_the_clocks_last_and_one_
     until_ready = [number for place, number in enumerate(turns) if turns[:place].count(number) < 3 and number != fails]
     assert until_ready == [number for number in wanted for _ in range(3)]
     await standbys.close()
+
+
+# -- deriving, and falling behind --------------------------------------------------------------------------------------
+
+
+def deriving_takes(scene: Scene, monkeypatch: pytest.MonkeyPatch, seconds: float, each: Callable[[], None]) -> None:
+    """One is derived at a time, and takes so long; `each` is called for each."""
+    derive_ahead = Partition.derive_ahead
+
+    def slowly(partition: Partition, most: int) -> int:
+        del most
+        each()
+        scene.here.now += seconds
+        return derive_ahead(partition, 1)
+
+    monkeypatch.setattr(Partition, "derive_ahead", slowly)
+
+
+async def test_a_go_of_deriving_is_a_slice_of_time_and_it_gives_way_before_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.busy = True
+    in_a_go: Counter[int] = Counter()
+    deriving_takes(scene, monkeypatch, GO_S / 3, lambda: in_a_go.update([scene.here.waits]))
+    scene.happens(reviews(20))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    assert sum(in_a_go.values()) >= 20
+    assert 3 <= max(in_a_go.values()) <= 4
+    await scene.standbys.close()
+
+
+async def test_who_reads_and_reads_says_how_many_it_has_not_derived(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads_without_end(*args: Any) -> bool:
+        catch_up(*args)
+        return False
+
+    monkeypatch.setattr(standby, "catch_up", reads_without_end)
+    scene.happens(reviews(20))
+    following = scene.stand_by()
+    await scene.until(lambda: following.report(0)["lag"] == following.to_derive >= 20)
+    assert not following.is_ready
+    await scene.standbys.close()
+
+
+async def test_who_has_much_to_derive_reads_on_meanwhile(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_turn: Counter[int] = Counter()
+    deriving_takes(scene, monkeypatch, DERIVING_S / 3, lambda: in_a_turn.update([scene.reader.looks]))
+    scene.happens(reviews(20))
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    assert sum(in_a_turn.values()) >= 20
+    assert 3 <= max(in_a_turn.values()) <= 4
+    await scene.standbys.close()
+
+
+async def test_while_one_has_much_to_derive_the_others_that_were_ready_have_their_turns(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_derive, looks = {0: 0, 1: 0, 2: 0}, Counter[int]()
+
+    def catches_up(fold: Fold, *_: object) -> bool:
+        looks[fold.partition.number] += 1
+        return True
+
+    def derives(partition: Partition, _: int) -> int:
+        scene.here.now += DERIVING_S
+        return to_derive[partition.number]
+
+    monkeypatch.setattr(standby, "catch_up", catches_up)
+    monkeypatch.setattr(Partition, "derive_ahead", derives)
+    three = demo_site(partitions=3, clock="history")
+    reader, here = cast(Consumer, scene.reader), cast(Outside, scene.here)
+    standbys = Standbys(
+        three, cast(SchemaCache, scene.schemas), lambda: reader, lambda: False, lambda: None, 1 << 30, here
+    )
+    standbys.stand_by_for(frozenset({0, 1, 2}), frozenset(), {})
+    await scene.until(lambda: standbys.ready() == {0, 1, 2})
+    to_derive[2] = TOO_FAR
+    before = looks.copy()
+    await scene.until(lambda: min((looks - before)[number] for number in range(3)) >= 3)
+    assert standbys.ready() == {0, 1, 2}
+    to_derive[2] = to_derive[1] = TOO_FAR + 1
+    await scene.until(lambda: standbys.ready() == {0})
+    before = looks.copy()
+    await scene.until(lambda: min((looks - before)[number] for number in range(3)) >= 3)
+    report = standbys.following[2].report(0)
+    assert (report["state"], report["lag"]) == ("REFOLDING", TOO_FAR + 1)
+    to_derive[2] = 1
+    before = looks.copy()
+    await scene.until(lambda: (looks - before)[2] >= 3)
+    assert standbys.ready() == {0}, "it is so again when it has caught up, not when it is less far behind"
+    to_derive[2] = 0
+    await scene.until(lambda: standbys.ready() == {0, 2})
+    report = standbys.following[2].report(0)
+    assert (report["state"], report["lag"]) == ("LIVE", 0)
+    await standbys.close()
+
+
+@pytest.mark.parametrize(
+    ("unread", "to_derive", "is_ready"),
+    [(0, TOO_FAR, True), (TOO_FAR, 0, True), (1, TOO_FAR, False), (TOO_FAR + 1, 0, False)],
+)
+def test_who_is_ready_stays_so_until_more_is_left_to_read_and_derive_than_a_takeover_may_take(
+    unread: int, to_derive: int, is_ready: bool
+) -> None:
+    following = Following(0, Fold(Partition.of(SITE, 0, SCHEMAS)), 0.0)
+    following.progress.total, following.progress.done, following.to_derive = 7 + unread, 7, to_derive
+    following.reckon(caught_up=False)
+    assert not following.is_ready, "it never was"
+    following.is_ready = True
+    following.reckon(caught_up=False)
+    assert following.is_ready is is_ready
+
+
+async def test_who_cannot_read_on_is_ready_until_it_is_too_far_behind_and_again_when_it_has_caught_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "TOO_FAR", 10)
+    told = reviews(30)
+    scene.happens(told[:9])
+    following = scene.stand_by()
+    await scene.until(lambda: following.is_ready)
+    first = following.fold
+    facts = scene.bus.input_of(PERSON, 0)
+    come = len(facts)
+    for what in told[9:]:
+        scene.bus.publish(what, agency_of(what))
+    scene.schemas.unknown = frozenset(fact.value or b"" for fact in facts[come:])
+    scene.happens([])
+    await scene.until(lambda: not following.is_ready)
+    assert scene.standbys.ready() == frozenset()
+    scene.schemas.unknown = frozenset()
+    await scene.until(lambda: following.is_ready)
+    assert (following.fold, persons(first)) == (first, 30), "it went on from where it was"
+    await scene.standbys.close()
 
 
 async def test_one_that_is_taken_over_in_the_middle_is_gone_on_from_there(
