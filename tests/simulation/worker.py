@@ -240,7 +240,7 @@ class SimulatedWorker:
             await self.broker.reached()
             standbys = self.partitions.standbys
             ready, gave_up = standbys.ready(), standbys.gave_up()
-            claim = Claim(self._round, self._share.numbers, self._share.standbys, ready, gave_up)
+            claim = Claim(self._round, self._share.numbers, self._share.standbys, ready, gave_up, self._share.awaited)
             self._wants_to_rejoin = False
             generation, share = await group.join(self._member, claim)
             self._round, self._share = generation, share
