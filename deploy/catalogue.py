@@ -208,7 +208,8 @@ def correlations_page() -> str:
         "Each is one file in [`streams/correlations/`](../streams/correlations) with its cases in",
         "[`tests/cases/`](../tests/cases), where one can read when it fires, stays quiet and ends. An alert advises",
         "and never decides: it names its evidence, how sure it is, how its persons were linked, and what could be",
-        "done, the least restrictive first.",
+        "done, the least restrictive first. Of more than fifty reports on one thing it names the gravest and newest,",
+        'and says how many more there are: "And 3,150 more like this".',
         "",
     ]
     correlations: list[Correlation[Any, Any]] = [*PERSON_CORRELATIONS, *FACILITY_CORRELATIONS]

@@ -8,6 +8,9 @@ judged.
 Being behind is no fault. And who is told again and again that there is nothing to read is not silent, wherever the end
 may be: markers of transactions and records that were aborted take offsets, too. Only who is behind, gets on by nothing
 for `PATIENCE_S`, and waits for nobody outside stands still.
+
+Where the broker does not say the end of one partition, only that one is not judged: its leader is away, and the others
+may stand still all the while.
 """
 
 from __future__ import annotations
@@ -81,6 +84,8 @@ class Look:
     worker_answered: bool = True
     readings: tuple[Reading, ...] = ()
     recovering: tuple[Recovering, ...] = ()
+    unanswered: frozenset[tuple[str, int]] = frozenset()
+    """Topics and partitions that are read here and whose end the broker did not say, where it said others'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,15 @@ def judge(memory: Memory, look: Look, patience: float = PATIENCE_S) -> tuple[Mem
     if not look.broker_answered or (memory.at is not None and look.at - memory.at > ASLEEP_S):
         # Nobody can get on without the broker; and a worker that slept finds out by the fence, or just goes on.
         return Memory(look.at), Alive()
-    since: dict[tuple[Why, str], tuple[tuple[int, ...], float]] = {}
+    passed = 0.0 if memory.at is None else look.at - memory.at
+    unjudged = {_where(*part) for part in look.unanswered}
+    # Nobody gets on by a partition that has no leader, so that time does not count. What was before it does: else one
+    # that is away again and again would hide whoever stands still at it in between.
+    since = {
+        (why, where): (mark, began + passed)
+        for (why, where), (mark, began) in memory.since.items()
+        if where in unjudged
+    }
     standstills = []
     for one in _behind(look):
         mark, began = memory.since.get((one.why, one.where), (one.mark, look.at))
@@ -147,12 +160,16 @@ def judge(memory: Memory, look: Look, patience: float = PATIENCE_S) -> tuple[Mem
     return Memory(look.at, since), verdict
 
 
+def _where(topic: str, partition: int) -> str:
+    return f"{topic} {partition}"
+
+
 def _behind(look: Look) -> Iterable[_Behind]:
     if not look.worker_answered:
         yield _Behind(Why.NOT_ANSWERED, EVENT_LOOP, ())
         return
     for one in look.readings:
-        where = f"{one.topic} {one.partition}"
+        where = _where(one.topic, one.partition)
         if one.waiting and not one.excused:
             yield _Behind(Why.NOT_PROCESSED, where, (one.decided,), one.waiting)
         if one.position < one.end and not one.held:

@@ -29,6 +29,8 @@ LOOK_EVERY_S: Final = 5.0
 ANSWER_S: Final = 5.0
 """Seconds in which the broker, and the worker's own threads, are to answer a look."""
 Ends = Mapping[tuple[str, int], int]
+Seen = tuple[tuple[Reading, ...], tuple[Recovering, ...], frozenset[tuple[str, int]]]
+"""How live partitions are read, how far others are recovered, and live ones whose end is not told."""
 
 
 class StalledError(Exception):
@@ -61,7 +63,12 @@ class Lookout:
         memory = Memory()
         while True:
             time.sleep(LOOK_EVERY_S)
-            memory, verdict = judge(memory, self._look(loop), self._patience)
+            try:
+                memory, verdict = judge(memory, self._look(loop), self._patience)
+            except Exception as error:
+                # Whatever it is: nobody else watches.
+                log.warning("a look at the worker failed: %s", type(error).__name__)
+                continue
             if isinstance(verdict, Stalled):
                 for standstill in verdict.standstills:
                     log.critical("the worker stands still: %s", standstill)
@@ -75,17 +82,18 @@ class Lookout:
             return Look(time.monotonic(), broker_answered=False)
         seeing = asyncio.run_coroutine_threadsafe(self._see(ends), loop)
         try:
-            readings, recovering = seeing.result(ANSWER_S)
+            readings, recovering, unanswered = seeing.result(ANSWER_S)
         except Exception as error:
             # Whatever it is: nobody would watch any more. What can't be looked at for long is as good as still.
             seeing.cancel()
             if not isinstance(error, NoAnswer):
                 log.warning("the worker could not be looked at: %s", type(error).__name__)
             return Look(time.monotonic(), broker_answered=True, worker_answered=False)
-        return Look(time.monotonic(), True, True, readings, recovering)
+        return Look(time.monotonic(), True, True, readings, recovering, unanswered)
 
     def _ends(self) -> Ends | None:
-        """The end of each partition that is read here, for who reads what is committed; None: the broker is away."""
+        """The ends, as far as they are told, of the partitions that are read here, for who reads what is committed;
+        None where nothing is told: the broker is away."""
         parts = [
             TopicPartition(topic, number)
             for number in list(self._partitions.running)
@@ -101,20 +109,26 @@ class Lookout:
             asked = self._admin.list_offsets(
                 latest, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
             )
-            return {(part.topic, part.partition): future.result().offset for part, future in asked.items()}
         except KafkaException:
             return None
+        # A partition without a leader has no answer; the others have theirs.
+        ends = {
+            (part.topic, part.partition): future.result().offset
+            for part, future in asked.items()
+            if future.exception() is None
+        }
+        return ends or None
 
-    async def _see(self, ends: Ends) -> tuple[tuple[Reading, ...], tuple[Recovering, ...]]:
+    async def _see(self, ends: Ends) -> Seen:
         owned = list(self._partitions.running.items())
-        wanted = {
+        live = {
             TP(topic, number): (running, stage)
             for number, running in owned
             for stage in STAGES
             if running.is_live(stage)
             for topic in input_topics(stage, self._partitions.site)
-            if (topic, number) in ends
         }
+        wanted = {part: whose for part, whose in live.items() if part in ends}
         positions = await self._app.consumer.positions(wanted.keys() & self._app.consumer.assignment())
         readings = [
             reading
@@ -129,7 +143,11 @@ class Lookout:
                 # Another object: it began again.
                 marks = (id(progress), progress.read)
                 recovering.append(Recovering(number, marks, progress.deriving or progress.waits))
-        return tuple(readings), tuple(recovering)
+        return (
+            tuple(readings),
+            tuple(recovering),
+            frozenset((part.topic, part.partition) for part in live if part not in ends),
+        )
 
     def _reading(self, running: Running, stage: str, part: TP, position: int, ends: Ends) -> Reading | None:
         """How a topic is read; None for one that a rebalance has just taken."""

@@ -13,6 +13,9 @@ Before that point a fact may be found later than it first came (it was written a
 joined). It is counted where the record names it, then where it had happened by the recorded time. Where that derives
 what is recorded, it is IDENTICAL from these facts, which are named. Where not, it CANNOT be replayed.
 
+What an agency was expected to send when a silence was told is on no log: the site's files say what it is to send now.
+So of feeds both are tried, that and all that was heard. Where neither derives what is recorded, it CANNOT be replayed.
+
 Of a record that is gone the audit keeps an outline (`streams/outline.py`). What is derived is then compared by its
 digest alone, which is that of all it says.
 `docs/decisions/0012-a-replay-says-what-it-cannot-tell.md` says why.
@@ -20,7 +23,7 @@ digest alone, which is that of all it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -28,7 +31,7 @@ from typing import Any, Final, TypeAlias
 from schemas.avro_files import whole_schema
 from schemas.codec import DecodeError, WriterSchema, digest, encode, writer_schema
 from schemas.site import Site
-from streams.alerts import WITHDRAWN_DIGEST, CauseKind, alert_id, content
+from streams.alerts import CONTENT, WITHDRAWN_DIGEST, CauseKind, alert_id, content
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation, Situation
 from streams.custody import CUSTODY, person_of
@@ -36,9 +39,10 @@ from streams.facts import SUBJECT, TICK_KEY, Fact, KeyKind, parse_key, partition
 from streams.heard import NOTES, parse_note
 from streams.outline import Named, is_outline, whose, with_persons
 from streams.pictures.facility import FacilityPicture, Focus
+from streams.pictures.feeds import FeedKey
 from streams.pictures.person import PersonPicture
 from streams.records import LoggedRecord, Record
-from streams.stage import PERSON, PersonStage, input_of
+from streams.stage import PERSON, PersonStage, input_of, to_be_sent
 
 OWN_SCHEMA: Final = 0
 """Schema id of records that a replay makes for itself: no registry gives it."""
@@ -46,6 +50,7 @@ NOTHING_EXPIRED: Final = 0
 """A time at which no window has passed and no purge date been reached."""
 Correlation: TypeAlias = PersonCorrelation | FacilityCorrelation
 Picture: TypeAlias = PersonPicture | FacilityPicture
+Expected: TypeAlias = Container[tuple[str, str]]
 
 
 class Verdict(StrEnum):
@@ -83,6 +88,7 @@ class Lack(StrEnum):
     MOVED = "MOVED"
     REPLACED = "REPLACED"
     COMPACTED = "COMPACTED"
+    SITE_CHANGED = "SITE_CHANGED"
 
 
 REMOVED: Final = frozenset({Lack.GONE, Lack.TOMBSTONED})
@@ -155,6 +161,17 @@ class _Later:
     def named(self) -> Named:
         """The event."""
         return self.fact.agency, self.fact.event_id
+
+
+@dataclass(slots=True)
+class _Folded:
+    """A picture of all that is left up to the cause."""
+
+    picture: Picture
+    expected: Expected | None
+    """What agencies are to send, of which feeds are kept in it; None: whatever was heard."""
+    held_before: bool = False
+    """Whether an alert that was withdrawn held until the cause was folded."""
 
 
 @dataclass(slots=True)
@@ -285,9 +302,9 @@ class _Replaying:
 
     def run(self, facts: Iterable[Record], elsewhere: Sequence[Elsewhere]) -> Replay:
         """Fold what is left up to the cause, evaluate, and where that is not what is recorded look further."""
-        picture, left = self._picture(), _Left()
+        pictures = [_Folded(self._picture(expected), expected) for expected in self._expectations()]
+        left = _Left()
         keys, folded = set[bytes](), 0
-        held_before = False
         for record in facts:
             key = record.key or b""
             if record.offset <= self._cause and not left.whole:
@@ -298,15 +315,17 @@ class _Replaying:
                 continue
             if record.offset == self._cause:
                 left.cause = record
-                held_before = not self._is_open and self._derived(picture, self.alert["at"]) is not None
+                for one in pictures:
+                    one.held_before = not self._is_open and self._derived(one.picture, self.alert["at"]) is not None
             if record.offset <= self._cause:
-                _fold(picture, record)
+                for one in pictures:
+                    _fold(one.picture, record)
             self._keep(left, key, record)
         # Offsets without a gap are as good a sign; where transactions write there are none.
         left.whole = left.whole or folded == self._cause + 1
-        if self._is_open:
-            return self._opened(picture, left, elsewhere)
-        return self._withdrawn(picture, left, held_before)
+        judged = self._opened if self._is_open else self._withdrawn
+        found = [judged(one, left, elsewhere) for one in pictures]
+        return next((one for one in found if one.verdict is Verdict.IDENTICAL), found[0])
 
     def _keep(self, left: _Left, key: bytes, record: Record) -> None:
         """Remember a record that bears on the alert."""
@@ -347,11 +366,20 @@ class _Replaying:
         cause = self.alert["cause"]
         return input_of(cause["stage"], self.site), int(cause["partition"])
 
+    @property
+    def _of_feeds(self) -> bool:
+        return self.rule.about is FeedKey
+
     # -- deriving --------------------------------------------------------------------------------------------------
 
-    def _picture(self, schemas: Mapping[int, WriterSchema] | None = None) -> Picture:
+    def _expectations(self) -> tuple[Expected | None, ...]:
+        """What agencies may have been expected to send when the alert was evaluated. The site's files say only what
+        they are to send now: an operator may have taken a type out since, or just before."""
+        return (to_be_sent(self.site), None) if self._of_feeds else (None,)
+
+    def _picture(self, expected: Expected | None, schemas: Mapping[int, WriterSchema] | None = None) -> Picture:
         known = self.schemas if schemas is None else schemas
-        return PersonPicture(known) if self._of_person else FacilityPicture(known)
+        return PersonPicture(known) if self._of_person else FacilityPicture(known, expected)
 
     def _derived(self, picture: Picture, now: int) -> Situation | None:
         """The alert's situation as the rule finds it in a picture; a situation's key names its focus."""
@@ -381,17 +409,29 @@ class _Replaying:
             Difference(name, self.alert[name], value) for name, value in now.items() if self.alert[name] != value
         )
 
+    def _otherwise(self, differences: tuple[Difference, ...]) -> Replay:
+        """Something else follows from a whole log. Of feeds it may follow from what was expected of the agency then,
+        which is on no log; but no file of the site makes a record say other than its digest does."""
+        if self._of_feeds and self._fits_its_digest():
+            return Replay(Verdict.CANNOT, Basis.WHOLE, lacking=(Lacking(Lack.SITE_CHANGED, self.alert["key"][0]),))
+        return Replay(Verdict.DIFFERENT, Basis.WHOLE, differences)
+
+    def _fits_its_digest(self) -> bool:
+        if is_outline(self.alert) or not self._is_open:
+            return True
+        return bool(digest({name: self.alert[name] for name in CONTENT}) == self.alert["digest"])
+
     # -- an alert that was raised or changed -----------------------------------------------------------------------
 
-    def _opened(self, picture: Picture, left: _Left, elsewhere: Sequence[Elsewhere]) -> Replay:
-        differences = self._differences(self._derived(picture, self.alert["at"]))
+    def _opened(self, folded: _Folded, left: _Left, elsewhere: Sequence[Elsewhere]) -> Replay:
+        differences = self._differences(self._derived(folded.picture, self.alert["at"]))
         if not differences:
             return Replay(Verdict.IDENTICAL, Basis.WHOLE if left.whole else Basis.AS_LEFT)
         if left.whole:
-            return Replay(Verdict.DIFFERENT, Basis.WHOLE, differences)
+            return self._otherwise(differences)
         later = list(self._later(left, elsewhere))
         for added, counted in self._readings(left, later, elsewhere):
-            picture = self._picture({**self.schemas, OWN_SCHEMA: _own_schema()})
+            picture = self._picture(folded.expected, {**self.schemas, OWN_SCHEMA: _own_schema()})
             for record in (*sorted(left.before.values(), key=lambda record: record.offset), *added):
                 _fold(picture, record)
             if not self._differences(self._derived(picture, self.alert["at"])):
@@ -468,9 +508,11 @@ class _Replaying:
 
     # -- an alert that was withdrawn -------------------------------------------------------------------------------
 
-    def _withdrawn(self, picture: Picture, left: _Left, held_before: bool) -> Replay:
+    def _withdrawn(self, folded: _Folded, left: _Left, elsewhere: Sequence[Elsewhere]) -> Replay:
         """What was withdrawn must not be derived. That is easily so where the facts are gone, and shows nothing then:
         on a compacted log what ended it must be there, and without it the rule must still derive it."""
+        del elsewhere
+        picture, held_before = folded.picture, folded.held_before
         if self.alert["digest"] != WITHDRAWN_DIGEST:
             wrong = Difference("digest", self.alert["digest"], WITHDRAWN_DIGEST)
             return Replay(Verdict.DIFFERENT, Basis.WHOLE, (wrong,))
@@ -481,7 +523,7 @@ class _Replaying:
         if left.whole:
             if derived is None:
                 return Replay(Verdict.IDENTICAL, Basis.WHOLE)
-            return Replay(Verdict.DIFFERENT, Basis.WHOLE, (Difference("state", "WITHDRAWN", "OPEN"),))
+            return self._otherwise((Difference("state", "WITHDRAWN", "OPEN"),))
         if derived is None and held_before:
             return Replay(Verdict.IDENTICAL, Basis.AS_LEFT)
         ended = list(self._what_ended_it(left)) if left.cause is None else []

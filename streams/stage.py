@@ -42,6 +42,11 @@ def input_of(name: str, site: Site) -> str:
     return topics.person_facts(site.name) if name == PERSON else topics.facility_facts(site.name)
 
 
+def to_be_sent(site: Site) -> frozenset[tuple[str, str]]:
+    """What is expected to come, as agency and type of event: by the site's files as they are now."""
+    return frozenset((agency.id, event_type) for agency in site.agencies for event_type in agency.publishes)
+
+
 class PersonStage:
     """Person facts to alerts about persons, and to the compact records that facilities need.
 
@@ -274,8 +279,7 @@ class FacilityStage:
         self._schemas = schemas
         self.failures = failures
         self._input = input_of(FACILITY, site)
-        expected = {(agency.id, event_type) for agency in site.agencies for event_type in agency.publishes}
-        self.picture = FacilityPicture(schemas, expected)
+        self.picture = FacilityPicture(schemas, to_be_sent(site))
         self.book: AlertBook[FacilityPicture, Focus] = AlertBook(site.name, FACILITY, partition, correlations, failures)
         self._ahead: Ahead[Focus] = Ahead()
 

@@ -31,6 +31,8 @@ from streams.stage import input_of
 DIFFERENT: Final = 1
 CANNOT: Final = 3
 OTHER_VERSION: Final = 4
+NOT_FOR_LACK_OF_FACTS: Final = (Basis.NOTHING, Basis.WHOLE)
+"""From which it can't be told, and no fact from elsewhere would help."""
 
 
 Alert: TypeAlias = Mapping[str, Any]
@@ -119,7 +121,7 @@ def _replay(reader: LogReader, alert: Alert | None) -> Replay:
     read = input_of(alert["cause"]["stage"], reader.site), alert["cause"]["partition"]
     clock = LastTick(reader.schemas)
     found = replaying.replay(alert, clock.passing(reader.records(*read)), (), reader.site, reader.schemas)
-    if found.verdict is not Verdict.CANNOT or alert["state"] != "OPEN" or found.basis is Basis.NOTHING:
+    if found.verdict is not Verdict.CANNOT or alert["state"] != "OPEN" or found.basis in NOT_FOR_LACK_OF_FACTS:
         return found
     for known in _with_persons(reader, alert):
         elsewhere = list(_elsewhere(reader, Names.of(known), read))
@@ -200,6 +202,8 @@ def _verdict(alert: Alert, found: Replay) -> str:
     if found.verdict is Verdict.CANNOT:
         if found.basis is Basis.NOTHING:
             return "this needs the software that has the recorded version of the rule."
+        if found.basis is Basis.WHOLE:
+            return "the log up to the cause is whole, but not all that the rule had read was on it."
         if alert["state"] != "OPEN":
             return "what it stood on, and what ended it, is not all left on the log."
         return "what is left of the log does not derive it, and not all is left that the rule had read."
@@ -244,3 +248,8 @@ def _lacking(of: Lacking) -> str:
             return f"the record of person {of.person} in custody, as it was then, was replaced{where}"
         case Lack.COMPACTED:
             return f"the log was compacted after the cause{where}: what else was on it can't be told"
+        case Lack.SITE_CHANGED:
+            return (
+                f"what {of.agency} was expected to send then: neither what it publishes by the site's files as they "
+                "are now, nor all that was heard of it, leads to what is recorded; the files may have said otherwise"
+            )

@@ -10,7 +10,8 @@ alone raises no custody level, and intelligence alone does not either); anything
 event time before the classification.
 
 What the facility itself recorded and a feud on the street are two situations: the one stands on the facility's own
-information, whoever may be told of the other.
+information, whoever may be told of the other. Of more than fifty reasons of one sort it names the gravest and newest,
+and says how many more there are.
 
 The recipient should: review classification and housing, with these reasons before it. The unit is the one where the
 person is now. It ends when the person is classified again, at whatever level, or leaves custody; the feud's, too, when
@@ -32,7 +33,7 @@ from schemas.events import (
     InfractionSeverity,
     Validation,
 )
-from streams.correlations.evidence import feud_evidence, membership_in_words
+from streams.correlations.evidence import bounded, feud_evidence, in_pieces, membership_in_words
 from streams.correlations.situation import (
     Correlation,
     Evidence,
@@ -116,6 +117,10 @@ def _recorded(
         **({"new infraction": "an infraction"} if infractions else {}),
         **({"new validated affiliation": "a validated affiliation"} if validated else {}),
     }
+    reported = [
+        *(_infraction_evidence(told, person) for told in infractions),
+        *(_affiliation_evidence(told, person) for told in validated),
+    ]
     return Situation(
         # The person is part of it: while identities are being joined, two partitions may know of the same stay.
         key=(person, stay.facility, stay.booking_number, "recorded"),
@@ -124,8 +129,7 @@ def _recorded(
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
-            *(_infraction_evidence(told, person) for told in infractions),
-            *(_affiliation_evidence(told, person) for told in validated),
+            *in_pieces(bounded((item,) for item in reported)),
         ),
         actions=(f"{REVIEW}: {joined(reasons.values())} came after it", CHECK_HOUSING),
         facility=stay.facility,
@@ -141,7 +145,10 @@ def _feud_on_the_street(
     feuds: list[tuple[Told[Validation], Feud]],
 ) -> Situation:
     since = classified.fact.time
-    membership = {told.fact.event_key: told for told, _ in feuds}.values()
+    membership = [
+        replace(_affiliation_evidence(told, person), ground="member")
+        for told in {told.fact.event_key: told for told, _ in feuds}.values()
+    ]
     return Situation(
         key=(person, stay.facility, stay.booking_number, "feud"),
         least_severity=Severity.HIGH,
@@ -149,12 +156,8 @@ def _feud_on_the_street(
         subjects=(_subject(picture, person, stay, classified),),
         evidence=(
             _classified_evidence(classified, person),
-            *(replace(_affiliation_evidence(told, person), ground="member") for told in membership),
-            *(
-                item
-                for feud in {feud.groups: feud for _, feud in feuds}.values()
-                for item in feud_evidence(feud, since=since)
-            ),
+            *in_pieces(bounded((item,) for item in membership)),
+            *feud_evidence({feud.groups: feud for _, feud in feuds}.values(), since=since),
         ),
         actions=(f"{REVIEW}: a feud on the street came after it", CHECK_HOUSING),
         facility=stay.facility,

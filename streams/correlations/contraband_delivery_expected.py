@@ -14,7 +14,8 @@ tip is no proof; alone it justifies no search of a visitor's body. It ends when 
 the visit is cancelled or over, or the contraband is seized.
 
 The facility is told what, where and when; never who says so, when it was said, in which words, how the source is
-graded, or how many sources there are.
+graded, or how many sources there are. Of more than fifty tips on one delivery those with the strictest handling, the
+surest and the newest are told; how many more of its own there are is told to their author.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from schemas.events import DeliveryMethod, TipHandling
+from streams.correlations.evidence import bounded, in_pieces
 from streams.correlations.situation import (
     Caution,
     Cautioned,
@@ -143,7 +145,7 @@ def _situation(
         subjects=(Subject(addressee.person, delivery.source.agency, addressee.booking_number, addressee.name),),
         evidence=(
             *_delivery_evidence(addressee.person, delivery),
-            *(item for tip, match in tips for item in _tip_evidence(tip, match)),
+            *in_pieces(bounded(tuple(_tip_evidence(tip, match)) for tip, match in tips)),
         ),
         actions=steps,
         cautions=(

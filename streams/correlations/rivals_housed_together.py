@@ -2,7 +2,8 @@
 
 Detects: a housing unit in which there is at least one member (or suspected member) of each of two groups between
 which street violence was reported and the feud's window has not passed (14 days, 30 where the police expect
-retaliation). One situation a unit and pair of groups.
+retaliation). One situation a unit and pair of groups. Of more than fifty reports of violence, and of more than fifty
+members of one side, it names the gravest and newest, and says how many more there are.
 
 Misses: members nobody validated or reported; feuds no one reported, or reported without the groups' names; contact
 outside the housing unit (court, work, clinic). Associates and dropouts do not count: association alone is no reason
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from schemas.events import AffiliationStatus
-from streams.correlations.evidence import feud_evidence, membership_in_words
+from streams.correlations.evidence import Case, bounded, feud_evidence, in_pieces, membership_in_words
 from streams.correlations.situation import (
     Confidence,
     Correlation,
@@ -65,16 +66,19 @@ def _counted(group: str, persons: Iterable[InCustody]) -> list[Member]:
 
 def _situation(unit: UnitKey, feud: Feud, first: list[Member], second: list[Member]) -> Situation:
     facility, unit_id = unit
-    sides = ("first side", first), ("second side", second)
+    members = [
+        item
+        for side, of_side in (("first side", first), ("second side", second))
+        for item in in_pieces(bounded(_member_evidence(side, *member) for member in of_side))
+    ]
+    # Whoever is none of these is shown to nobody.
+    told_of = {item.person for item in members}
     return Situation(
         key=(facility, unit_id, *feud.groups),
         least_severity=Severity.HIGH,
         headline=f"Members of feuding groups are housed together in {unit_id}",
-        subjects=_subjects(first + second),
-        evidence=(
-            *feud_evidence(feud, expected=Severity.CRITICAL),
-            *(item for side, members in sides for member in members for item in _member_evidence(side, *member)),
-        ),
+        subjects=_subjects([member for member in first + second if member[0].person in told_of]),
+        evidence=(*feud_evidence((feud,), expected=Severity.CRITICAL), *members),
         actions=(
             "Keep the two sides apart now: separate movement, meals and recreation for this unit",
             "Find out who threatens whom, and move those who threaten to another unit, not those who are threatened",
@@ -94,17 +98,17 @@ def _subjects(members: list[Member]) -> tuple[Subject, ...]:
     )
 
 
-def _member_evidence(side: str, person: InCustody, standing: Standing) -> list[Evidence]:
+def _member_evidence(side: str, person: InCustody, standing: Standing) -> Case:
     """That somebody is of a side, and in the unit: both, or this member carries nothing."""
     carries = f"{person.person}/{standing.source.event_id}"
     sure = Confidence.HIGH if standing.status is AffiliationStatus.MEMBER else Confidence.MODERATE
     text = membership_in_words(standing.status, standing.group)
     shows = ("persons", "group", "status")
-    evidence = [Evidence(text, shows, standing.source, person.person, side, carries, confidence=sure)]
-    if person.housed is not None:
-        where = f"housed in {person.unit}"
-        evidence.append(Evidence(where, ("unit",), person.housed, person.person, side, carries))
-    return evidence
+    member = Evidence(text, shows, standing.source, person.person, side, carries, confidence=sure)
+    if person.housed is None:
+        return (member,)
+    where = f"housed in {person.unit}"
+    return member, Evidence(where, ("unit",), person.housed, person.person, side, carries)
 
 
 CORRELATION: Final[FacilityCorrelation] = Correlation(

@@ -53,6 +53,8 @@ class Feud:
     names: tuple[str, str]
     """The groups as the latest event writes them."""
     violence: tuple[Violence, ...]
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What rules made of all of it, as of each event; it goes when anything of the feud changes."""
 
     @property
     def changes_at(self) -> int:

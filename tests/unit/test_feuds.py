@@ -184,7 +184,7 @@ NOWHERE = violence("Eastside", "Harbor", day=1, place="")
 
 
 def test_a_feud_is_told_in_pieces_that_can_be_granted_one_by_one() -> None:
-    found = feud_evidence(the_feud(EXPECTED, NOWHERE), expected=Severity.CRITICAL)
+    found = list(feud_evidence([the_feud(EXPECTED, NOWHERE)], expected=Severity.CRITICAL))
     assert [(one.text, one.fields, one.severity) for one in found] == [
         ("Violence between the groups Eastside and Harbor", ("groups",), None),
         ("It happened at 5th and Main", ("place",), None),
@@ -202,10 +202,10 @@ def test_how_grave_a_feud_is_told_depends_on_who_asks_and_its_names_on_the_lates
     known = street(violence("Eastside", "Harbor", retaliation_expected=True))
     (feud,) = known.feuds_of("harbor", START)
     for expected in (None, Severity.CRITICAL, None):
-        assert [item.severity for item in feud_evidence(feud, expected=expected)][-1] is expected
+        assert [item.severity for item in feud_evidence([feud], expected=expected)][-1] is expected
     known.add(violence("EASTSIDE", "Harbor", day=1, name="it is written otherwise"))
     (feud,) = known.feuds_of("harbor", START + DAY)
-    texts = [item.text for item in feud_evidence(feud) if item.fields == ("groups",)]
+    texts = [item.text for item in feud_evidence([feud]) if item.fields == ("groups",)]
     assert texts == ["Violence between the groups EASTSIDE and Harbor"] * 2
 
 
@@ -215,7 +215,7 @@ def test_violence_up_to_a_moment_only_supports(since: int, carry: list[bool]) ->
         replace(fact, time=START + day * DAY)
         for day, fact in enumerate((NOWHERE, violence("Eastside", "Harbor", place="")))
     ]
-    found = feud_evidence(the_feud(*quiet), since=START + since * DAY)
+    found = list(feud_evidence([the_feud(*quiet)], since=START + since * DAY))
     assert [one.ground for one in found] == ["feud" if one else "" for one in carry]
     assert [one.alternative for one in found] == [
         fact.event_id if one else "" for fact, one in zip(quiet, carry, strict=True)

@@ -106,6 +106,42 @@ def test_time_in_which_the_broker_was_away_does_not_count() -> None:
     assert watched(seen) == Alive()
 
 
+ELSEWHERE = replace(DONE, topic="away")
+
+
+def without_an_answer(look: Look) -> Look:
+    """The look where the broker said the end of another partition only."""
+    return replace(look, readings=(ELSEWHERE,), unanswered=frozenset({("facts", 3)}))
+
+
+def test_a_partition_whose_end_is_not_told_hides_no_other_that_stands_still() -> None:
+    away = frozenset({("away", 0)})
+    assert isinstance(watched([replace(look, unanswered=away) for look in looks(*[BEHIND] * LONG)]), Stalled)
+
+
+@pytest.mark.parametrize("stands", [BEHIND, BUSY])
+def test_one_whose_end_is_not_told_now_and_then_is_given_that_time_and_no_more(stands: Reading) -> None:
+    seen = looks(*[stands] * (2 * LONG))
+    now_and_then = [without_an_answer(look) if number % 4 == 3 else look for number, look in enumerate(seen)]
+    # A quarter of the time does not count.
+    needed = NOT_YET + NOT_YET // 3
+    assert watched(now_and_then[:needed]) == Alive()
+    assert isinstance(watched(now_and_then[: needed + 1]), Stalled)
+
+
+def test_one_whose_end_is_not_told_for_long_is_not_judged_by_it() -> None:
+    seen = looks(*[BEHIND] * (4 * LONG))
+    away = [without_an_answer(look) for look in seen[1:-NOT_YET]]
+    assert watched([seen[0], *away, *seen[-NOT_YET:-1]]) == Alive()
+    assert isinstance(watched([seen[0], *away, *seen[-NOT_YET:]]), Stalled)
+
+
+def test_one_that_got_on_while_its_end_was_not_told_begins_anew() -> None:
+    seen = looks(*[BEHIND] * NOT_YET, None, *[replace(BEHIND, position=11)] * NOT_YET)
+    seen[NOT_YET] = without_an_answer(seen[NOT_YET])
+    assert watched(seen) == Alive()
+
+
 def test_who_was_stopped_and_woken_is_given_its_time_again() -> None:
     before = looks(*[BEHIND] * NOT_YET)
     woken = [replace(look, at=look.at + before[-1].at + 10 * ASLEEP_S) for look in before]

@@ -582,6 +582,78 @@ def test_a_note_is_there_or_it_is_lacking() -> None:
     assert replayed(bus, alert) == cannot(alert, Lacking(Lack.GONE, JAIL, "HousingAssigned", note))
 
 
+# -- what an agency was expected to send -----------------------------------------------------------------------------
+
+
+def all_silent(*types: str) -> InMemoryBus:
+    """A bus on which each of these types came from the jail every day, and then none did."""
+    daily = [
+        event(one, "ada", day=day, name=f"{one}-{day}", unit="4-A")
+        if one == "HousingAssigned"
+        else event(one, "ada", day=day, name=f"{one}-{day}")
+        for day in range(20)
+        for one in types
+    ]
+    bus = published(daily)
+    bus.tick(START + 26 * DAY)
+    bus.run()
+    return bus
+
+
+def no_longer_published(bus: InMemoryBus, *types: str) -> InMemoryBus:
+    """The bus after an operator took types of events out of what the jail publishes, and restarted the workers."""
+    agencies = tuple(
+        one.model_copy(update={"publishes": tuple(kind for kind in one.publishes if kind not in types)})
+        if one.id == JAIL
+        else one
+        for one in bus.site.agencies
+    )
+    bus.site = bus.site.model_copy(update={"agencies": agencies})
+    bus.restart_all()
+    bus.tick(bus.running[0].partition.tick + 60_000_000)
+    bus.run()
+    return bus
+
+
+def of_feeds(bus: InMemoryBus) -> list[dict[str, Any]]:
+    return [one for one in bus.history(topics.alerts_raised("demo")) if one["rule"] == "feed_silent"]
+
+
+def test_a_feed_that_an_operator_took_out_since_was_silent_and_its_alert_was_rightly_withdrawn() -> None:
+    bus = all_silent("HousingAssigned")
+    (silent,) = of_feeds(bus)
+    assert replayed(bus, silent) == Replay(Verdict.IDENTICAL, Basis.WHOLE)
+    no_longer_published(bus, "HousingAssigned")
+    silent, over = of_feeds(bus)
+    assert (over["state"], over["cause"]["kind"]) == ("WITHDRAWN", "RECONCILED")
+    assert [replayed(bus, one) for one in (silent, over)] == [Replay(Verdict.IDENTICAL, Basis.WHOLE)] * 2
+
+
+def two_taken_out_one_after_the_other() -> InMemoryBus:
+    bus = all_silent("CustodyClassified", "DisciplinaryRecorded", "HousingAssigned")
+    for taken_out in ("CustodyClassified", "DisciplinaryRecorded"):
+        no_longer_published(bus, taken_out)
+    return bus
+
+
+def test_what_was_expected_between_two_changes_of_the_sites_files_cannot_be_told() -> None:
+    bus = two_taken_out_one_after_the_other()
+    first, between, last = of_feeds(bus)
+    assert [replayed(bus, one) for one in (first, last)] == [Replay(Verdict.IDENTICAL, Basis.WHOLE)] * 2
+    files_changed = Lacking(Lack.SITE_CHANGED, JAIL)
+    assert replayed(bus, between) == Replay(Verdict.CANNOT, Basis.WHOLE, lacking=(files_changed,))
+    outline = outlined(bus, between)
+    assert outline is not None
+    assert replayed(bus, outline) == Replay(Verdict.CANNOT, Basis.WHOLE, lacking=(files_changed,))
+
+
+def test_an_alert_on_a_feed_that_says_other_than_its_digest_was_changed_whatever_the_sites_files_said() -> None:
+    bus = two_taken_out_one_after_the_other()
+    _, between, _ = of_feeds(bus)
+    found = replayed(bus, {**between, "headline": "Nothing is wrong"})
+    assert (found.verdict, found.basis) == (Verdict.DIFFERENT, Basis.WHOLE)
+
+
 # -- what a withdrawal lacks -----------------------------------------------------------------------------------------
 
 
