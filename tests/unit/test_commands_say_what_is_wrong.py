@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from deploy.cli import app
@@ -52,6 +53,33 @@ def error_of(*arguments: str, code: int = 2) -> str:
 def test_a_wrong_setting_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALLYPORT_KAFKA_PORT", "abc")
     assert "SALLYPORT_KAFKA_PORT: " in error_of(*command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, ["doctor"], ["metrics"], ["trace"], ["dlq", "list", "--as", "county-jail"]],
+    ids=lambda command: command[0],
+)
+def test_a_registry_without_an_address_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_REGISTRY", "registry.example:8081")
+    assert error_of(*command) == ("sallyport: SALLYPORT_REGISTRY: no address such as https://registry.example:8081")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["notaurl", "http://[::1", "https://host:port/x", "https://", "https://host:0", "https://host:70000", "https://a b",
+     "ftp://registry.example", "//registry.example"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_registry_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(registry=address)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://registry.example", "http://localhost:8080/apis/ccompat/v7", "https://[::1]:8081/", None]
+)
+def test_an_address_of_a_registry_is_taken_as_it_is(address: str | None) -> None:
+    assert Settings(registry=address).registry == address
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
