@@ -35,13 +35,18 @@ class NoPasswordError(SecretUnreadableError):
     """This machine has no password of that user, or does not let us read it."""
 
 
-def _web_address(url: str) -> str:
+def is_web_address(url: str) -> bool:
+    """Whether something is an address with https or http, a host, and a port that there can be, if any."""
     try:
         address = urlsplit(url)
         is_one = address.scheme in ("https", "http") and bool(address.hostname) and address.port != 0
     except ValueError:  # brackets that do not close, a port that is no number
-        is_one = False
-    if not is_one or re.search(r"[\s\x00-\x1f]", url):
+        return False
+    return is_one and re.search(r"[\s\x00-\x1f]", url) is None
+
+
+def _web_address(url: str) -> str:
+    if not is_web_address(url):
         raise PydanticCustomError("web_address", "no address such as https://registry.example:8081")
     return url
 

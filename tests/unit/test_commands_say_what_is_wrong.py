@@ -6,15 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from deploy import log_follower
 from deploy.cli import app
+from deploy.commands.metrics import _count_on
 from deploy.commands.publish import _reject
 from deploy.sites import SITES_DIR
+from deploy.tallies import Tallies
 from producers.event_json import Parsed, Problem
 from producers.publisher import MOST_BYTES
 from schemas.settings import SecretUnreadableError, Settings
+from tests.county import SITE
 
 COMMANDS = [
     ["up"],
@@ -80,6 +86,26 @@ def test_what_is_no_address_of_a_registry_is_refused(address: str) -> None:
 )
 def test_an_address_of_a_registry_is_taken_as_it_is(address: str | None) -> None:
     assert Settings(registry=address).registry == address
+
+
+def test_a_trace_of_a_bus_that_is_away_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    monkeypatch.setattr(log_follower, "CONNECT_S", 0.5)
+    assert "the broker at 127.0.0.1:1 does not answer (" in error_of("trace")
+
+
+def test_alerts_of_a_bus_that_is_away_are_not_waited_for_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_follower, "CONNECT_S", 0.5)
+    tallies = Tallies(SITE, CollectorRegistry())
+    with pytest.raises(KafkaException):
+        _count_on(Settings(security_protocol="PLAINTEXT"), SITE, tallies, lambda: False)
+
+
+def test_a_collector_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    assert error_of("trace", "--otlp", "notaurl") == (
+        "sallyport: --otlp: 'notaurl' is no address such as http://127.0.0.1:4318/v1/traces"
+    )
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
