@@ -660,6 +660,14 @@ async def test_what_is_asked_before_anything_stands_in_the_list_and_above_what_c
         assert ("A reference, if any" in said) is (kind == "CALL_FIRST")
 
 
+async def test_where_a_site_names_no_service_the_desk_is_told_to_go_by_the_reference() -> None:
+    feed = Feed()
+    app = WatchApp(demo_site(deconfliction=None), RECIPIENT, feed, Desk())
+    async with app.run_test(size=(180, 40)) as pilot:
+        feed.deliver([*reports(), alert("one", caution={"kind": "CALL_FIRST", "limit": "Call"}), CaughtUp()])
+        await until(pilot, app, "This site names no deconfliction service: go by the reference")
+
+
 async def test_without_a_caution_nothing_is_asked() -> None:
     feed = Feed()
     app = WatchApp(SITE, RECIPIENT, feed, Desk())
