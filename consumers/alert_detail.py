@@ -91,6 +91,8 @@ def _limit(caution: Caution, site: Site) -> list[RenderableType]:
     if site.deconfliction is not None:
         reference = " A reference, if any, is below, under Why." if caution.kind == CALL_FIRST else ""
         parts.append(Text(f"The deconfliction service: {site.deconfliction}.{reference}"))
+    elif caution.kind == CALL_FIRST:
+        parts.append(Text("This site names no deconfliction service: go by the reference below, under Why."))
     return parts
 
 

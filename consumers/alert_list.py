@@ -92,14 +92,17 @@ def _below(entry: Entry, called: Mapping[str, str], now: int, width: int) -> str
     limit = words.caution(alert.caution) if alert.caution else ""
     if entry.is_over:
         known = "was acknowledged" if entry.acknowledged else ""
-        why, building = words.over_because(entry), called.get(alert.facility or "", "")
+        why, short = words.over_because(entry), words.over_in_short(entry)
+        building = called.get(alert.facility or "", "")
         ways = [
             (limit, where, everybody, why, known),
             (limit, where, everybody, why),
             (limit, where, some, why),
             (limit, building, some, why),
             (limit, some, why),
-            (limit, why),
+            (limit, where, everybody, short),
+            (limit, some, short),
+            (limit, short),
         ]
     else:
         standing = {Standing.CHANGED: CHANGED, Standing.ACKNOWLEDGED: "acknowledged"}.get(entry.standing, "")

@@ -32,15 +32,25 @@ TAKEN_BACK: Final = "report withdrawn"
 WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
     "rivals_housed_together": ("moved", "released", TAKEN_BACK),
     "classification_review": ("reclassified", "released", TAKEN_BACK),
-    "contraband_delivery_expected": ("done", "called off", "seized", "tip withdrawn"),
+    "contraband_delivery_expected": (
+        "done",
+        "called off",
+        "seized",
+        "recipient released or moved",
+        "tip withdrawn",
+        "too many meant now (it may still come)",
+    ),
     "tip_too_broad": ("tip withdrawn", "fewer are meant now"),
     "feed_silent": ("it comes as usual again",),
     "feed_frozen": ("the list changes as usual again",),
 }
 """By rule: in which ways its alerts end, time aside. The record of an end does not say which: it could tell whose
 information it was."""
+IN_SHORT: Final[Mapping[str, str]] = {"contraband_delivery_expected": "done or off, or it may still come"}
+"""By rule: all of its ways and time, where there is no room for them; what matters most of them must not be cut off."""
 UNTIL_KNOWN: Final[Mapping[str, str]] = {
     "rivals_housed_together": "Until your own records show that they no longer share the unit, keep them apart",
+    "contraband_delivery_expected": "Until your own records show which, be ready for it",
 }
 """By rule: what goes on being wise where an alert's end may mean that nothing has changed."""
 YOUR_RECORDS: Final = "Which, your own records may show"
@@ -200,6 +210,12 @@ def over_because(entry: Entry) -> str:
         "RECONCILED": "found no longer so when the bus started again",
         "RULE_CHANGED": "the rule that raised it was changed",
     }.get(entry.over_by or "", "no longer so")
+
+
+def over_in_short(entry: Entry) -> str:
+    """The same in fewer words, where there may be several ways and such words."""
+    why = over_because(entry)
+    return IN_SHORT.get(entry.alert.rule or "", why) if OR in why else why
 
 
 def until_known(alert: Alert) -> str:

@@ -7,13 +7,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 LOOK_EVERY_S = 0.5
 """Seconds between looks at the parent."""
 T = TypeVar("T")
+_GIVEN_UP: list[ProcessPoolExecutor] = []
+"""Pools that an error ended. Of one that is no longer there Python forgets that nothing more is to be begun."""
 
 
 def end_with(parent: int) -> None:
@@ -27,11 +30,23 @@ def _wait_for(parent: int) -> None:
     os._exit(1)
 
 
-def children(count: int, begin: Callable[..., object] = int, *begins: Any) -> ProcessPoolExecutor:
+@contextmanager
+def children(count: int, begin: Callable[..., object] = int, *begins: Any) -> Iterator[ProcessPoolExecutor]:
     """So many processes that work for this one. Each begins by calling `begin`: what it is given need not be pickled,
-    for they are forks of this process."""
+    for they are forks of this process.
+
+    In the end they are gone. Where an error or Ctrl-C ends it nobody waits for what they do: no more of it is begun.
+    """
     fork = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(count, fork, initializer=_work, initargs=(os.getpid(), begin, *begins))
+    pool = ProcessPoolExecutor(count, fork, initializer=_work, initargs=(os.getpid(), begin, *begins))
+    try:
+        yield pool
+    except BaseException:
+        _GIVEN_UP.append(pool)
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    # Waited for: else Python, which ends now, wakes them while they close what it wakes them by, and says so.
+    pool.shutdown()
 
 
 def _work(parent: int, begin: Callable[..., object], *begins: Any) -> None:

@@ -32,7 +32,7 @@ from deploy.nobody_told import untold
 from deploy.provision import schema_steps, with_password
 from deploy.topic_report import ReportError, TopicReport, topic_report
 from producers.spool import SpoolDamagedError, spool_directory, waiting_in
-from schemas.settings import SecretUnreadableError, Settings
+from schemas.settings import CaUnreadableError, NoPasswordError, SecretUnreadableError, Settings
 from schemas.site import Site
 from schemas.subjects import subjects
 from schemas.topics import all_topics
@@ -43,6 +43,7 @@ LOOK_S: Final = 0.5
 HAS_EXPIRED: Final = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 OPERATOR: Final = "ask where the bus is run: that password is not on this machine, as it should be"
+CA: Final = "ask where the bus is run for its ca.pem: it is no secret, and every machine needs it"
 
 
 class Examination:
@@ -70,11 +71,7 @@ class Examination:
         )
         for parts, look in looks:
             self._progress(parts[0].value)
-            found = list(look())
-            yield from found
-            for part in parts:
-                if part not in {finding.part for finding in found}:
-                    yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
+            yield from _all_found(parts, look)
 
     @property
     def _start_it(self) -> str:
@@ -89,7 +86,7 @@ class Examination:
             admin = AdminClient(self._settings.kafka(ADMIN), logger=logging.getLogger("sallyport.kafka"))
             metadata = admin.list_topics(timeout=ANSWER_S)
         except SecretUnreadableError as error:
-            yield Finding(Part.BROKER, Grade.UNKNOWN, str(error), OPERATOR)
+            yield Finding(Part.BROKER, Grade.UNKNOWN, str(error), _ask_for(error))
             return
         except KafkaException as error:
             reason = str(error.args[0].str()).splitlines()[0]
@@ -139,7 +136,7 @@ class Examination:
             with registry.writing_client(self._settings) as client:
                 found = registry.standing(client, subjects(self._site))
         except SecretUnreadableError as error:
-            yield Finding(Part.REGISTRY, Grade.UNKNOWN, str(error), OPERATOR)
+            yield Finding(Part.REGISTRY, Grade.UNKNOWN, str(error), _ask_for(error))
             return
         except registry.RegistryError as error:
             yield Finding(Part.REGISTRY, Grade.CRITICAL, f"{where}: {error}", self._start_it)
@@ -191,7 +188,7 @@ class Examination:
         try:
             report = self._report()
         except SecretUnreadableError as error:
-            yield Finding(Part.WORKERS, Grade.UNKNOWN, str(error), OPERATOR)
+            yield Finding(Part.WORKERS, Grade.UNKNOWN, str(error), _ask_for(error))
             return
         except ReportError as error:
             yield Finding(Part.WORKERS, Grade.CRITICAL, str(error))
@@ -232,6 +229,32 @@ class Examination:
         yield health.disk_found(*disk(self._settings))
         if not self._settings.embedded or self._settings.bootstrap is not None:
             yield health.disk_elsewhere(self._settings.bootstrap_servers)
+
+
+def _all_found(parts: Sequence[Part], look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What one look finds of its parts, and which of them it did not come to; whatever it runs into is a finding."""
+    missing = list(parts)
+    try:
+        for finding in look():
+            missing = [part for part in missing if part is not finding.part]
+            yield finding
+    except Exception as error:  # what nobody thought of must not hide what the other looks find
+        # Of an error that came when all was found the last part is told.
+        broken = missing.pop(0) if missing else parts[-1]
+        yield health.look_failed(broken, error)
+    for part in missing:
+        yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
+
+
+def _ask_for(error: SecretUnreadableError) -> str:
+    """What to do for a file that is not here; of one that is here the error says it."""
+    match error:
+        case NoPasswordError():
+            return OPERATOR
+        case CaUnreadableError():
+            return CA
+        case _:
+            return ""
 
 
 def certificates(settings: Settings) -> list[tuple[str, str]]:

@@ -76,6 +76,16 @@ def worst(findings: Iterable[Finding]) -> Grade:
     return max((finding.grade for finding in findings), key=order.index, default=Grade.UNKNOWN)
 
 
+def look_failed(part: Part, error: Exception) -> Finding:
+    """Looking at a part ran into something that nobody thought of. Its words are not told: they may hold anything."""
+    return Finding(
+        part,
+        Grade.UNKNOWN,
+        f"looking at it failed ({type(error).__name__})",
+        "look at the addresses and paths in the SALLYPORT_ settings; where they are right, report it with that kind",
+    )
+
+
 # -- the ground ------------------------------------------------------------------------------------------------------
 
 

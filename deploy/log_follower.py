@@ -19,6 +19,8 @@ from schemas.site import Site
 from streams.fold import logged
 from streams.records import TAKEN, header
 
+CONNECT_S: Final = 10.0
+"""Seconds that the broker is given to answer."""
 POLL_S: Final = 0.5
 """Seconds that a record is waited for; then it is said that there was none."""
 
@@ -41,6 +43,14 @@ def followed(site: Site) -> list[str]:
     ]
     own = topics.person_facts(name), topics.facility_facts(name), topics.alerts_raised(name), topics.disclosures(name)
     return [*inbound, *own]
+
+
+def reach(site: Site, consumer: Consumer) -> None:
+    """Ask the broker for something small: who only waits for records never hears that it is away.
+
+    Raises KafkaException where there is no answer in CONNECT_S.
+    """
+    consumer.list_topics(topics.alerts_raised(site.name), timeout=CONNECT_S)
 
 
 def follow(

@@ -22,7 +22,7 @@ from deploy.examination import certificate_end, certificates, disk
 from deploy.tallies import Standing
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
 from schemas import topics
-from schemas.events import TIP_EVENTS
+from schemas.events import EVENT_TYPES, TIP_EVENTS, CustodyEvent, ListTaken
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 from streams.identify import Refusal
@@ -31,8 +31,8 @@ KEPT_S: Final = 5.0
 """Seconds for which what was asked is told again: who scrapes often must not load the broker."""
 GROUND_KEPT_S: Final = 60.0
 """Seconds for which certificates and disk are told again."""
-OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value})
-"""Why only tips are set aside."""
+OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value, Refusal.NOBODY_TO_CALL.value})
+"""Why only tips are set aside, whoever gives them."""
 LIVE: Final = "LIVE"
 MICROS: Final = 1_000_000
 
@@ -80,7 +80,7 @@ def families(
     if report is None:
         return
     yield from _topics(report.topics, site)
-    yield from _dead_letters(report.dead_letters, site)
+    yield from _dead_letters(report.dead_letters, described)
     yield _gauge(
         "live_clock",
         "Whether the site's time is that of the clock on the wall: 1; 0 on a history site, whose importer tells it.",
@@ -122,8 +122,8 @@ def _topics(all_of_them: Sequence[TopicStands], site: str) -> Iterator[Metric]:
     )
 
 
-def _dead_letters(counted: Sequence[DeadLetters], site: str) -> Iterator[Metric]:
-    letters = [one for one in counted if one.reason not in OF_TIPS]
+def _dead_letters(counted: Sequence[DeadLetters], described: Site) -> Iterator[Metric]:
+    site, letters = described.name, [one for one in counted if not _can_only_be_tips(one, described)]
     yield _gauge(
         "dead_letters",
         "Events that were set aside, are still kept, and of which nobody said what became of them.",
@@ -138,6 +138,17 @@ def _dead_letters(counted: Sequence[DeadLetters], site: str) -> Iterator[Metric]
         [((one.agency, one.reason), one.oldest / MICROS) for one in letters],
         site,
     )
+
+
+def _can_only_be_tips(letters: DeadLetters, site: Site) -> bool:
+    """Whether that agency has nothing but tips that could be set aside so: to count it would be to count tips."""
+    agency = site.agency_by_id.get(letters.agency)
+    if letters.reason in OF_TIPS or agency is None:
+        return letters.reason in OF_TIPS
+    others = [EVENT_TYPES[name] for name in agency.publishes if name not in TIP_EVENTS]
+    if letters.reason == Refusal.UNKNOWN_FACILITY:
+        return not any(issubclass(one, (CustodyEvent, ListTaken)) for one in others)
+    return not others
 
 
 def _stages(reported: Sequence[StageStands], now: float, site: str) -> Iterator[Metric]:

@@ -3,7 +3,8 @@ Pure.
 
 A site's files may be right, and an alert have no recipient all the same: nobody is there for what touches a jail's
 staff, or an author of tips has no desk. It would be raised, and withheld from everyone, without a word. So each alert
-that can come is put before each recipient here, by the decision that a real one meets (`streams/disclose.py`).
+that can come is put before each recipient here, by the decision that a real one meets (`streams/disclose.py`). And who
+gives tips may ask to be called first: somebody has to know whom to call.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Occasion(NamedTuple):
 
 def untold(site: Site, now: int) -> list[Untold]:
     """All of it, alerts that reach nobody first. `now`, microseconds: agreements begin and end."""
-    return [*_reaching_nobody(site, now), *_blind(site, now)]
+    return [*_reaching_nobody(site, now), *_out_of_reach(site), *_blind(site, now)]
 
 
 def _is_told(occasion: Occasion, recipient: Recipient, site: Site, now: int) -> bool:
@@ -139,6 +140,19 @@ def occasions(site: Site) -> Iterator[Occasion]:
     for agency, types in published.items():
         if types - UNHEARD:
             yield Occasion("feed_silent", agency, types - UNHEARD)
+
+
+# -- authors of tips who can't be called -------------------------------------------------------------------------------
+
+
+def _out_of_reach(site: Site) -> Iterator[Untold]:
+    authors = [agency.id for agency in site.agencies if TIP in agency.publishes]
+    if authors and site.deconfliction is None:
+        yield Untold(
+            f"a desk finds whoever gave a tip and asks to be called first only by a reference, where {joined(authors)} "
+            "gave one: the site names no deconfliction service, and without a reference such a tip is refused",
+            "give the site deconfliction, the service's name and number in words",
+        )
 
 
 # -- recipients that would be blind ------------------------------------------------------------------------------------

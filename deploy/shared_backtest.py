@@ -71,7 +71,6 @@ class SharedBacktest:
                 test = InTheEnd(self._site, self._rules, (number,))
                 mine = _Mine(self._site, test, self._rule, number, self._count)
                 pool = opened.enter_context(children(1, _MINE.append, mine))
-                opened.callback(pool.shutdown, wait=False, cancel_futures=True)
                 # Begun one after the other, each while those before it do nothing: a fork copies what is being done.
                 pool.submit(_is_ready).result()
                 self._pools.append(pool)
@@ -81,7 +80,7 @@ class SharedBacktest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
+        self._opened.__exit__(kind, error, trace)
 
     def read(self, goes: Iterator[Lines]) -> Iterator[Share]:
         """What is found in the lines, in whatever order."""

@@ -7,6 +7,7 @@ and alerts; nothing of a person.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -23,7 +24,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from deploy.log_follower import Nothing, follow
+from deploy.log_follower import Nothing, follow, reach
 from deploy.ways import PUBLISH, Passed, Step, Trace, Ways
 from schemas.registry_client import SchemaCache
 from schemas.site import Site
@@ -31,16 +32,25 @@ from streams.disclose import DISCLOSE
 
 ROOT: Final = "publish to alert"
 """The span that holds what became of an event, up to one record of an alert."""
+QUIET_S: Final = 10.0
+"""Seconds without a record after which the broker is asked whether it is there."""
 
 
 def traces(
     site: Site, consumer: Consumer, schemas: SchemaCache, goes_on: Callable[[], bool], now: Callable[[], int]
 ) -> Iterator[Trace]:
-    """The ways to what is raised from now on, as long as it `goes_on`. Raises KafkaException, RegistryAway."""
-    ways = Ways(site)
+    """The ways to what is raised from now on, as long as it `goes_on`.
+
+    Raises KafkaException, also where the broker has gone away; RegistryAway.
+    """
+    ways, heard = Ways(site), time.monotonic()
     for one in follow(site, consumer, schemas, goes_on):
         if not isinstance(one, Nothing):
             ways.see(one, now())
+            heard = time.monotonic()
+        elif time.monotonic() - heard >= QUIET_S:
+            reach(site, consumer)
+            heard = time.monotonic()
         yield from ways.traces(now())
 
 

@@ -6,14 +6,17 @@ current.
 
 from __future__ import annotations
 
+import re
 import ssl
 import stat
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import platformdirs
 import psutil  # type: ignore[import-untyped]
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,7 +27,33 @@ class SecretUnreadableError(Exception):
     """
 
 
+class CaUnreadableError(SecretUnreadableError):
+    """The CA certificate is missing or damaged. It is no secret: whoever runs the bus gives it to everybody."""
+
+
+class NoPasswordError(SecretUnreadableError):
+    """This machine has no password of that user, or does not let us read it."""
+
+
+def is_web_address(url: str) -> bool:
+    """Whether something is an address with https or http, a host, and a port that there can be, if any."""
+    try:
+        address = urlsplit(url)
+        is_one = address.scheme in ("https", "http") and bool(address.hostname) and address.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return is_one and re.search(r"[\s\x00-\x1f]", url) is None
+
+
+def _web_address(url: str) -> str:
+    if not is_web_address(url):
+        raise PydanticCustomError("web_address", "no address such as https://registry.example:8081")
+    return url
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""https, or http on a network that nobody else is on; with a host."""
 
 
 class Settings(BaseSettings):
@@ -61,7 +90,7 @@ class Settings(BaseSettings):
         "`-XX:TieredStopAtLevel=1` starts in two thirds of the time, and encrypts ten times slower.",
     )
     bootstrap: str | None = Field(default=None, description="host:port of an existing Kafka. Empty: the embedded one.")
-    registry: str | None = Field(
+    registry: WebAddress | None = Field(
         default=None, description="URL of a Confluent-compatible registry. Empty: the embedded one."
     )
     registry_user: str | None = Field(
@@ -126,7 +155,7 @@ class Settings(BaseSettings):
             mode = path.stat().st_mode
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SecretUnreadableError(
+            raise NoPasswordError(
                 f"no password for user {user!r}: {path} ({error.strerror}). "
                 "Run `sallyport provision`, or copy the file the bus's operator gave you there."
             ) from error
@@ -159,7 +188,7 @@ class Settings(BaseSettings):
         try:
             return ssl.create_default_context(cafile=str(self.ca_path))
         except OSError as error:  # of which an SSLError is one
-            raise SecretUnreadableError(
+            raise CaUnreadableError(
                 f"no CA certificate of the bus in {self.ca_path} ({error.strerror or error}): "
                 "copy the ca.pem that the bus's operator gave you there, or set SALLYPORT_CA_FILE"
             ) from error

@@ -37,6 +37,7 @@ from schemas.events import (
     PersonRef,
     Role,
     StreetViolenceReported,
+    TipHandling,
     TipOutcome,
     Verification,
     Visit,
@@ -80,6 +81,7 @@ class Refusal(StrEnum):
     ONE_NUMBER_TWICE = "ONE_NUMBER_TWICE"
     NO_GROUPS = "NO_GROUPS"
     NAMES_NOBODY = "NAMES_NOBODY"
+    NOBODY_TO_CALL = "NOBODY_TO_CALL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | No
     if isinstance(event, StreetViolenceReported) and not event.head.persons and not _at_odds(event):
         return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
     if isinstance(event, ContrabandTipped):
-        return _refuse_tip(event, site)
+        return _refuse_tip(event, site) or _refuse_call(event, site)
     return None
 
 
@@ -221,6 +223,19 @@ def _refuse_tip(event: ContrabandTipped, site: Site) -> DeadLetter | None:
         return DeadLetter(
             Refusal.NAMES_NOBODY.value,
             "neither recipient nor courier, by a number or by a full name: it could mean half a jail. Say more",
+        )
+    return None
+
+
+def _refuse_call(event: ContrabandTipped, site: Site) -> DeadLetter | None:
+    # What a newer contract says of handling is taken for CALL_FIRST. A service knows who is meant; so does, by a
+    # reference, whoever gave that one.
+    asks = event.handling in (TipHandling.CALL_FIRST, TipHandling.UNKNOWN)
+    if asks and not event.deconfliction_reference and site.deconfliction is None:
+        return DeadLetter(
+            Refusal.NOBODY_TO_CALL.value,
+            "handling asks to be called first, and nobody could: add deconfliction_reference, "
+            "or have deconfliction named in site.toml",
         )
     return None
 

@@ -41,6 +41,10 @@ UNITS: Final[Mapping[str, timedelta]] = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+LONGEST: Final = timedelta(days=365)
+"""The longest time between two ticks, in whole days."""
+DIGITS: Final = len(str(LONGEST // timedelta(seconds=1)))
+"""Of the longest number that may be given, one of seconds."""
 MOST_TICKS: Final = 100_000
 """Ticks between two events; beyond, time makes a step."""
 
@@ -126,10 +130,13 @@ class _Counts:
 
 def _step(tick: str) -> int:
     """A duration in microseconds."""
-    number, unit = tick[:-1], tick[-1:]
-    if not number.isdecimal() or int(number) == 0 or unit not in UNITS:
+    number, unit = tick[:-1].lstrip("0"), tick[-1:]
+    if not (number.isascii() and number.isdecimal()) or unit not in UNITS:
         fail(f"--tick: {tick!r} is no duration such as 30m, 1h or 1d")
-    return int(number) * (UNITS[unit] // timedelta(microseconds=1))
+    # By its digits first: neither a duration nor Python's reader of numbers takes any number of them.
+    if len(number) > DIGITS or int(number) * UNITS[unit] > LONGEST:
+        fail(f"--tick: time is told once in {LONGEST.days} days at least, as with {LONGEST.days}d")
+    return int(number) * UNITS[unit] // timedelta(microseconds=1)
 
 
 # -- as it went ------------------------------------------------------------------------------------------------------
@@ -139,7 +146,6 @@ def _read(goes: Iterator[Lines], site: Site, opened: ExitStack) -> Iterator[list
     """The events, read by other processes, in their order."""
     cores = os.cpu_count() or 1
     pool = opened.enter_context(children(cores))
-    opened.callback(pool.shutdown, wait=False, cancel_futures=True)
     under_way = [pool.submit(until_ctrl_c, _events, site, lines) for lines in islice(goes, cores + AHEAD)]
     while under_way:
         done = under_way.pop(0).result()

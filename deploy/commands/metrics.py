@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from deploy.commands.errors import fail, settings_given
-from deploy.log_follower import Nothing, follow
+from deploy.log_follower import Nothing, follow, reach
 from deploy.metrics import SiteCollector, ground
 from deploy.sites import load_site
 from deploy.tallies import Tallies
@@ -96,6 +96,7 @@ def _count(settings: Settings, site: Site, tallies: Tallies, ended: threading.Ev
 def _count_on(settings: Settings, site: Site, tallies: Tallies, goes_on: Callable[[], bool]) -> None:
     consumer, ways = plain_consumer(settings, site.user(topics.BUS), topics.consumer_group(site.name)), Ways(site)
     try:
+        reach(site, consumer)
         with registry_client(settings) as registry:
             for one in follow(site, consumer, SchemaCache(registry), goes_on, with_old_alerts=True):
                 if not isinstance(one, Nothing):

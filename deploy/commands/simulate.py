@@ -210,13 +210,9 @@ def _scored(site: Site, seeds: range, days: float, noise: Noise, least: float, a
         work: list[Future[dict[str, Score]]] = [
             pool.submit(until_ctrl_c, judged, site, seed, days, noise) for seed in seeds
         ]
-        try:
-            for future in progress.track(work, description="Counties"):
-                for name, one in future.result().items():
-                    total[name] = total.get(name, Score()) + one
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in progress.track(work, description="Counties"):
+            for name, one in future.result().items():
+                total[name] = total.get(name, Score()) + one
     return _told_score(total, seeds, days, noise, least, as_json=as_json)
 
 

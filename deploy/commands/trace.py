@@ -11,11 +11,12 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.commands.errors import fail, settings_given
+from deploy.log_follower import reach
 from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
-from schemas.settings import SecretUnreadableError
+from schemas.settings import SecretUnreadableError, is_web_address
 from streams.clock import wall_clock
 from streams.fold import plain_consumer
 
@@ -43,9 +44,16 @@ def trace(
     try:
         settings = settings_given(site)
         described = load_site(settings)
+        if not is_web_address(otlp):
+            fail(f"--otlp: {otlp!r} is no address such as http://127.0.0.1:4318/v1/traces")
         consumer = plain_consumer(settings, described.user("bus"), topics.consumer_group(described.name))
     except (SiteError, SecretUnreadableError, KafkaException) as error:
         fail(str(error))
+    try:
+        reach(described, consumer)
+    except KafkaException as error:
+        consumer.close()
+        fail(f"the broker at {settings.bootstrap_servers} does not answer ({_reason(error)}): is the bus up?")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -57,10 +65,14 @@ def trace(
                 spans.tell(one)
                 told += 1
     except KafkaException as error:
-        fail(f"the broker at {settings.bootstrap_servers} does not go on ({error.args[0].str()}): is the bus up?")
+        fail(f"the broker at {settings.bootstrap_servers} does not go on ({_reason(error)}): is the bus up?")
     except RegistryAway as error:
         fail(str(error))
     finally:
         consumer.close()
         spans.close()
     typer.echo(f"sallyport: {told:,} traces", err=True)
+
+
+def _reason(error: KafkaException) -> str:
+    return str(error.args[0].str()).splitlines()[0]

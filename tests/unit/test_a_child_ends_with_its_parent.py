@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 
 import psutil  # type: ignore[import-untyped]
@@ -52,6 +54,36 @@ def test_ctrl_c_ends_a_child_in_its_task_and_nowhere_else() -> None:
         assert pool.submit(interrupted, "after a task").result() == "after a task: it went on"
         with pytest.raises(BrokenProcessPool):
             pool.submit(until_ctrl_c, interrupted, "in a task").result()
+
+
+def test_children_are_gone_when_their_work_is_done() -> None:
+    with children(2) as pool:
+        assert pool.submit(len, "abc").result() == 3
+    assert multiprocessing.active_children() == []
+
+
+def interrupted_while_one_reads(reads: int, tasks: list[Future[bytes]]) -> None:
+    """Ctrl-C, when one child has more tasks than it takes on at once."""
+    with children(1) as pool:
+        tasks += [pool.submit(os.read, reads, 1) for _ in range(9)]
+        raise KeyboardInterrupt
+
+
+def test_an_error_waits_for_no_task_and_begins_no_other() -> None:
+    # A task ends when something is written.
+    reads, writes = os.pipe()
+    tasks: list[Future[bytes]] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_while_one_reads(reads, tasks)
+    (child,) = psutil.Process().children()
+    with pytest.raises(CancelledError):
+        tasks[-1].result(timeout=20)
+    assert not tasks[0].done()
+    # One byte each for those that had been handed over.
+    os.write(writes, b"x" * len(tasks))
+    assert psutil.wait_procs([child], timeout=20)[1] == []
+    for end in (reads, writes):
+        os.close(end)
 
 
 KEPT: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import stat
 import textwrap
@@ -181,7 +182,26 @@ def test_alerts_are_written_where_only_their_owner_reads_them(tmp_path: Path) ->
     assert json.loads(result.stderr) == {"events": 7, "wrong": 0, "alerts": {"OPEN": 1}, "problems": []}
 
 
-@pytest.mark.parametrize("tick", ["", "h", "0h", "1", "1w", "-1h", "1.5h"])
+@pytest.mark.parametrize("way", [["--final"], []], ids=["in the end", "as it went"])
+def test_the_processes_that_worked_for_it_are_gone_when_it_is_done(tmp_path: Path, way: list[str]) -> None:
+    assert run(tmp_path, RIVALS, *way).exit_code == 0
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("tick", ["99999999999999999d", "9" * 5000 + "s", "366d", "8761h", "31536001s"])
+def test_a_tick_of_more_than_a_year_is_refused_in_one_line(tmp_path: Path, tick: str) -> None:
+    result = run(tmp_path, RIVALS, f"--tick={tick}")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "sallyport: --tick: time is told once in 365 days at least, as with 365d\n",
+    )
+
+
+def test_a_tick_of_a_year_is_taken() -> None:
+    assert _step("365d") == _step("0031536000s") == 365 * DAY
+
+
+@pytest.mark.parametrize("tick", ["", "h", "0h", "1", "1w", "-1h", "1.5h", "\u0661h"])
 def test_a_tick_that_is_no_duration_is_refused(tmp_path: Path, tick: str) -> None:
     result = run(tmp_path, RIVALS, f"--tick={tick}")
     assert result.exit_code == 2

@@ -6,14 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException
+from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from deploy import log_follower
 from deploy.cli import app
+from deploy.commands.metrics import _count_on
 from deploy.commands.publish import _reject
 from deploy.sites import SITES_DIR
+from deploy.tallies import Tallies
 from producers.event_json import Parsed, Problem
 from producers.publisher import MOST_BYTES
 from schemas.settings import SecretUnreadableError, Settings
+from tests.county import SITE
 
 COMMANDS = [
     ["up"],
@@ -52,6 +59,53 @@ def error_of(*arguments: str, code: int = 2) -> str:
 def test_a_wrong_setting_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALLYPORT_KAFKA_PORT", "abc")
     assert "SALLYPORT_KAFKA_PORT: " in error_of(*command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, ["doctor"], ["metrics"], ["trace"], ["dlq", "list", "--as", "county-jail"]],
+    ids=lambda command: command[0],
+)
+def test_a_registry_without_an_address_is_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_REGISTRY", "registry.example:8081")
+    assert error_of(*command) == ("sallyport: SALLYPORT_REGISTRY: no address such as https://registry.example:8081")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["notaurl", "http://[::1", "https://host:port/x", "https://", "https://host:0", "https://host:70000", "https://a b",
+     "ftp://registry.example", "//registry.example"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_registry_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(registry=address)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://registry.example", "http://localhost:8080/apis/ccompat/v7", "https://[::1]:8081/", None]
+)
+def test_an_address_of_a_registry_is_taken_as_it_is(address: str | None) -> None:
+    assert Settings(registry=address).registry == address
+
+
+def test_a_trace_of_a_bus_that_is_away_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    monkeypatch.setattr(log_follower, "CONNECT_S", 0.5)
+    assert "the broker at 127.0.0.1:1 does not answer (" in error_of("trace")
+
+
+def test_alerts_of_a_bus_that_is_away_are_not_waited_for_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_follower, "CONNECT_S", 0.5)
+    tallies = Tallies(SITE, CollectorRegistry())
+    with pytest.raises(KafkaException):
+        _count_on(Settings(security_protocol="PLAINTEXT"), SITE, tallies, lambda: False)
+
+
+def test_a_collector_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    assert error_of("trace", "--otlp", "notaurl") == (
+        "sallyport: --otlp: 'notaurl' is no address such as http://127.0.0.1:4318/v1/traces"
+    )
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

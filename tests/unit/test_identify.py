@@ -9,6 +9,7 @@ import pytest
 from schemas import topics
 from schemas.codec import decode_parts, encode_event
 from schemas.events import ONLY_HEARD, ContactClass, Event, PersonId, PersonRef, type_name
+from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.facts import Fact, FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
 from streams.heard import HEARD, NOTES
@@ -25,17 +26,19 @@ from streams.identify import (
     to_person,
 )
 from streams.records import LoggedRecord, Out
-from tests.county import DAY, JAIL, POLICE, SITE, START, agency_of, event, ids
+from tests.county import DAY, JAIL, POLICE, SITE, START, agency_of, demo_site, event, ids
 
 
 def source(agency: str, event_type: str) -> Source:
     return Source(topics.inbound("demo", agency, event_type), SITE.agency_by_id[agency], event_type)
 
 
-def taken(what: Event, agency: str, now: int | None = None, raw: bytes | None = None) -> Facts | DeadLetter:
+def taken(
+    what: Event, agency: str, now: int | None = None, raw: bytes | None = None, site: Site = SITE
+) -> Facts | DeadLetter:
     value = raw if raw is not None else encode_event(what, SCHEMA_IDS[type_name(what)])
     where = source(agency, type_name(what))
-    return identify(LoggedRecord(0, None, value), where, SITE, SCHEMAS, what.head.time if now is None else now)
+    return identify(LoggedRecord(0, None, value), where, site, SCHEMAS, what.head.time if now is None else now)
 
 
 def facts(what: Event, agency: str = JAIL) -> tuple[Out, ...]:
@@ -171,6 +174,30 @@ def test_violence_with_neither_two_groups_nor_a_person_leads_to_nothing() -> Non
 def test_a_tip_names_a_recipient_or_a_courier(said: dict[str, Any], refused: str | None) -> None:
     found = taken(event("ContrabandTipped", **said), POLICE)
     assert (found.reason if isinstance(found, DeadLetter) else None) == refused
+
+
+@pytest.mark.parametrize("handling", ["CALL_FIRST", "UNKNOWN"])
+@pytest.mark.parametrize(
+    ("service", "reference", "refused"),
+    [
+        (None, None, "NOBODY_TO_CALL"),
+        ("Center, 555", None, None),
+        (None, "DC-77", None),
+        ("Center, 555", "DC-77", None),
+    ],
+)
+def test_whom_a_tip_asks_to_call_first_can_be_found_by_a_service_or_by_a_reference(
+    handling: str, service: str | None, reference: str | None, refused: str | None
+) -> None:
+    said = event("ContrabandTipped", sid="S1", handling=handling, deconfliction_reference=reference)
+    found = taken(said, POLICE, site=demo_site(deconfliction=service))
+    assert (found.reason if isinstance(found, DeadLetter) else None) == refused
+
+
+@pytest.mark.parametrize("handling", ["ACT", "WATCH_ONLY"])
+def test_a_tip_that_asks_nobody_to_call_needs_neither(handling: str) -> None:
+    said = event("ContrabandTipped", sid="S1", handling=handling)
+    assert not isinstance(taken(said, POLICE, site=demo_site(deconfliction=None)), DeadLetter)
 
 
 def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> None:

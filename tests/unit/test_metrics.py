@@ -24,7 +24,7 @@ from deploy.tls import CA_PEM, VALID, ensure_certificates
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
-from tests.county import SITE
+from tests.county import SITE, demo_site
 from tests.free_ports import free_ports
 from tests.unit.test_certificates_are_looked_at import served
 
@@ -85,6 +85,29 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
         f"sallyport_stage_report_age_seconds{{'site': 'demo', {facility}}}": 1.5,
         f"sallyport_stage_tick_timestamp_seconds{{'site': 'demo', {person}}}": 90,
     }
+
+
+@pytest.mark.parametrize(
+    ("agency", "publishes", "reason", "is_told"),
+    [
+        ("city-pd", ("AffiliationReported", "ContrabandTipped"), "UNKNOWN_FACILITY", False),
+        ("city-pd", ("AffiliationReported", "ContrabandTipped"), "NO_PERSON", True),
+        ("city-pd", ("AffiliationReported", "ContrabandTipped"), "NOBODY_TO_CALL", False),
+        ("city-pd", ("BookingReported", "ContrabandTipped"), "UNKNOWN_FACILITY", True),
+        ("city-pd", ("ListTaken", "ContrabandTipped"), "UNKNOWN_FACILITY", True),
+        ("city-pd", ("ContrabandTipped", "TipOutcome"), "NOT_FRAMED", False),
+        ("bus", ("ContrabandTipped",), "NOT_FRAMED", True),
+    ],
+)
+def test_what_only_a_tip_of_an_agency_can_be_set_aside_for_is_not_counted(
+    agency: str, publishes: tuple[str, ...], reason: str, is_told: bool
+) -> None:
+    agencies = [
+        one.model_copy(update={"publishes": publishes}) if one.id == "city-pd" else one for one in SITE.agencies
+    ]
+    report = TopicReport("demo", (), (DeadLetters(agency, reason, 1, 0),), ())
+    names = told(report, site=demo_site(agencies=tuple(agencies)))
+    assert any(name.startswith("sallyport_dead_letter") for name in names) is is_told
 
 
 def test_of_a_bus_that_is_away_that_is_told_and_what_this_machine_sees_itself() -> None:

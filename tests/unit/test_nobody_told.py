@@ -51,6 +51,18 @@ def test_on_a_shipped_site_each_alert_has_a_recipient_and_each_recipient_learns_
     assert said_of(read_site(shipped_sites()[name])) == []
 
 
+def test_a_site_of_tips_without_a_deconfliction_service_is_named_with_who_gives_them() -> None:
+    (line,) = said_of(COUNTY.model_copy(update={"deconfliction": None}))
+    assert "city-pd" in line
+    assert "no deconfliction service" in line
+    assert "give the site deconfliction" in line
+
+
+def test_a_site_without_tips_needs_no_deconfliction_service() -> None:
+    assert read_site(SITES_DIR / "nyc-history").deconfliction is None
+    assert said_of(read_site(SITES_DIR / "nyc-history")) == []
+
+
 def test_every_correlation_can_come_and_says_what_it_rests_on() -> None:
     assert RESTS_ON.keys() == RULES
     assert {one.rule for one in occasions(COUNTY)} == RULES

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from itertools import count
+from typing import Any, cast
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, generate_latest
 
+from deploy import traces
 from deploy.tallies import Tallies
 from deploy.traces import ROOT, Spans
 from deploy.ways import Decided, Passed, Step, Trace
 from schemas.events import Event
+from schemas.registry_client import SchemaCache
 from tests.county import SITE, event
 from tests.unit.test_ways import decided, found_by, happened
 
@@ -179,3 +184,33 @@ def test_whatever_is_known_of_a_person_is_neither_in_a_trace_nor_in_the_metrics(
     assert SENTINEL not in text
     assert alert.alert["alert_id"] not in text
     assert found.event_id not in text
+
+
+class Silent:
+    """A consumer to which nothing comes, of a broker that answers so many times and then no more."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers = answers
+
+    def assign(self, parts: Sequence[object]) -> None:
+        pass
+
+    def poll(self, seconds: float) -> None:
+        pass
+
+    def list_topics(self, *_: object, **__: object) -> None:
+        self.answers -= 1
+        if self.answers < 0:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+def test_a_broker_that_goes_away_ends_it_and_one_that_has_nothing_to_tell_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(traces, "QUIET_S", 0.0)
+    silent: Any = Silent(answers=3)
+    looks = count()
+    to_tell = traces.traces(SITE, cast(Consumer, silent), cast(SchemaCache, {}), lambda: next(looks) < 100, lambda: 0)
+    with pytest.raises(KafkaException):
+        list(to_tell)
+    assert next(looks) == 4
