@@ -112,14 +112,24 @@ def test_each_way_has_its_hour_and_its_end(
         ([movement(1, "COURT"), movement(2, "WORK_CREW")], [("WORK_CREW", "C-1")]),
         ([movement(1, "WORK_CREW"), movement(2, "COURT")], [("COURT_RETURN", "C-1")]),
         ([movement(1, "COURT"), movement(2, "UNKNOWN")], []),
-        # Without a reference: what had come by then.
-        ([visit(), mail(), seized(2)], [("VISIT", "V-1")]),
-        ([visit(), mail(day=3), seized(2)], [("MAIL", "M-1"), ("VISIT", "V-1")]),
-        ([visit(starts=2), mail(), seized(2)], []),
+        # Without a reference: what had come that way by then.
+        ([visit(), mail(), seized(2, method="MAIL")], [("VISIT", "V-1")]),
+        ([visit(), mail(day=3), seized(2, method="MAIL")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
         ([visit(starts=2), mail(), seized(2, method="VISIT")], [("MAIL", "M-1")]),
+        ([movement(1, "COURT"), seized(4.99, method="COURT_RETURN")], [("COURT_RETURN", "C-1")]),
+        ([movement(1, "COURT"), seized(5, method="COURT_RETURN")], []),
+        # A visitor is searched before the visit begins.
+        ([visit(starts=2), seized(2 - 2 / 24, method="VISIT")], []),
+        ([visit(starts=2), seized(2 - 2.01 / 24, method="VISIT")], [("VISIT", "V-1")]),
+        # Who knows neither the way nor a number found something that may have been there for long.
+        (
+            [visit(starts=2), mail(), movement(1, "COURT"), seized(6)],
+            [("COURT_RETURN", "C-1"), ("MAIL", "M-1"), ("VISIT", "V-1")],
+        ),
         # With one: that, whenever it is.
         ([visit(), mail(), seized(2, reference="V-1")], [("MAIL", "M-1")]),
         ([visit("N"), mail("N"), seized(2, reference="N", method="VISIT")], [("MAIL", "N")]),
+        ([visit(), mail(), seized(2, reference="V-1", method="MAIL")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
         ([visit(), mail(), seized(2, reference="another")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
     ],
 )
