@@ -110,7 +110,7 @@ class Interceptions:
         self._by_tip: defaultdict[EventKey, set[DeliveryKey]] = defaultdict(set)
         self._by_delivery: defaultdict[DeliveryKey, dict[EventKey, Match]] = defaultdict(dict)
         self._recipients: defaultdict[TipAt, Counter[str]] = defaultdict(Counter)
-        """By tip and facility: whom it means there, each by how many deliveries."""
+        """By tip and facility: whom it may mean there, each by how many deliveries."""
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -243,11 +243,11 @@ class Interceptions:
         return (addressee, delivery) if addressee is not None and delivery is not None else None
 
     def meaning(self, where: DeliveryKey) -> list[tuple[LiveTip, Match]]:
-        """The tips that mean a delivery, and only few others there, in order of event time."""
+        """The tips that mean a delivery, and may mean only few others there, in order of event time."""
         found = [
             (self._live[tip], matched)
             for tip, matched in self._by_delivery.get(where, {}).items()
-            if not self.is_broad(_tip_at(where.facility, tip))
+            if matched.is_meant and not self.is_broad(_tip_at(where.facility, tip))
         ]
         return sorted(found, key=lambda one: one[0].fact.order)
 
@@ -256,7 +256,7 @@ class Interceptions:
         return self._live.get(tip.event_key)
 
     def is_broad(self, tip: TipAt) -> bool:
-        """Whether a tip means so many at a facility that it means nobody."""
+        """Whether a tip may mean so many at a facility that it means nobody."""
         return len(self._recipients.get(tip, ())) > MOST_RECIPIENTS
 
 

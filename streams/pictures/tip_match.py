@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import is_nearly, is_other, likeness
+from streams.names import is_doubtful, is_nearly, is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 
 SAME_NUMBER: Final = 6
@@ -49,15 +49,19 @@ class Reason(NamedTuple):
     points: int
     fields: tuple[str, ...]
     """Fields of the tip that the text tells of."""
+    is_sure: bool = True
+    """False: a name that is not the same in every part. There is a Martin for every Martinez."""
 
 
-NEARLY: Final = Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",))
+NEARLY: Final = Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",), is_sure=False)
 
 
 class Match(NamedTuple):
-    """A delivery that a tip means."""
+    """A delivery that a tip means, or may mean."""
 
     reasons: tuple[Reason, ...]
+    doubt: int = 0
+    """Points that would speak for it besides if a long name of which the first letter is another were that name."""
 
     @property
     def points(self) -> int:
@@ -65,9 +69,14 @@ class Match(NamedTuple):
         return sum(reason.points for reason in self.reasons)
 
     @property
-    def is_near(self) -> bool:
-        """Whether the courier's name is not alike, but nearly: then it is never sure."""
-        return NEARLY in self.reasons
+    def is_meant(self) -> bool:
+        """Whether enough speaks for it. Else it only may be meant: nobody is alerted, but the tip is broader by it."""
+        return self.points >= LEAST_POINTS
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether each name that counts is the same, or a date of birth says that it is the same person's."""
+        return all(reason.is_sure for reason in self.reasons)
 
 
 class Awaited(NamedTuple):
@@ -82,17 +91,21 @@ class Awaited(NamedTuple):
 
 
 def match(tip: Tip, time: int, names_somebody: bool, awaited: Awaited) -> Match | None:
-    """Why a tip means a delivery; None where it does not.
+    """Why a tip means a delivery, or may mean it; None where it does not.
 
     `time` is the tip's own, microseconds; `names_somebody`: whether it names the recipient by a number.
     """
     recipient = _recipient(tip, names_somebody, awaited)
     courier = _courier(tip, awaited.delivery)
     circumstances = _circumstances(tip, time, awaited)
-    if recipient is None or courier is None or circumstances is None or not (recipient or courier):
+    if recipient is None or courier is None or circumstances is None:
         return None
-    found = Match((*recipient, *courier, *circumstances))
-    return found if found.points >= LEAST_POINTS else None
+    names = (recipient, tip.recipient_name, awaited.recipient), (courier, tip.courier_name, awaited.delivery.party)
+    doubt = SAME_NAME * sum(not known and is_doubtful(said, theirs) for known, said, theirs in names)
+    if not (recipient or courier or doubt):
+        return None
+    found = Match((*recipient, *courier, *circumstances), doubt)
+    return found if found.points + doubt >= LEAST_POINTS else None
 
 
 _Reasons = tuple[Reason, ...]
@@ -116,11 +129,11 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
     if tip.courier_born != delivery.born:
         return None
     born = Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))
-    # Where it is another name, both are known.
-    if named is None and is_nearly(str(tip.courier_name), str(delivery.party)):
+    # Of a name that is not whole nothing is nearly alike, nor of one that is not known.
+    if not named and is_nearly(str(tip.courier_name), str(delivery.party)):
         return NEARLY, born
     # Many are born on one day: without the name it says nothing.
-    return (*named, born) if named else named
+    return (*(reason._replace(is_sure=True) for reason in named), born) if named else named
 
 
 def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reasons | None:
@@ -129,9 +142,11 @@ def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reas
         return ()
     alike = likeness(said, known)
     if not alike:
-        # "Iris" or "D. Cole" may be theirs.
+        # "Iris" or "D. Cole" may be theirs; and "Hernandez" what somebody heard of a Fernandez.
         return None if is_other(said, known) else ()
-    return (Reason(f"{whose} name is alike, {round(alike * 100)} of 100", SAME_NAME, (field,)),)
+    # Of 100 only what is the same in every part: where it is not, it is not sure.
+    how = 100 if alike == 1 else min(99, round(alike * 100))
+    return (Reason(f"{whose} name is alike, {how} of 100", SAME_NAME, (field,), is_sure=alike == 1),)
 
 
 def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:

@@ -198,6 +198,19 @@ def test_persons_are_counted_not_their_deliveries() -> None:
     assert not made.is_broad(TIP)
 
 
+def test_whom_a_tip_only_may_mean_makes_it_broader_and_is_not_alerted_on() -> None:
+    fernandez = {"courier_name": "Ana Fernandez"}
+    people = tuple(addressee(f"p{number}", party="Fernandez, Ana") for number in range(MOST_RECIPIENTS))
+    made = told(tip(**fernandez), people=people)
+    made.place(MAIN, "bo", addressee("bo", party="Barry, Ana"))
+    assert not made.is_broad(TIP)
+    made.place(MAIN, "ada", addressee("ada", party="Hernandez, Ana"))
+    assert made.is_broad(TIP)
+    made.place(MAIN, "p0", None)
+    assert meant(made, "p1") == [event_id("tip")]
+    assert meant(made) == []
+
+
 def test_each_facility_is_counted_by_itself() -> None:
     made = told(tip(facility=None, expected_from=4), people=PEOPLE)
     made.place("annex", "ada", Addressee("ada", "annex", None, None, None, frozenset(), addressee().deliveries))
