@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import is_doubtful, is_nearly, is_other, likeness
+from streams.names import is_doubtful, is_full, is_nearly, is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 
 SAME_NUMBER: Final = 6
@@ -40,6 +40,34 @@ def speaks_until(tip: Tip, time: int) -> int:
     if tip.expected_until is not None:
         return tip.expected_until + ROUGHLY
     return (time if tip.expected_from is None else tip.expected_from) + TIP_LIVES
+
+
+_PARTY_IS_TOLD: Final = frozenset(
+    {DeliveryMethod.UNKNOWN, DeliveryMethod.VISIT, DeliveryMethod.MAIL, DeliveryMethod.DEPOSIT}
+)
+"""The ways of which a facility may know who brings or sends it: who comes back from court brings it himself."""
+_BIRTH_IS_TOLD: Final = frozenset({DeliveryMethod.UNKNOWN, DeliveryMethod.VISIT})
+"""And of which it may know when that one was born."""
+
+
+def most_points(tip: Tip, finds_somebody: bool) -> int:
+    """The most points that may speak for a delivery by what a tip says, whatever is delivered; 0 where it tells of
+    neither recipient nor courier, so that it can mean nobody.
+
+    `finds_somebody`: whether a number by which it names the recipient may be that of a person in custody.
+    """
+    recipient = SAME_NUMBER if finds_somebody else SAME_NAME if is_full(tip.recipient_name) else 0
+    courier = SAME_NAME if is_full(tip.courier_name) and tip.method in _PARTY_IS_TOLD else 0
+    if courier and tip.courier_born is not None and tip.method in _BIRTH_IS_TOLD:
+        courier += SAME_BIRTH
+    if not recipient and not courier:
+        return 0
+    said = (
+        tip.facility is not None,
+        tip.method is not DeliveryMethod.UNKNOWN,
+        tip.expected_from is not None or tip.expected_until is not None,
+    )
+    return recipient + courier + SAME_CIRCUMSTANCE * sum(said)
 
 
 class Reason(NamedTuple):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.events import DeliveryMethod, Tip
 from streams.facts import Provenance
 from streams.pictures.deliveries import HOUR, VISIT_LINGERS, Delivery
-from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match, speaks_until
+from streams.pictures.tip_match import ROUGHLY, TIP_LIVES, Awaited, match, most_points, speaks_until
 from tests.county import DAY, MAIN, START
 
 SOURCE = Provenance("county-jail", "VisitScheduled", "e", START, "t")
@@ -114,6 +116,66 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
 )
 def test_what_speaks_for_it(said: dict[str, Any], more: dict[str, Any], expected: int | None) -> None:
     assert points(said, **more) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "finds", "most"),
+    [
+        ({}, False, 0),
+        ({"facility": MAIN, "method": "VISIT", **THAT_DAY}, False, 0),
+        ({"courier_born": "1990-05-01", "facility": MAIN}, False, 0),
+        ({"recipient_name": "Ace", "courier_name": "D. Cole", "facility": MAIN}, False, 0),
+        (COURIER, False, 4),
+        (RECIPIENT, False, 4),
+        ({**RECIPIENT, "courier_name": "Dana", "courier_born": "1990-05-01"}, False, 4),
+        ({}, True, 6),
+        (RECIPIENT, True, 6),
+        ({**RECIPIENT, **COURIER}, False, 8),
+        ({**COURIER, "facility": MAIN}, False, 5),
+        ({**COURIER, "method": "MAIL"}, False, 5),
+        ({**COURIER, "expected_from": AT}, False, 5),
+        ({**COURIER, "expected_until": AT}, False, 5),
+        ({**COURIER, **THAT_DAY}, False, 5),
+        ({**COURIER, "courier_born": "1990-05-01"}, False, 6),
+        # Only of a visitor the date of birth is known, and of who comes back nobody else is.
+        ({**COURIER, "courier_born": "1990-05-01", "method": "VISIT"}, False, 7),
+        ({**COURIER, "courier_born": "1990-05-01", "method": "MAIL"}, False, 5),
+        ({**COURIER, "courier_born": "1990-05-01", "method": "DEPOSIT"}, False, 5),
+        ({**COURIER, "courier_born": "1990-05-01", "method": "COURT_RETURN", "facility": MAIN}, False, 0),
+        ({**COURIER, **RECIPIENT, "method": "WORK_CREW", "facility": MAIN}, False, 6),
+        ({**COURIER, "courier_born": "1990-05-01", "method": "VISIT", "facility": MAIN, **THAT_DAY}, True, 15),
+    ],
+)
+def test_the_most_points_that_a_tip_can_reach(said: dict[str, Any], finds: bool, most: int) -> None:
+    assert most_points(tip(**said), finds) == most
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "recipient_name": st.sampled_from(["Ada Adams", "Adams", "Bo Bell"]),
+            "courier_name": st.sampled_from(["Dana Cole", "Gana Cole", "Dana"]),
+            "courier_born": st.just("1990-05-01"),
+            "facility": st.just(MAIN),
+            "method": st.sampled_from(["UNKNOWN", "VISIT", "MAIL", "DEPOSIT", "COURT_RETURN", "WORK_CREW"]),
+            "expected_from": st.just(AT),
+            "expected_until": st.just(AT + DAY),
+        },
+    ),
+    st.sampled_from([method for method in DeliveryMethod if method is not DeliveryMethod.UNKNOWN]),
+    st.booleans(),
+)
+def test_no_delivery_has_more_points_than_its_tip_can_reach(
+    said: dict[str, Any], method: DeliveryMethod, is_named: bool
+) -> None:
+    brings = method not in (DeliveryMethod.COURT_RETURN, DeliveryMethod.WORK_CREW)
+    who: dict[str, Any] = {
+        "party": "Cole, Dana" if brings else None,
+        "born": "1990-05-01" if method is DeliveryMethod.VISIT else None,
+    }
+    found = points(said, by_number=is_named, method=method, **who)
+    assert found is None or found <= most_points(tip(**said), is_named)
 
 
 @pytest.mark.parametrize(
