@@ -58,6 +58,7 @@ from streams.facts import (
 )
 from streams.heard import heard, listed
 from streams.names import is_full
+from streams.numbers import BY_FINGERPRINT
 from streams.pictures.tip_match import LEAST_POINTS, most_points
 from streams.records import Headers, Out, Record
 
@@ -289,7 +290,7 @@ class Identifier(NamedTuple):
         return f"{self.rank}/{self.person}"
 
 
-_STRONG_RANK: Final = {str(IdKind.UCN): 0, str(IdKind.SID): 1}
+_STRONG_RANK: Final = {kind: rank for rank, kind in enumerate(BY_FINGERPRINT)}
 _LOCAL_RANK: Final = 2
 
 
@@ -304,7 +305,7 @@ def identifier(number: PersonId, agency: str) -> Identifier:
 def _identifier(kind: str, issuer: str, value: str, agency: str, is_verified: bool) -> Identifier:
     rank = _STRONG_RANK.get(kind)
     if rank is not None and is_verified:
-        return Identifier(rank, person_id(kind, issuer, value), f"{kind} by fingerprint")
+        return Identifier(rank, person_id(kind, issuer, value), BY_FINGERPRINT[kind])
     person = person_id(f"{agency}/{kind}", issuer, value)
     told = "number" if kind == IdKind.LOCAL else f"{kind} not verified by fingerprint"
     return Identifier(_LOCAL_RANK, person, f"{agency} {told}")

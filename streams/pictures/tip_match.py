@@ -116,14 +116,16 @@ class Awaited(NamedTuple):
     is_named: bool
     """Whether the tip names this person by a number."""
     delivery: Delivery
+    is_another: bool = False
+    """Whether it names somebody else by one: this person has another of that kind and issuer, by fingerprint, too."""
 
 
-def match(tip: Tip, time: int, names_somebody: bool, awaited: Awaited) -> Match | None:
+def match(tip: Tip, time: int, awaited: Awaited) -> Match | None:
     """Why a tip means a delivery, or may mean it; None where it does not.
 
-    `time` is the tip's own, microseconds; `names_somebody`: whether it names the recipient by a number.
+    `time` is the tip's own, microseconds.
     """
-    recipient = _recipient(tip, names_somebody, awaited)
+    recipient = _recipient(tip, awaited)
     courier = _courier(tip, awaited.delivery)
     circumstances = _circumstances(tip, time, awaited)
     if recipient is None or courier is None or circumstances is None:
@@ -139,13 +141,15 @@ def match(tip: Tip, time: int, names_somebody: bool, awaited: Awaited) -> Match 
 _Reasons = tuple[Reason, ...]
 
 
-def _recipient(tip: Tip, names_somebody: bool, awaited: Awaited) -> _Reasons | None:
+def _recipient(tip: Tip, awaited: Awaited) -> _Reasons | None:
     """None: it is somebody else."""
     if awaited.is_named:
         return (Reason("the recipient is known by number", SAME_NUMBER, ("recipient_name",)),)
-    named = _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
-    # A number that is not this person's is somebody else's, unless the name is alike.
-    return None if names_somebody and not named else named
+    # Whatever the name is: fingerprints are of two people. A number that was only stated, or of a kind that is not
+    # known of whoever was booked without prints, says nothing: who says more must not be heard less.
+    if awaited.is_another:
+        return None
+    return _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
 
 
 def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:

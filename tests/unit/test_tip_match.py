@@ -30,14 +30,13 @@ def points(
     *,
     by_number: bool = False,
     recipient: str | None = "Adams, Ada",
-    is_named: bool | None = None,
+    is_another: bool = False,
     time: int = START,
     **delivery: Any,
 ) -> int | None:
     """What speaks for a visit of Dana Cole to Ada Adams; None where it is not meant."""
     coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", "1990-05-01", AT, OVER, SOURCE)
-    named = by_number if is_named is None else is_named
-    found = match(tip(**said), time, by_number, Awaited(MAIN, recipient, named, coming._replace(**delivery)))
+    found = match(tip(**said), time, Awaited(MAIN, recipient, by_number, coming._replace(**delivery), is_another))
     return found.points if found is not None and found.is_meant else None
 
 
@@ -66,17 +65,17 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         ({"courier_name": "Pat Reed"}, {"by_number": True}, None),
         ({**COURIER, "courier_born": "1990-05-02"}, {"by_number": True}, None),
         ({"recipient_name": "Bell, Bo", **COURIER, "facility": MAIN}, {}, None),
-        ({**COURIER, "facility": MAIN}, {"by_number": True, "is_named": False}, None),
+        ({**COURIER, "facility": MAIN}, {"is_another": True}, None),
         # By the number it is the same, however the tip spells the name.
         ({"recipient_name": "Bell, Bo"}, {"by_number": True}, 6),
-        # The number is somebody else's, as far as is known; the name is the same.
-        ({**RECIPIENT, **COURIER}, {"by_number": True, "is_named": False}, 8),
+        # By the number it is somebody else, whatever the name is.
+        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"is_another": True}, None),
         ({"courier_born": "1971-01-01"}, {"by_number": True}, None),
         ({"courier_name": "Dana", "courier_born": "1971-01-01"}, {"by_number": True}, None),
         # What one of them does not know counts nothing.
         ({**RECIPIENT, **COURIER}, {"recipient": None}, None),
         ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None}, 5),
-        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None, "by_number": True, "is_named": False}, None),
+        ({**RECIPIENT, **COURIER, "facility": MAIN}, {"recipient": None, "is_another": True}, None),
         # Nor does a name of one part, or initials: it may be theirs.
         ({"courier_name": "Dana"}, {"by_number": True}, 6),
         ({"courier_name": "Izzy"}, {"by_number": True}, 6),
@@ -84,7 +83,7 @@ THAT_DAY = {"expected_from": START + 5 * DAY, "expected_until": START + 6 * DAY}
         (COURIER, {"by_number": True, "party": "D. Cole"}, 6),
         (COURIER, {"by_number": True, "party": "E. Stone"}, None),
         ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {}, 5),
-        ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {"by_number": True, "is_named": False}, None),
+        ({"recipient_name": "Ace", **COURIER, "facility": MAIN}, {"is_another": True}, None),
         ({"courier_name": "Dana", "facility": MAIN, "method": "VISIT", **THAT_DAY}, {}, None),
         (COURIER, {"by_number": True, "party": None}, 6),
         ({**COURIER, "facility": MAIN}, {"party": None}, None),
@@ -242,7 +241,7 @@ def test_a_visit_of_no_length_comes_when_it_begins() -> None:
 def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -> None:
     coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Danna", "1990-05-01", AT, OVER, SOURCE)
     said = tip(**COURIER, courier_born="1990-05-01", facility=MAIN, method="VISIT", **THAT_DAY)
-    found = match(said, START, True, Awaited(MAIN, None, True, coming))
+    found = match(said, START, Awaited(MAIN, None, True, coming))
     assert found is not None
     assert [reason[:3] for reason in found.reasons] == [
         ("the recipient is known by number", 6, ("recipient_name",)),
@@ -257,7 +256,7 @@ def test_each_reason_is_said_with_its_points_and_the_fields_that_it_tells_of() -
 
 def test_of_a_recipient_known_by_name_it_is_said_how_alike_the_names_are() -> None:
     coming = Delivery(DeliveryMethod.VISIT, "V-1", "Cole, Dana", None, AT, OVER, SOURCE)
-    found = match(tip(**RECIPIENT, **COURIER), START, False, Awaited(MAIN, "Adams, Ada", False, coming))
+    found = match(tip(**RECIPIENT, **COURIER), START, Awaited(MAIN, "Adams, Ada", False, coming))
     assert found is not None
     assert [reason[:3] for reason in found.reasons] == [
         ("the recipient's name is alike, 100 of 100", 4, ("recipient_name",)),
@@ -282,7 +281,7 @@ def test_a_long_name_of_which_the_first_letter_is_another_may_be_meant_and_alert
     said: dict[str, Any], recipient: str | None, party: str | None, doubt: int | None
 ) -> None:
     coming = Delivery(DeliveryMethod.VISIT, "V-1", party, None, AT, OVER, SOURCE)
-    found = match(tip(**said), START, False, Awaited(MAIN, recipient, False, coming))
+    found = match(tip(**said), START, Awaited(MAIN, recipient, False, coming))
     assert (None if found is None else found.doubt) == doubt
     assert found is None or not found.is_meant
 
@@ -311,15 +310,13 @@ def test_a_name_that_is_not_the_same_in_every_part_is_not_sure_by_itself(
     said: dict[str, Any], by_number: bool, party: str, sure: bool
 ) -> None:
     coming = Delivery(DeliveryMethod.VISIT, "V-1", party, "1990-05-01", AT, OVER, SOURCE)
-    found = match(tip(**said), START, by_number, Awaited(MAIN, "Adams, Ada", by_number, coming))
+    found = match(tip(**said), START, Awaited(MAIN, "Adams, Ada", by_number, coming))
     assert found is not None
     assert found.is_sure is sure
 
 
 def test_what_is_not_the_same_is_never_said_to_be_alike_by_a_hundred_of_a_hundred() -> None:
     coming = Delivery(DeliveryMethod.VISIT, "V-1", "Featherstonehaugh, Maximiliana Ana Rosa", None, AT, OVER, SOURCE)
-    found = match(
-        tip(courier_name="Maximilianah Ana Rosa Featherstonehaugh"), START, True, Awaited(MAIN, None, True, coming)
-    )
+    found = match(tip(courier_name="Maximilianah Ana Rosa Featherstonehaugh"), START, Awaited(MAIN, None, True, coming))
     assert found is not None
     assert found.reasons[-1].text == "the courier's name is alike, 99 of 100"
