@@ -59,6 +59,8 @@ from streams.facts import (
 )
 from streams.heard import heard, listed
 from streams.names import is_full
+from streams.numbers import BY_FINGERPRINT
+from streams.pictures.tip_match import LEAST_POINTS, most_points
 from streams.records import Headers, Out, Record
 
 IDENTIFY: Final = "identify"
@@ -212,19 +214,46 @@ def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | No
     if isinstance(event, StreetViolenceReported) and not event.head.persons and not _at_odds(event):
         return DeadLetter(Refusal.NO_GROUPS.value, "neither two groups nor a person: nothing follows from it")
     if isinstance(event, ContrabandTipped):
-        return _refuse_tip(event, site) or _refuse_call(event, site)
+        return _refuse_tip(event, source, site) or _refuse_call(event, site)
     return None
 
 
-def _refuse_tip(event: ContrabandTipped, site: Site) -> DeadLetter | None:
+def _refuse_tip(event: ContrabandTipped, source: Source, site: Site) -> DeadLetter | None:
     if event.facility is not None and event.facility not in site.facility_by_id:
         return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
-    if not event.head.persons and not is_full(event.recipient_name) and not is_full(event.courier_name):
-        return DeadLetter(
-            Refusal.NAMES_NOBODY.value,
-            "neither recipient nor courier, by a number or by a full name: it could mean half a jail. Say more",
+    numbers = [number for ref in event.head.persons if ref.role is Role.SUBJECT for number in ref.ids]
+    points = most_points(event, any(_may_find(number, source, site) for number in numbers))
+    if points >= LEAST_POINTS:
+        return None
+    return DeadLetter(Refusal.NAMES_NOBODY.value, _lacks(event, points))
+
+
+def _may_find(number: PersonId, source: Source, site: Site) -> bool:
+    """Whether a number that a tip gives of the recipient may be known of somebody in custody.
+
+    An agency's own number may be joined to a jail's by what the agency sends besides. A state's or federal one without
+    a fingerprint stands apart, as that agency's: nobody has it but whom the agency itself has in custody.
+    """
+    if number.kind is IdKind.LOCAL or number.verified is Verification.FINGERPRINT:
+        return True
+    return any(facility.agency == source.agency.id for facility in site.facilities)
+
+
+def _lacks(tip: ContrabandTipped, points: int) -> str:
+    """What a tip that can alert on nothing lacks."""
+    if points:
+        return (
+            f"whatever is delivered, {points} points at most speak for it, and it takes {LEAST_POINTS}: "
+            "a name alone is shared. Say more: facility, method, or the day (expected_from, expected_until)"
         )
-    return None
+    if tip.head.persons:
+        return (
+            "head.persons: a number that no fingerprint verifies finds nobody in custody, and neither recipient nor "
+            "courier has a full name that could be met. Say more"
+        )
+    if is_full(tip.courier_name):
+        return "recipient_name: who comes back from court or from a work crew brings it himself. Say who that is"
+    return "neither recipient nor courier, by a number or by a full name: it could mean half a jail. Say more"
 
 
 def _refuse_call(event: ContrabandTipped, site: Site) -> DeadLetter | None:
@@ -276,7 +305,7 @@ class Identifier(NamedTuple):
         return f"{self.rank}/{self.person}"
 
 
-_STRONG_RANK: Final = {str(IdKind.UCN): 0, str(IdKind.SID): 1}
+_STRONG_RANK: Final = {kind: rank for rank, kind in enumerate(BY_FINGERPRINT)}
 _LOCAL_RANK: Final = 2
 
 
@@ -291,7 +320,7 @@ def identifier(number: PersonId, agency: str) -> Identifier:
 def _identifier(kind: str, issuer: str, value: str, agency: str, is_verified: bool) -> Identifier:
     rank = _STRONG_RANK.get(kind)
     if rank is not None and is_verified:
-        return Identifier(rank, person_id(kind, issuer, value), f"{kind} by fingerprint")
+        return Identifier(rank, person_id(kind, issuer, value), BY_FINGERPRINT[kind])
     person = person_id(f"{agency}/{kind}", issuer, value)
     told = "number" if kind == IdKind.LOCAL else f"{kind} not verified by fingerprint"
     return Identifier(_LOCAL_RANK, person, f"{agency} {told}")

@@ -20,15 +20,27 @@ from schemas.site import Site
 from streams.alerts import ALWAYS, Cause
 from streams.custody import NEVER_PLACED, Placed, custody_key, read_placed, written_by
 from streams.facts import Fact, partition_of
+from streams.numbers import NumberSeries
 from streams.pictures.deliveries import DELIVERY_TYPES, Delivery
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
 from streams.records import Out, Record
 
 PLACING: Final = frozenset(
-    {"HousingAssigned", "AffiliationValidated", "AffiliationReported", "ContrabandTipped", *DELIVERY_TYPES, *ALWAYS}
+    {
+        "HousingAssigned",
+        "CustodyClassified",
+        "AffiliationValidated",
+        "AffiliationReported",
+        "ContrabandTipped",
+        *DELIVERY_TYPES,
+        *ALWAYS,
+    }
 )
-"""What may change a placement beside another stay."""
+"""What may change a placement beside another stay. With the classification prints are back, in many a jail."""
+VERIFYING: Final = frozenset({"BookingReported", *PLACING} - {"ContrabandTipped", *ALWAYS})
+"""By which events it is known of which series a number of the person is verified: such as place them anew. Never by a
+tip: it says whom it means, and at the facility that is nobody's business."""
 FORM: Final = b"3"
 """What a placement says of the same facts; another form is another digest, so that all are written again."""
 GONE: Final = "gone"
@@ -41,6 +53,7 @@ _NOTHING: Final[Mapping[str, Any]] = {
     "affiliations": [],
     "deliveries": [],
     "tips": [],
+    "verified": [],
 }
 
 
@@ -53,6 +66,8 @@ class Grounds(NamedTuple):
     deliveries: tuple[Delivery, ...] = ()
     tips: tuple[Fact, ...] = ()
     """Those that name the person by a number; asked for only where something is to come that they may mean."""
+    verified: tuple[NumberSeries, ...] = ()
+    """Of which series of numbers one of the person is verified by fingerprint; asked for only there as well."""
 
     def digest(self) -> str:
         """128 bits of SHA-256 of these facts, and of whether they came to the person by a join."""
@@ -63,6 +78,8 @@ class Grounds(NamedTuple):
         if self.deliveries:
             coming = digest([delivery.record() for delivery in self.deliveries])
             said += b"~%b" % coming.encode() + b"".join(map(_said, self.tips))
+            # As it was before they were told, where there are none.
+            said += b"~%b" % digest([list(one) for one in self.verified]).encode() if self.verified else b""
         return hashlib.sha256(said).hexdigest()[:32]
 
 
@@ -131,7 +148,8 @@ class Placements:
             return None
         housed = self._picture.latest_fact(person, Housing, stay)
         tips = [told.fact for told in self._picture.told(person, Tip)] if deliveries else []
-        return Grounds(stay, housed, tuple(affiliations), tuple(deliveries), tuple(tips))
+        verified = self._picture.verified(person, VERIFYING) if deliveries else []
+        return Grounds(stay, housed, tuple(affiliations), tuple(deliveries), tuple(tips), tuple(verified))
 
     def _is_in(self, person: str, grounds: Grounds, digest: str, cause: Cause) -> Out:
         stay, housed = grounds.stay, grounds.housed
@@ -148,6 +166,7 @@ class Placements:
             ],
             "deliveries": [delivery.record() for delivery in grounds.deliveries],
             "tips": [{"agency": tip.agency, "event_id": tip.event_id} for tip in grounds.tips],
+            "verified": [one._asdict() for one in grounds.verified],
         }
         return self._out(person, stay.facility, digest, said, cause, here=True)
 

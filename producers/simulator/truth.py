@@ -244,11 +244,12 @@ def _means(county: County, tip: Tip, delivery: Delivery, now: int) -> bool:
         return False
     if tip.facility not in {None, stay.facility.id} or tip.method not in {None, delivery.method}:
         return False
-    if tip.recipient is not None and not _is_recipient(county, tip, stay):
+    recipient = _is_recipient(county, tip, stay)
+    if recipient is False:
         return False
     if tip.courier is not None and delivery.party is not None and not _is_courier(tip, delivery):
         return False
-    if tip.recipient is None and (tip.courier is None or delivery.party is None):
+    if not recipient and (tip.courier is None or delivery.party is None):
         return False
     if tip.window is not None:
         return _comes_between(delivery, *tip.window)
@@ -262,12 +263,13 @@ def _comes_between(delivery: Delivery, begins: int, ends: int) -> bool:
     return delivery.at <= ends and (begins <= delivery.at or begins < delivery.ends)
 
 
-def _is_recipient(county: County, tip: Tip, stay: Stay) -> bool:
+def _is_recipient(county: County, tip: Tip, stay: Stay) -> bool | None:
+    """None: it is not said, or by a number of which nobody can say whether it is this one's, before prints are back."""
     if tip.recipient is None:
-        return False
-    if tip.by_number:
-        return tip.recipient is stay.person and (stay.person, stay.facility.agency) in county.printed
-    return tip.recipient.has_name_of(stay.person)
+        return None
+    if not tip.by_number:
+        return tip.recipient.has_name_of(stay.person)
+    return tip.recipient is stay.person if (stay.person, stay.facility.agency) in county.printed else None
 
 
 def _is_courier(tip: Tip, delivery: Delivery) -> bool:

@@ -44,7 +44,7 @@ from streams.pictures.interceptions import Addressee, DeliveryKey, LiveTip
 from streams.pictures.tip_match import SAME_NAME, SAME_NUMBER, Match
 
 SURE: Final = SAME_NUMBER + SAME_NAME
-"""Points from which on it is sure: recipient and courier are both the same, and neither's name is only nearly alike."""
+"""Points from which on it is sure: recipient and courier are both the same, and so are the names by which they are."""
 LIKELY: Final = SAME_NUMBER
 """Points from which on it is likely."""
 TIP: Final = "tip"
@@ -175,7 +175,7 @@ def _delivery_evidence(person: str, delivery: Delivery) -> Iterable[Evidence]:
 def _tip_evidence(tip: LiveTip, match: Match) -> Iterable[Evidence]:
     """What is torn off and handed on, piece by piece; then what stays with the author."""
     body, source = tip.body, tip.fact.provenance
-    sure = match.points >= SURE and not match.is_near
+    sure = match.points >= SURE and match.is_sure
     confidence = Confidence.HIGH if sure else Confidence.MODERATE if match.points >= LIKELY else Confidence.LOW
 
     def above(text: str, *fields: str, **more: Confidence | Caution | None) -> Evidence:

@@ -1,8 +1,9 @@
 """tip_too_broad: a tip means so many people at a facility that it alerts on none of them, and its author is told so.
 
-Detects: a live tip on contraband that means deliveries to more than five persons at one facility. A tip that names
-neither a recipient nor a courier, by a number or by a full name, means nobody: it is refused when it comes, and its
-author finds it among the dead letters.
+Detects: a live tip on contraband that means, or may mean, deliveries to more than five persons at one facility: who has
+a visitor of nearly the courier's name, with another first letter, is counted, though nobody is alerted by that. A tip
+that names neither a recipient nor a courier, by a number or by a full name, or a name and nothing else, can alert on
+nothing: it is refused when it comes, and its author finds it among the dead letters.
 
 Misses: a tip that means few people, all of them wrongly.
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from schemas.codec import WriterSchema, decode_body
+from schemas.codec import WriterSchema, decode_body, decode_event
 from schemas.events import Body
 from streams.facts import Fact
+from streams.numbers import NumberSeries, series_in
 
 KEPT: Final = 4_096
 """Bodies that a picture keeps decoded, some 1 KB each: of the facts that it was asked about last."""
@@ -27,6 +28,11 @@ class Told(NamedTuple, Generic[B_]):
 
     fact: Fact
     body: B_
+
+
+def series_decoder(schemas: Mapping[int, WriterSchema]) -> Callable[[Fact], frozenset[NumberSeries]]:
+    """What tells of which series of numbers one is verified of whom a fact is about. It raises DecodeError."""
+    return lru_cache(KEPT)(lambda fact: series_in(decode_event(fact.raw, schemas)))
 
 
 def decoder(schemas: Mapping[int, WriterSchema]) -> Callable[[Fact], Body]:

@@ -1,8 +1,9 @@
 """Deliveries: what is to come to a person in custody from outside, or has come and is not handed over yet. Pure.
 
 A visit, an item of mail, money paid in, the way back from court or from a work crew: whatever contraband could come
-with. A visit scheduled again under its number is the later one; it is over when it is cancelled, completed, or its time
-has passed. What came with contraband is over when that is seized.
+with. What is told again under its number is the later one, also where nothing can come with that, such as a visit that
+is by video now. A visit is over when it is cancelled, completed, or its time has passed. What came with contraband is
+over when that is seized, where it is known by its number or its way.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ DEPOSIT_COUNTS: Final = 72 * HOUR
 """How long money that was paid in says that something is under way."""
 RETURN_LINGERS: Final = 12 * HOUR
 """How long after its hour somebody may come back from court or a work crew, and be searched on return."""
+SEARCHED_BEFORE: Final = 2 * HOUR
+"""How long before a visit is to begin what is found on a visitor is of that visit: who comes is searched first."""
 DELIVERY_BODIES: Final = (Visit, VisitCancellation, VisitCompletion, Mail, Deposit, Movement, Seizure)
 DELIVERY_TYPES: Final = frozenset(TYPE_OF_BODY[body] for body in DELIVERY_BODIES)
 """The events that tell of deliveries."""
@@ -84,23 +87,45 @@ def expected(told: Iterable[Told[Any]], now: int) -> list[Delivery]:
 
     `told` are the standing facts that tell of deliveries (DELIVERY_BODIES), in order of event time.
     """
-    known: dict[tuple[DeliveryMethod, str], Delivery] = {}
+    known: dict[_Numbered, Delivery] = {}
     for one in told:
-        if isinstance(one.body, (VisitCancellation, VisitCompletion)):
-            known.pop((DeliveryMethod.VISIT, one.body.visit_number), None)
-        elif isinstance(one.body, Seizure):
+        if isinstance(one.body, Seizure):
             known = {key: left for key, left in known.items() if not _ended_by(one.body, one.fact.time, left)}
-        else:
-            delivery = _delivery(one)
-            if delivery is not None:
-                known[delivery.method, delivery.number] = delivery
+            continue
+        key = _numbered(one.body)
+        # Whatever was known of it before is so no more, whether anything can come with it now or not.
+        known.pop(key, None)
+        delivery = _delivery(one)
+        if delivery is not None:
+            known[key] = delivery
     return sorted((one for one in known.values() if one.over > now), key=lambda one: (one.at, one.method, one.number))
+
+
+_Numbered = tuple[str, str]
+"""What a facility numbers, and the number: one series of numbers for visits, one for mail, money and movements each,
+whatever they are for."""
+
+
+def _numbered(body: Visit | VisitCancellation | VisitCompletion | Mail | Deposit | Movement) -> _Numbered:
+    """What a fact tells of."""
+    match body:
+        case Mail():
+            return "item", body.item_number
+        case Deposit():
+            return "transaction", body.transaction_number
+        case Movement():
+            return "movement", body.movement_number
+    return "visit", body.visit_number
 
 
 def _ended_by(seizure: Seizure, time: int, delivery: Delivery) -> bool:
     if seizure.reference is not None:
         return seizure.reference == delivery.number and seizure.method in (DeliveryMethod.UNKNOWN, delivery.method)
-    return delivery.at <= time and seizure.method in (DeliveryMethod.UNKNOWN, delivery.method)
+    # Of what lay in a cell nobody knows how it came, nor when: the letter of today is still to be opened.
+    if seizure.method is not delivery.method:
+        return False
+    early = SEARCHED_BEFORE if delivery.method is DeliveryMethod.VISIT else 0
+    return delivery.at - early <= time
 
 
 def _delivery(told: Told[Any]) -> Delivery | None:

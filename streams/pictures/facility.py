@@ -28,6 +28,7 @@ from streams.facts import (
 )
 from streams.heard import NOTES, Heard, read_note
 from streams.identify import group_key
+from streams.numbers import NumberSeries
 from streams.pictures.deliveries import Delivery
 from streams.pictures.expiry import Expiry, Outlived
 from streams.pictures.feeds import FeedKey, Feeds
@@ -288,4 +289,5 @@ def _addressee(value: Mapping[str, Any]) -> Addressee:
         value["unit"],
         frozenset(event_key(item["agency"], item["event_id"]) for item in value["tips"]),
         tuple(Delivery.of(item) for item in value["deliveries"]),
+        frozenset(NumberSeries(item["kind"], item["issuer"]) for item in value["verified"]),
     )

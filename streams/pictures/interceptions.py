@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from schemas.codec import WriterSchema, decode_event
-from schemas.events import Role, Tip, TipEnd
+from schemas.events import Tip, TipEnd
 from streams.facts import Conflict, EventKey, Fact, event_id_of, event_key, owner_of
+from streams.numbers import NumberSeries, series_in
 from streams.pictures.decoding import decoder
 from streams.pictures.deliveries import Delivery
 from streams.pictures.everyones import Everyones
@@ -59,6 +60,8 @@ class Addressee:
     tips: frozenset[EventKey]
     """The tips that name this person by a number."""
     deliveries: tuple[Delivery, ...]
+    verified: frozenset[NumberSeries] = frozenset()
+    """Of which series a number of the person is verified by fingerprint."""
 
     def keys(self) -> dict[DeliveryKey, Delivery]:
         """The deliveries by key."""
@@ -71,8 +74,8 @@ class LiveTip:
 
     fact: Fact
     body: Tip
-    names_somebody: bool
-    """Whether it names the recipient by a number."""
+    verified: frozenset[NumberSeries]
+    """Of which series it names the recipient by a number that is verified by fingerprint."""
 
     def is_live(self, now: int) -> bool:
         """Whether anything may be derived from it at `now`, microseconds."""
@@ -110,7 +113,7 @@ class Interceptions:
         self._by_tip: defaultdict[EventKey, set[DeliveryKey]] = defaultdict(set)
         self._by_delivery: defaultdict[DeliveryKey, dict[EventKey, Match]] = defaultdict(dict)
         self._recipients: defaultdict[TipAt, Counter[str]] = defaultdict(Counter)
-        """By tip and facility: whom it means there, each by how many deliveries."""
+        """By tip and facility: whom it may mean there, each by how many deliveries."""
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -167,8 +170,7 @@ class Interceptions:
         told = self._tips.told(key)
         if told is not None and not self._ended_by.get(key):
             event = decode_event(told.fact.raw, self._schemas)
-            named = any(ref.role is Role.SUBJECT for ref in event.head.persons)
-            self._live[key] = LiveTip(told.fact, told.body, named)
+            self._live[key] = LiveTip(told.fact, told.body, series_in(event))
             insort(self._until, (speaks_until(told.body, told.fact.time), key))
             for addressee in self._addressees.values():
                 for expected_at, expected in addressee.keys().items():
@@ -178,8 +180,11 @@ class Interceptions:
 
     def _match(self, key: EventKey, addressee: Addressee, where: DeliveryKey, delivery: Delivery) -> None:
         tip = self._live[key]
-        awaited = Awaited(addressee.facility, addressee.name, key in addressee.tips, delivery)
-        found = match(tip.body, tip.fact.time, tip.names_somebody, awaited)
+        is_named = key in addressee.tips
+        # Of a series of which the jail has a number it would be this one.
+        is_another = not is_named and not tip.verified.isdisjoint(addressee.verified)
+        awaited = Awaited(addressee.facility, addressee.name, is_named, delivery, is_another)
+        found = match(tip.body, tip.fact.time, awaited)
         if found is not None:
             self._by_tip[key].add(where)
             self._by_delivery[where][key] = found
@@ -243,11 +248,11 @@ class Interceptions:
         return (addressee, delivery) if addressee is not None and delivery is not None else None
 
     def meaning(self, where: DeliveryKey) -> list[tuple[LiveTip, Match]]:
-        """The tips that mean a delivery, and only few others there, in order of event time."""
+        """The tips that mean a delivery, and may mean only few others there, in order of event time."""
         found = [
             (self._live[tip], matched)
             for tip, matched in self._by_delivery.get(where, {}).items()
-            if not self.is_broad(_tip_at(where.facility, tip))
+            if matched.is_meant and not self.is_broad(_tip_at(where.facility, tip))
         ]
         return sorted(found, key=lambda one: one[0].fact.order)
 
@@ -256,7 +261,7 @@ class Interceptions:
         return self._live.get(tip.event_key)
 
     def is_broad(self, tip: TipAt) -> bool:
-        """Whether a tip means so many at a facility that it means nobody."""
+        """Whether a tip may mean so many at a facility that it means nobody."""
         return len(self._recipients.get(tip, ())) > MOST_RECIPIENTS
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -45,7 +45,8 @@ from streams.facts import (
     variant_of,
 )
 from streams.identify import group_key
-from streams.pictures.decoding import Told, decoder
+from streams.numbers import VERIFIED, NumberSeries
+from streams.pictures.decoding import Told, decoder, series_decoder
 from streams.pictures.deliveries import DELIVERY_BODIES, DELIVERY_TYPES, Delivery, expected
 from streams.pictures.expiry import NEVER, Expiry
 from streams.pictures.stays import Stay, Stays
@@ -187,6 +188,7 @@ class PersonPicture:
         self.now = 0
         """Microseconds: the last tick."""
         self._body = decoder(schemas)
+        self._series = series_decoder(schemas)
         self.street = Street(schemas)
         self._people: dict[str, Person] = {}
         self.facts = 0
@@ -528,6 +530,16 @@ class PersonPicture:
         if self._view(person).types.isdisjoint(DELIVERY_TYPES):
             return []
         return expected(self.told(person, *DELIVERY_BODIES, stay=stay), self.now)
+
+    def verified(self, person: str, types: Container[str]) -> list[NumberSeries]:
+        """Of which series of numbers the person has one that is verified by fingerprint, as far as the standing facts
+        of these event types tell; in order."""
+        found: set[NumberSeries] = set()
+        for fact in self._view(person).standing:
+            # In others there is none.
+            if fact.sort.via in VERIFIED and fact.sort.event_type in types:
+                found |= self._series(fact)
+        return sorted(found)
 
     def affiliations(self, person: str) -> list[Affiliation]:
         """Standing with each named group, by each agency's latest event; in order of group and agency."""

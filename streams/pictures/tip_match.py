@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from schemas.events import DeliveryMethod, Tip
-from streams.names import is_nearly, is_other, likeness
+from streams.names import is_doubtful, is_full, is_nearly, is_other, likeness
 from streams.pictures.deliveries import HOUR, Delivery
 
 SAME_NUMBER: Final = 6
@@ -42,6 +42,34 @@ def speaks_until(tip: Tip, time: int) -> int:
     return (time if tip.expected_from is None else tip.expected_from) + TIP_LIVES
 
 
+_PARTY_IS_TOLD: Final = frozenset(
+    {DeliveryMethod.UNKNOWN, DeliveryMethod.VISIT, DeliveryMethod.MAIL, DeliveryMethod.DEPOSIT}
+)
+"""The ways of which a facility may know who brings or sends it: who comes back from court brings it himself."""
+_BIRTH_IS_TOLD: Final = frozenset({DeliveryMethod.UNKNOWN, DeliveryMethod.VISIT})
+"""And of which it may know when that one was born."""
+
+
+def most_points(tip: Tip, finds_somebody: bool) -> int:
+    """The most points that may speak for a delivery by what a tip says, whatever is delivered; 0 where it tells of
+    neither recipient nor courier, so that it can mean nobody.
+
+    `finds_somebody`: whether a number by which it names the recipient may be that of a person in custody.
+    """
+    recipient = SAME_NUMBER if finds_somebody else SAME_NAME if is_full(tip.recipient_name) else 0
+    courier = SAME_NAME if is_full(tip.courier_name) and tip.method in _PARTY_IS_TOLD else 0
+    if courier and tip.courier_born is not None and tip.method in _BIRTH_IS_TOLD:
+        courier += SAME_BIRTH
+    if not recipient and not courier:
+        return 0
+    said = (
+        tip.facility is not None,
+        tip.method is not DeliveryMethod.UNKNOWN,
+        tip.expected_from is not None or tip.expected_until is not None,
+    )
+    return recipient + courier + SAME_CIRCUMSTANCE * sum(said)
+
+
 class Reason(NamedTuple):
     """One thing that speaks for it."""
 
@@ -49,15 +77,19 @@ class Reason(NamedTuple):
     points: int
     fields: tuple[str, ...]
     """Fields of the tip that the text tells of."""
+    is_sure: bool = True
+    """False: a name that is not the same in every part. There is a Martin for every Martinez."""
 
 
-NEARLY: Final = Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",))
+NEARLY: Final = Reason("the courier's name is nearly alike", NEAR_NAME, ("courier_name",), is_sure=False)
 
 
 class Match(NamedTuple):
-    """A delivery that a tip means."""
+    """A delivery that a tip means, or may mean."""
 
     reasons: tuple[Reason, ...]
+    doubt: int = 0
+    """Points that would speak for it besides if a long name of which the first letter is another were that name."""
 
     @property
     def points(self) -> int:
@@ -65,9 +97,14 @@ class Match(NamedTuple):
         return sum(reason.points for reason in self.reasons)
 
     @property
-    def is_near(self) -> bool:
-        """Whether the courier's name is not alike, but nearly: then it is never sure."""
-        return NEARLY in self.reasons
+    def is_meant(self) -> bool:
+        """Whether enough speaks for it. Else it only may be meant: nobody is alerted, but the tip is broader by it."""
+        return self.points >= LEAST_POINTS
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether each name that counts is the same, or a date of birth says that it is the same person's."""
+        return all(reason.is_sure for reason in self.reasons)
 
 
 class Awaited(NamedTuple):
@@ -79,32 +116,40 @@ class Awaited(NamedTuple):
     is_named: bool
     """Whether the tip names this person by a number."""
     delivery: Delivery
+    is_another: bool = False
+    """Whether it names somebody else by one: this person has another of that kind and issuer, by fingerprint, too."""
 
 
-def match(tip: Tip, time: int, names_somebody: bool, awaited: Awaited) -> Match | None:
-    """Why a tip means a delivery; None where it does not.
+def match(tip: Tip, time: int, awaited: Awaited) -> Match | None:
+    """Why a tip means a delivery, or may mean it; None where it does not.
 
-    `time` is the tip's own, microseconds; `names_somebody`: whether it names the recipient by a number.
+    `time` is the tip's own, microseconds.
     """
-    recipient = _recipient(tip, names_somebody, awaited)
+    recipient = _recipient(tip, awaited)
     courier = _courier(tip, awaited.delivery)
     circumstances = _circumstances(tip, time, awaited)
-    if recipient is None or courier is None or circumstances is None or not (recipient or courier):
+    if recipient is None or courier is None or circumstances is None:
         return None
-    found = Match((*recipient, *courier, *circumstances))
-    return found if found.points >= LEAST_POINTS else None
+    names = (recipient, tip.recipient_name, awaited.recipient), (courier, tip.courier_name, awaited.delivery.party)
+    doubt = SAME_NAME * sum(not known and is_doubtful(said, theirs) for known, said, theirs in names)
+    if not (recipient or courier or doubt):
+        return None
+    found = Match((*recipient, *courier, *circumstances), doubt)
+    return found if found.points + doubt >= LEAST_POINTS else None
 
 
 _Reasons = tuple[Reason, ...]
 
 
-def _recipient(tip: Tip, names_somebody: bool, awaited: Awaited) -> _Reasons | None:
+def _recipient(tip: Tip, awaited: Awaited) -> _Reasons | None:
     """None: it is somebody else."""
     if awaited.is_named:
         return (Reason("the recipient is known by number", SAME_NUMBER, ("recipient_name",)),)
-    named = _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
-    # A number that is not this person's is somebody else's, unless the name is alike.
-    return None if names_somebody and not named else named
+    # Whatever the name is: fingerprints are of two people. A number that was only stated, or of a kind that is not
+    # known of whoever was booked without prints, says nothing: who says more must not be heard less.
+    if awaited.is_another:
+        return None
+    return _named("the recipient's", tip.recipient_name, awaited.recipient, "recipient_name")
 
 
 def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
@@ -116,11 +161,11 @@ def _courier(tip: Tip, delivery: Delivery) -> _Reasons | None:
     if tip.courier_born != delivery.born:
         return None
     born = Reason("the courier's date of birth is the same", SAME_BIRTH, ("courier_born",))
-    # Where it is another name, both are known.
-    if named is None and is_nearly(str(tip.courier_name), str(delivery.party)):
+    # Of a name that is not whole nothing is nearly alike, nor of one that is not known.
+    if not named and is_nearly(str(tip.courier_name), str(delivery.party)):
         return NEARLY, born
     # Many are born on one day: without the name it says nothing.
-    return (*named, born) if named else named
+    return (*(reason._replace(is_sure=True) for reason in named), born) if named else named
 
 
 def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reasons | None:
@@ -129,9 +174,11 @@ def _named(whose: str, said: str | None, known: str | None, field: str) -> _Reas
         return ()
     alike = likeness(said, known)
     if not alike:
-        # "Iris" or "D. Cole" may be theirs.
+        # "Iris" or "D. Cole" may be theirs; and "Hernandez" what somebody heard of a Fernandez.
         return None if is_other(said, known) else ()
-    return (Reason(f"{whose} name is alike, {round(alike * 100)} of 100", SAME_NAME, (field,)),)
+    # Of 100 only what is the same in every part: where it is not, it is not sure.
+    how = 100 if alike == 1 else min(99, round(alike * 100))
+    return (Reason(f"{whose} name is alike, {how} of 100", SAME_NAME, (field,), is_sure=alike == 1),)
 
 
 def _circumstances(tip: Tip, time: int, awaited: Awaited) -> _Reasons | None:

@@ -118,9 +118,9 @@ def any_hour_will_do(patch: pytest.MonkeyPatch) -> None:
 def tips_of_the_last_hour_are_not_heard(patch: pytest.MonkeyPatch) -> None:
     match = tip_match.match
 
-    def too_late(tip: Tip, time: int, names_somebody: bool, awaited: tip_match.Awaited) -> tip_match.Match | None:
+    def too_late(tip: Tip, time: int, awaited: tip_match.Awaited) -> tip_match.Match | None:
         is_late = 0 <= awaited.delivery.at - time < deliveries.HOUR
-        return None if is_late else match(tip, time, names_somebody, awaited)
+        return None if is_late else match(tip, time, awaited)
 
     patch.setattr(interceptions, "match", too_late)
 

@@ -145,7 +145,9 @@ def test_what_touches_staff_makes_a_situation_of_its_own_of_which_every_piece_sa
         ({}, False, Confidence.LOW),
         ({"method": "VISIT"}, False, Confidence.MODERATE),
         ({"courier_name": "Dana", "sid": "S1"}, True, Confidence.MODERATE),
-        ({"facility": None, "sid": "S1"}, True, Confidence.HIGH),
+        ({"courier_name": "Dana Cole", "facility": None, "sid": "S1"}, True, Confidence.HIGH),
+        # All that there is, but for a letter of the name.
+        ({"method": "VISIT", "expected_from": 5, "sid": "S1"}, True, Confidence.MODERATE),
     ],
 )
 def test_how_sure_it_is_goes_by_the_points(said: dict[str, Any], by_number: bool, confidence: Confidence) -> None:

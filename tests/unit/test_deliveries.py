@@ -42,6 +42,10 @@ def mail(number: str = "M-1", day: float = 1) -> Any:
     return event("MailReceived", "ada", day=day, item_number=number)
 
 
+def movement(day: float, purpose: str, number: str = "C-1") -> Any:
+    return event("MovementScheduled", "ada", day=day, purpose=purpose, movement_number=number, returns=5)
+
+
 def seized(day: float, **fields: Any) -> Any:
     return event("ContrabandSeized", "ada", day=day, **fields)
 
@@ -99,14 +103,33 @@ def test_each_way_has_its_hour_and_its_end(
         ([event("VisitCancelled", "ada", day=1), visit(day=2)], [("VISIT", "V-1")]),
         # One number of two ways is two things.
         ([visit("N"), mail("N", 2)], [("MAIL", "N"), ("VISIT", "N")]),
-        # Without a reference: what had come by then.
-        ([visit(), mail(), seized(2)], [("VISIT", "V-1")]),
-        ([visit(), mail(day=3), seized(2)], [("MAIL", "M-1"), ("VISIT", "V-1")]),
-        ([visit(starts=2), mail(), seized(2)], []),
+        # Told again under its number it is what is said last, also where nothing can come with that.
+        ([visit(), visit(day=2, setting="VIDEO")], []),
+        ([visit(setting="VIDEO"), visit(day=2)], [("VISIT", "V-1")]),
+        ([visit(), visit(day=2, setting="VIDEO"), visit(day=3, setting="BARRIER")], [("VISIT", "V-1")]),
+        ([visit(), visit("V-2", day=2, setting="VIDEO")], [("VISIT", "V-1")]),
+        ([visit("N"), movement(2, "UNKNOWN", "N")], [("VISIT", "N")]),
+        ([movement(1, "COURT"), movement(2, "WORK_CREW")], [("WORK_CREW", "C-1")]),
+        ([movement(1, "WORK_CREW"), movement(2, "COURT")], [("COURT_RETURN", "C-1")]),
+        ([movement(1, "COURT"), movement(2, "UNKNOWN")], []),
+        # Without a reference: what had come that way by then.
+        ([visit(), mail(), seized(2, method="MAIL")], [("VISIT", "V-1")]),
+        ([visit(), mail(day=3), seized(2, method="MAIL")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
         ([visit(starts=2), mail(), seized(2, method="VISIT")], [("MAIL", "M-1")]),
+        ([movement(1, "COURT"), seized(4.99, method="COURT_RETURN")], [("COURT_RETURN", "C-1")]),
+        ([movement(1, "COURT"), seized(5, method="COURT_RETURN")], []),
+        # A visitor is searched before the visit begins.
+        ([visit(starts=2), seized(2 - 2 / 24, method="VISIT")], []),
+        ([visit(starts=2), seized(2 - 2.01 / 24, method="VISIT")], [("VISIT", "V-1")]),
+        # Who knows neither the way nor a number found something that may have been there for long.
+        (
+            [visit(starts=2), mail(), movement(1, "COURT"), seized(6)],
+            [("COURT_RETURN", "C-1"), ("MAIL", "M-1"), ("VISIT", "V-1")],
+        ),
         # With one: that, whenever it is.
         ([visit(), mail(), seized(2, reference="V-1")], [("MAIL", "M-1")]),
         ([visit("N"), mail("N"), seized(2, reference="N", method="VISIT")], [("MAIL", "N")]),
+        ([visit(), mail(), seized(2, reference="V-1", method="MAIL")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
         ([visit(), mail(), seized(2, reference="another")], [("MAIL", "M-1"), ("VISIT", "V-1")]),
     ],
 )

@@ -158,20 +158,39 @@ def test_violence_with_neither_two_groups_nor_a_person_leads_to_nothing() -> Non
     assert found.reason == "NO_GROUPS"
 
 
+HERE: dict[str, Any] = {"facility": "county-jail-main"}
+STATED: dict[str, Any] = {"sid": "S1", "verified": "STATED"}
+
+
 @pytest.mark.parametrize(
     ("said", "refused"),
     [
-        ({"courier_name": "Dana Cole"}, None),
-        ({"recipient_name": "Cole, Dana"}, None),
+        ({"courier_name": "Dana Cole", **HERE}, None),
+        ({"recipient_name": "Cole, Dana", **HERE}, None),
         ({"sid": "S1"}, None),
         ({}, "NAMES_NOBODY"),
-        ({"method": "VISIT", "facility": "county-jail-main", "expected_from": 1, "expected_until": 2}, "NAMES_NOBODY"),
-        ({"courier_name": "Dana"}, "NAMES_NOBODY"),
-        ({"courier_name": "D. Cole"}, "NAMES_NOBODY"),
+        ({"method": "VISIT", "expected_from": 1, "expected_until": 2, **HERE}, "NAMES_NOBODY"),
+        ({"courier_name": "Dana", **HERE}, "NAMES_NOBODY"),
+        ({"courier_name": "D. Cole", **HERE}, "NAMES_NOBODY"),
+        # A name alone is shared: with one thing more it may alert.
+        ({"courier_name": "Dana Cole"}, "NAMES_NOBODY"),
+        ({"recipient_name": "Dana Cole"}, "NAMES_NOBODY"),
+        ({"courier_name": "Dana Cole", "method": "VISIT"}, None),
+        ({"courier_name": "Dana Cole", "expected_until": 1}, None),
+        ({"courier_name": "Dana Cole", "courier_born": "1990-05-01"}, None),
+        ({"courier_name": "Dana Cole", "recipient_name": "Ada Adams"}, None),
+        # A number that joins nobody is no name.
+        (STATED, "NAMES_NOBODY"),
+        ({**STATED, "method": "VISIT", "expected_from": 1, **HERE}, "NAMES_NOBODY"),
+        ({**STATED, "courier_name": "Dana Cole"}, "NAMES_NOBODY"),
+        ({**STATED, "courier_name": "Dana Cole", **HERE}, None),
+        # The agency's own may be joined to a jail's.
+        ({"person": "ada"}, None),
+        ({"person": "ada", **STATED}, None),
         ({"sid": "S1", "facility": "nowhere"}, "UNKNOWN_FACILITY"),
     ],
 )
-def test_a_tip_names_a_recipient_or_a_courier(said: dict[str, Any], refused: str | None) -> None:
+def test_a_tip_says_enough_to_alert_on_something(said: dict[str, Any], refused: str | None) -> None:
     found = taken(event("ContrabandTipped", **said), POLICE)
     assert (found.reason if isinstance(found, DeadLetter) else None) == refused
 
@@ -200,9 +219,47 @@ def test_a_tip_that_asks_nobody_to_call_needs_neither(handling: str) -> None:
     assert not isinstance(taken(said, POLICE, site=demo_site(deconfliction=None)), DeadLetter)
 
 
+def test_a_number_without_a_fingerprint_may_find_whom_the_agency_itself_has_in_custody() -> None:
+    tip = event("ContrabandTipped", agency=JAIL, **STATED)
+    jails = SITE.agency_by_id[JAIL].model_copy(
+        update={"publishes": (*SITE.agency_by_id[JAIL].publishes, type_name(tip))}
+    )
+    of_jail = Source("demo.county-jail.contraband-tipped.v1", jails, type_name(tip))
+    assert refuse(tip, of_jail, SITE, tip.head.time) is None
+    nowhere = SITE.model_copy(update={"facilities": ()})
+    assert refuse(tip, of_jail, nowhere, tip.head.time) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (
+            {"courier_name": "Dana Cole"},
+            (
+                "whatever is delivered, 4 points at most speak for it, and it takes 5: a name alone is shared. "
+                "Say more: facility, method, or the day (expected_from, expected_until)"
+            ),
+        ),
+        (
+            STATED,
+            (
+                "head.persons: a number that no fingerprint verifies finds nobody in custody, and neither recipient "
+                "nor courier has a full name that could be met. Say more"
+            ),
+        ),
+        (
+            {"courier_name": "Dana Cole", "method": "COURT_RETURN", **HERE},
+            "recipient_name: who comes back from court or from a work crew brings it himself. Say who that is",
+        ),
+    ],
+)
+def test_a_tip_that_can_alert_on_nothing_says_what_it_lacks(said: dict[str, Any], detail: str) -> None:
+    assert taken(event("ContrabandTipped", **said), POLICE) == DeadLetter("NAMES_NOBODY", detail)
+
+
 def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> None:
     everyones = {(topics.facility_facts("demo"), number) for number in range(SITE.partitions)}
-    nobody = facts(event("ContrabandTipped", courier_name="Dana Cole"), POLICE)
+    nobody = facts(event("ContrabandTipped", courier_name="Dana Cole", **HERE), POLICE)
     assert {(out.topic, out.partition) for out in nobody} == everyones
     person = facts(event("ContrabandTipped", sid="S1"), POLICE)
     assert {(out.topic, out.partition) for out in person} - everyones == {
@@ -240,7 +297,7 @@ def sid_of(value: str) -> PersonId:
 
 
 def nobody_id() -> str:
-    return event("ContrabandTipped", courier_name="Dana Cole").head.event_id
+    return event("ContrabandTipped", courier_name="Dana Cole", **HERE).head.event_id
 
 
 @pytest.mark.parametrize("kind", ["VisitScheduled", "MailReceived", "DepositReceived"])

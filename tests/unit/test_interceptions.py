@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.events import DeliveryMethod, Event, Tip
 from streams.backtest import SCHEMAS
 from streams.facts import Fact, Provenance
+from streams.numbers import NumberSeries
 from streams.pictures.decoding import decoder
 from streams.pictures.deliveries import HOUR, Delivery
 from streams.pictures.interceptions import (
@@ -198,6 +199,53 @@ def test_persons_are_counted_not_their_deliveries() -> None:
     assert not made.is_broad(TIP)
 
 
+def test_whom_a_tip_only_may_mean_makes_it_broader_and_is_not_alerted_on() -> None:
+    fernandez = {"courier_name": "Ana Fernandez"}
+    people = tuple(addressee(f"p{number}", party="Fernandez, Ana") for number in range(MOST_RECIPIENTS))
+    made = told(tip(**fernandez), people=people)
+    made.place(MAIN, "bo", addressee("bo", party="Barry, Ana"))
+    assert not made.is_broad(TIP)
+    made.place(MAIN, "ada", addressee("ada", party="Hernandez, Ana"))
+    assert made.is_broad(TIP)
+    made.place(MAIN, "p0", None)
+    assert meant(made, "p1") == [event_id("tip")]
+    assert meant(made) == []
+
+
+NY, NJ, FBI = NumberSeries("SID", "NY"), NumberSeries("SID", "NJ"), NumberSeries("UCN", "US")
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "means"),
+    [
+        # Of one series each has one number: this is somebody else.
+        ({"sid": "S2"}, {NY}, False),
+        ({"sid": "S2", "ucn": "U2"}, {FBI}, False),
+        ({"sid": "S2", "recipient_name": "Ada Adams"}, {NY}, False),
+        # Of another kind, or another state's, or booked without prints: nobody can say.
+        ({"sid": "S2"}, {NJ}, True),
+        ({"sid": "S2"}, {FBI}, True),
+        ({"sid": "S2"}, set(), True),
+        # Nor of a number that nobody verified, or of the agency's own.
+        ({"sid": "S2", "verified": "STATED"}, {NY, FBI}, True),
+        ({"person": "p-77"}, {NY, FBI}, True),
+        ({}, {NY, FBI}, True),
+    ],
+)
+def test_a_number_rules_out_whoever_has_another_one_of_that_series(
+    said: dict[str, Any], known: set[NumberSeries], means: bool
+) -> None:
+    ada = replace(addressee(), name="Adams, Ada", verified=frozenset(known))
+    assert bool(meant(told(tip(**said), people=(ada,)))) is means
+
+
+def test_by_the_number_it_is_the_person_whatever_else_is_known() -> None:
+    said = tip(sid="S1")
+    ada = replace(addressee(), verified=frozenset({NY}), tips=frozenset({fact_of(said).event_key}))
+    ((_, found),) = told(said, people=(ada,)).meaning(key())
+    assert found.reasons[0].text == "the recipient is known by number"
+
+
 def test_each_facility_is_counted_by_itself() -> None:
     made = told(tip(facility=None, expected_from=4), people=PEOPLE)
     made.place("annex", "ada", Addressee("ada", "annex", None, None, None, frozenset(), addressee().deliveries))
@@ -250,7 +298,7 @@ def test_whoever_comes_first_a_tip_means_what_it_matches(
         made.place(MAIN, "ada", ada)
     for delivery in coming:
         awaited = Awaited(MAIN, None, False, delivery)
-        matched = [one for one in map(fact_of, some) if match(tip_of(one), one.time, False, awaited)]
+        matched = [one for one in map(fact_of, some) if match(tip_of(one), one.time, awaited)]
         where = DeliveryKey(MAIN, "ada", method.value, delivery.number)
         assert {found.fact.event_id for found, _ in made.meaning(where)} == {one.event_id for one in matched}
 

@@ -11,7 +11,8 @@ from schemas.site import Site
 from streams.alerts import Cause, CauseKind
 from streams.backtest import SCHEMAS
 from streams.custody import Placed, custody_key, read_placed
-from streams.facts import Fact, Joining, Rarity, event_key, partition_of, sort_of
+from streams.facts import Fact, Joining, Rarity, event_key, partition_of, person_id, sort_of
+from streams.numbers import NumberSeries
 from streams.pictures.deliveries import Delivery
 from streams.pictures.person import Affiliation, PersonPicture
 from streams.pictures.stays import Stay
@@ -125,6 +126,7 @@ def test_who_is_in_custody_is_told_with_name_unit_and_affiliations_and_where_eac
             ],
             "deliveries": [],
             "tips": [],
+            "verified": [],
             "cause": CAUSE.record(),
         },
     )
@@ -178,6 +180,58 @@ def test_of_who_expects_something_it_is_said_which_tips_name_them_by_a_number() 
     assert said(scene.place()[0])["tips"] == [], "nothing is to come that they could mean"
     (out,) = scene.happens(event("VisitScheduled", "ada", sid="S1", day=3, starts=5, ends=5.1)).place()
     assert said(out)["tips"] == [{"agency": POLICE, "event_id": tip.head.event_id}]
+
+
+PERSON = person_id("UCN", "US", "U1")
+
+
+def verified_of(*events: Event) -> list[tuple[str, str]]:
+    """Of which series a number is said to be verified of whoever has the federal number U1."""
+    scene = Scene().happens(*events)
+    scene.person = PERSON
+    (out,) = scene.place()
+    return [(one["kind"], one["issuer"]) for one in said(out)["verified"]]
+
+
+def test_of_who_expects_something_it_is_said_of_which_series_a_fingerprint_verifies_a_number() -> None:
+    booked = event("BookingReported", "ada", ucn="U1")
+    visit = event("VisitScheduled", "ada", ucn="U1", day=2, starts=5, ends=5.1)
+    printed = event("HousingAssigned", "ada", sid="S1", ucn="U1", day=3, unit="4-A")
+    assert verified_of(booked, visit) == [("UCN", "US")]
+    assert verified_of(booked, visit, printed) == verified_of(printed, visit, booked) == [("SID", "NY"), ("UCN", "US")]
+    assert verified_of(booked, visit, printed, withdrawn(printed)) == [("UCN", "US")]
+    back = event("CustodyClassified", "ada", sid="S1", ucn="U1", day=3)
+    assert verified_of(booked, visit, back) == [("SID", "NY"), ("UCN", "US")], (
+        "prints are back when they are classified"
+    )
+
+
+def test_no_number_is_looked_for_where_nothing_is_to_come_nor_by_tips_nor_where_it_places_nobody() -> None:
+    booked = event("BookingReported", "ada", ucn="U1")
+    visit = event("VisitScheduled", "ada", ucn="U1", day=2, starts=5, ends=5.1)
+    assert verified_of(booked, event("AffiliationValidated", "ada", ucn="U1", group="Harbor")) == []
+    assert verified_of(booked, visit, event("ContrabandTipped", sid="S1", ucn="U1", day=2)) == [("UCN", "US")]
+    assert verified_of(booked, visit, event("DisciplinaryRecorded", "ada", sid="S1", ucn="U1", day=2)) == [
+        ("UCN", "US")
+    ]
+
+
+def test_of_whose_numbers_none_is_verified_nothing_is_said_of_any() -> None:
+    visit = event("VisitScheduled", "ada", day=2, starts=5, ends=5.1)
+    (out,) = Scene().happens(event("BookingReported", "ada", sid="S1", verified="STATED"), visit).place()
+    assert said(out)["verified"] == []
+
+
+def test_a_number_that_is_verified_later_is_told_then() -> None:
+    visit = event("VisitScheduled", "ada", ucn="U1", day=2, starts=5, ends=5.1)
+    scene = Scene().happens(event("BookingReported", "ada", ucn="U1"), visit)
+    scene.person = PERSON
+    scene.place()
+    # Of what is to come it changes nothing.
+    scene.happens(event("VisitCancelled", "ada", ucn="U1", day=2, visit_number="V-9"))
+    assert not scene.placements.lacks(PERSON)
+    scene.happens(event("VisitCancelled", "ada", sid="S1", ucn="U1", day=2, visit_number="V-8"))
+    assert scene.placements.lacks(PERSON)
 
 
 def test_who_expects_something_where_they_were_before_expects_nothing_where_they_are() -> None:
@@ -250,6 +304,7 @@ def test_who_left_is_said_to_be_there_no_more_once() -> None:
         "affiliations": [],
         "deliveries": [],
         "tips": [],
+        "verified": [],
         "cause": CAUSE.record(),
     }
     assert out.name == "PersonInCustody"
@@ -361,9 +416,10 @@ def grounds(
     affiliations: tuple[Fact, ...] = (),
     deliveries: tuple[Delivery, ...] = (),
     tips: tuple[Fact, ...] = (),
+    verified: tuple[NumberSeries, ...] = (),
 ) -> Grounds:
     standings = tuple(Affiliation("Eastside", AffiliationStatus.MEMBER, one) for one in affiliations)
-    return Grounds(Stay(stay, booked, 1), housed, standings, deliveries, tips)
+    return Grounds(Stay(stay, booked, 1), housed, standings, deliveries, tips, verified)
 
 
 MAIL = Delivery(DeliveryMethod.MAIL, "M-1", "Cole, Dana", None, 1, 2, fact().provenance)
@@ -396,5 +452,8 @@ def test_other_facts_have_another_digest() -> None:
         grounds(deliveries=(MAIL,), tips=(fact(),)),
         grounds(deliveries=(MAIL,), tips=(fact(b"other"),)),
         grounds(deliveries=(MAIL,), tips=(fact(), fact())),
+        grounds(deliveries=(MAIL,), verified=(NumberSeries("SID", "NY"),)),
+        grounds(deliveries=(MAIL,), verified=(NumberSeries("SID", "NJ"),)),
+        grounds(deliveries=(MAIL,), tips=(fact(),), verified=(NumberSeries("SID", "NY"),)),
     ]
     assert len({one.digest() for one in several}) == len(several)
