@@ -104,7 +104,9 @@ def _parsed(text: str, whose: Callable[[Json], Agency | None], event_type: str |
 
 # -- an event that lacks nothing -------------------------------------------------------------------------------------
 
-_TYPE_FIRST: Final = re.compile(r'\s*\{\s*"type"\s*:\s*"(\w+)"\s*,')
+_TYPE_FIRST: Final = re.compile(r'\s*\{\s*"type":\s*"(\w+)"\s*,')
+_APART: Final = re.compile(r'"\s+:')
+"""A name and its colon that do not stand together."""
 _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(sorted(TIME_FIELDS & model.model_fields.keys())) for name, model in EVENT_TYPES.items()
 }
@@ -116,8 +118,8 @@ def _complete(text: str, by_ori: Mapping[str, Agency]) -> Event | None:
     it: read in one go, at half the price. None for everything else, which may be an event all the same."""
     begins = _TYPE_FIRST.match(text)
     model = EVENT_TYPES.get(begins[1]) if begins else None
-    # Without a backslash each '":' ends a name, and so they can be counted.
-    if begins is None or model is None or "\\" in text:
+    # Else each '":' ends a name, and each name ends so: they can be counted.
+    if begins is None or model is None or "\\" in text or _APART.search(text):
         return None
     try:
         event = model.model_validate_json("{" + text[begins.end() :], strict=True)

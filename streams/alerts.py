@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from schemas import topics
 from schemas.codec import digest
 from streams.correlations.situation import Correlation, Evidence, Situation
-from streams.failures import RETRY, Failures, names
+from streams.failures import RETRY, Failures, Focus, names
 from streams.records import Out
 
 ALERT_NAMESPACE: Final = uuid.UUID("a1e27000-5a11-5e07-8a11-000000000001")
@@ -41,7 +41,7 @@ CONTENT: Final = (
 """Fields of an alert that hold content: it is raised again when one of them changes."""
 
 P = TypeVar("P")
-F = TypeVar("F", bound=Hashable)
+F = TypeVar("F", bound=Focus)
 
 
 class CauseKind(StrEnum):

@@ -30,7 +30,7 @@ from schemas.site import Recipient, Site
 from streams.ahead import Ahead
 from streams.alerts import WITHDRAWN_DIGEST, Cause, CauseKind
 from streams.correlations.situation import Caution, Confidence, Line, Severity, gravest, strictest, surest_of_all
-from streams.failures import Failures
+from streams.failures import RETRY, Failures
 from streams.outline import kept_of
 from streams.records import Out, Record
 
@@ -323,6 +323,10 @@ class DiscloseStage:
         """The open ones; those of a stay that is over would otherwise be kept for ever."""
         self._told: dict[tuple[str, str], _Told] = {}
         self._now = 0
+        self._undecided: set[tuple[str, str]] = set()
+        """Alerts and recipients of whom it could not be decided whether they may know them."""
+        self._try_again = 0
+        """When it is decided on these again, microseconds."""
         self._ahead: Ahead[str] = Ahead()
         """By alert. Stale is what was not compared with what was told, since one or the other was recalled."""
         self._boundaries = sorted(
@@ -406,8 +410,12 @@ class DiscloseStage:
         cause = self._cause(CauseKind.TICK)
         if self._crosses_a_boundary(before):
             return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
-        undecided = [key for key in sorted(self._alerts) if self.failures.at(key)] if self.failures else ()
-        return [out for key in undecided for out in self._tell(self._alerts[key], cause, news=True)]
+        if not self._undecided or self._now < self._try_again:
+            return []
+        self._try_again = self._now + RETRY
+        again = sorted((key, name) for key, name in self._undecided if key in self._alerts)
+        by_id, self._undecided = self._site.recipient_by_id, set()
+        return [out for key, name in again for out in self._tell_one(self._alerts[key], by_id[name], cause, news=True)]
 
     def _crosses_a_boundary(self, before: int) -> bool:
         """Whether an agreement began or ended since."""
@@ -420,41 +428,39 @@ class DiscloseStage:
     def _tell(self, alert: Mapping[str, Any], cause: Cause, *, news: bool) -> list[Out]:
         """Records for every recipient of this kind of alert. Where the alert says nothing new, only for those for
         whom something changed."""
-        outs = []
+        # A recipient that gave up a kind has no topic for it any more to be told on.
+        told = [recipient for recipient in self._site.recipients if alert["kind"] in recipient.kinds]
+        return [out for recipient in told for out in self._tell_one(alert, recipient, cause, news=news)]
+
+    def _tell_one(self, alert: Mapping[str, Any], recipient: Recipient, cause: Cause, *, news: bool) -> list[Out]:
         # The alert's group is what once happened to it; here something else happens.
         group = alert["group"] if news else None
-        for recipient in self._site.recipients:
-            told = self._told.get((recipient.id, alert["alert_id"]))
-            if alert["kind"] not in recipient.kinds:
-                # A recipient that gave up a kind has no topic for it any more to be told on.
-                continue
-            decision = self._decided(alert, recipient)
-            if decision is None:
-                continue
-            if isinstance(decision, Disclose):
-                records = self._disclosed(alert, recipient, decision, told, cause, group)
-                if records or news:
-                    outs += [*records, self._audit(alert, recipient.id, "DISCLOSED", decision, cause)]
-            elif told is not None and told.is_open:
-                outs += self._withdraw(recipient.id, alert, cause, group)
-            elif news and decision.reason is not Reason.NOTHING_HOLDS:
-                outs.append(self._audit(alert, recipient.id, "WITHHELD", decision, cause))
-        return outs
+        told = self._told.get((recipient.id, alert["alert_id"]))
+        decision = self._decided(alert, recipient)
+        if decision is None:
+            return []
+        if isinstance(decision, Disclose):
+            records = self._disclosed(alert, recipient, decision, told, cause, group)
+            said = [self._audit(alert, recipient.id, "DISCLOSED", decision, cause)] if records or news else []
+            return [*records, *said]
+        if told is not None and told.is_open:
+            return self._withdraw(recipient.id, alert, cause, group)
+        if news and decision.reason is not Reason.NOTHING_HOLDS:
+            return [self._audit(alert, recipient.id, "WITHHELD", decision, cause)]
+        return []
 
     def _decided(self, alert: Mapping[str, Any], recipient: Recipient) -> Disclose | Withhold | None:
-        """Whether a recipient may know an alert; None where that can't be said: nothing is told then, and what was told
-        stands. It is tried again with every tick."""
-        focus = alert["alert_id"]
+        """Whether a recipient may know an alert; None where that can't be said: nothing is told then, what was told
+        stands, and it is tried again."""
         try:
-            decision = decide(alert, recipient, self._site, self._now)
+            return decide(alert, recipient, self._site, self._now)
         except Exception as error:
             if self.failures is None:
                 raise
-            self.failures.note(f"{DISCLOSE} to {recipient.id}", focus, error)
+            self.failures.say(f"{DISCLOSE} to {recipient.id}", error)
+            self._undecided.add((alert["alert_id"], recipient.id))
+            self._try_again = max(self._try_again, self._now + RETRY)
             return None
-        if self.failures:
-            self.failures.mended(f"{DISCLOSE} to {recipient.id}", focus)
-        return decision
 
     def _disclosed(
         self,

@@ -8,53 +8,96 @@ of the bus.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+
+from schemas.codec import DecodeError, Undecodable
 
 RETRY: Final = 600_000_000
 """Microseconds after which it is tried again, if nothing that happens leads to it before."""
 REASON: Final = "RULE_FAILED"
 """Of the dead letter that tells of it."""
+Focus: TypeAlias = str | Iterable[str]
+"""Of what something is derived: a person, or what names a unit, a delivery, a tip, a feed."""
 
 
 class Failures:
     """What failed when it was last derived, and where. In a condition it is true where anything did."""
 
     def __init__(self) -> None:
-        self._where: dict[tuple[str, Hashable], str] = {}
-        """By what failed and at which focus: the kind of error, and the line of code. Its words may hold a name."""
+        self._where: dict[str, dict[tuple[str, ...], str]] = {}
+        """By what failed, and at which focus: the kind of error."""
         self._told: set[tuple[str, str]] = set()
+        self._new: set[tuple[str, str]] = set()
+        self.is_blind = False
+        """A fact could not be folded that could be when it came: anything may rest on it."""
 
-    def __len__(self) -> int:
-        return len(self._where)
+    def __bool__(self) -> bool:
+        return bool(self._where)
 
-    def note(self, what: str, focus: Hashable, error: Exception) -> None:
+    def note(self, what: str, focus: Focus, error: Exception) -> None:
         """It failed."""
-        last = traceback.extract_tb(error.__traceback__)[-1:]
-        self._where[what, focus] = "".join(
-            [type(error).__name__, *(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)]
-        )
+        self._where.setdefault(what, {})[parts(focus)] = type(error).__name__
+        self.say(what, error)
 
-    def mended(self, what: str, focus: Hashable) -> bool:
+    def note_unread(self, error: Exception) -> None:
+        """A fact could not be folded that could be when it came."""
+        self.is_blind = True
+        self.say("reading a fact", error)
+
+    def say(self, what: str, error: Exception) -> None:
+        """That it failed is to be told, once for each line of code: its words may hold a name."""
+        how = _how(error)
+        if (what, how) not in self._told:
+            self._told.add((what, how))
+            self._new.add((what, how))
+
+    def mended(self, what: str, focus: Focus) -> bool:
         """It did not fail: whether it had before."""
-        return self._where.pop((what, focus), None) is not None
+        failing = self._where.get(what)
+        if failing is None or failing.pop(parts(focus), None) is None:
+            return False
+        if not failing:
+            del self._where[what]
+        return True
 
-    def at(self, focus: Hashable) -> bool:
-        """Whether anything failed there."""
-        return any(failed == focus for _, failed in self._where)
-
-    def concern(self, what: str, key: Collection[str]) -> bool:
-        """Whether it fails at a focus that a situation's key names."""
-        return any(failed == what and names(key, focus) for failed, focus in self._where)
+    def concern(self, what: str, key: tuple[str, ...]) -> bool:
+        """Whether it fails at a focus that a situation's key names, or whether that can't be said."""
+        failing = self._where.get(what, {})
+        return self.is_blind or any(key[:end] in failing for end in range(1, len(key) + 1))
 
     def untold(self) -> list[tuple[str, str]]:
         """What fails, and how, that was not told yet: each is told once."""
-        new = sorted({(what, kind) for (what, _), kind in self._where.items()} - self._told)
-        self._told.update(new)
+        if not self._new:
+            return []
+        new, self._new = sorted(self._new), set()
         return new
 
 
-def names(key: Iterable[str], focus: Hashable) -> bool:
-    """Whether the key of a situation names a focus: it always names that of which it was derived."""
-    return set(key).issuperset(focus if isinstance(focus, tuple) else (focus,))
+@contextmanager
+def unread_noted(failures: Failures | None) -> Iterator[None]:
+    """While a fact is folded silently that was folded when it came: that its schema is gone is noted, and raised."""
+    try:
+        yield
+    except DecodeError as error:
+        if failures is not None and error.reason is Undecodable.UNKNOWN_SCHEMA:
+            failures.note_unread(error)
+        raise
+
+
+def _how(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join([type(error).__name__, *(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)])
+
+
+def parts(focus: Focus) -> tuple[str, ...]:
+    """A focus, as the key of what is derived there begins."""
+    return (focus,) if isinstance(focus, str) else tuple(focus)
+
+
+def names(key: Sequence[str], focus: Focus) -> bool:
+    """Whether the key of a situation names a focus: it begins with that of which it was derived."""
+    begins = parts(focus)
+    return tuple(key[: len(begins)]) == begins

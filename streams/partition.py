@@ -131,7 +131,7 @@ class Partition:
                 (input_of(FACILITY, self.site), self.facility.failures),
                 (topics.alerts_raised(self.site.name), self.disclose.failures),
             )
-            if failures
+            if failures is not None
             for what, how in failures.untold()
         ]
 

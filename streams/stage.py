@@ -24,7 +24,7 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
 from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
-from streams.failures import RETRY, Failures
+from streams.failures import RETRY, Failures, unread_noted
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
@@ -98,7 +98,8 @@ class PersonStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        change = self.picture.fold(record)
+        with unread_noted(self.failures):
+            change = self.picture.fold(record)
         self._ahead.stale |= change.persons
         if change.groups:
             self._stale_groups |= change.groups
@@ -110,7 +111,7 @@ class PersonStage:
         self._find_stale()
         some = self._ahead.some(most)
         for person in some:
-            self._ahead.note(person, lacks=self._tried("follow", person, self._lacks, person) is not False)
+            self._ahead.note(person, lacks=self._lacks(person))
             self._tried("schedule", person, self._schedule, person)
         self.book.derive(self.picture, some, self.picture.now)
         self.book.weigh(some)
@@ -214,8 +215,10 @@ class PersonStage:
         return self._announce(person) + moves
 
     def _lacks(self, person: str) -> bool:
-        """Whether anything that follows from a person's facts, the alerts aside, is not on the log."""
-        return self._placements.lacks(person) or self._is_to_be_forwarded(person)
+        """Whether anything that follows from a person's facts, the alerts aside, is not on the log; or that can't be
+        said."""
+        placed = self._tried("place", person, self._placements.lacks, person) is False
+        return not placed or self._tried("forward", person, self._is_to_be_forwarded, person) is not False
 
     def _is_to_be_forwarded(self, person: str) -> bool:
         """Whether facts of a person are still to be moved, or it is to be told to whom the person is joined."""
@@ -300,7 +303,8 @@ class FacilityStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        change = self.picture.fold(record)
+        with unread_noted(self.failures):
+            change = self.picture.fold(record)
         self._ahead.stale.update(change.focuses)
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))

@@ -114,6 +114,8 @@ class Interceptions:
         self._by_delivery: defaultdict[DeliveryKey, dict[EventKey, Match]] = defaultdict(dict)
         self._recipients: defaultdict[TipAt, Counter[str]] = defaultdict(Counter)
         """By tip and facility: whom it may mean there, each by how many deliveries."""
+        self._named: defaultdict[TipAt, set[str]] = defaultdict(set)
+        """By tip and facility: who is known there by the number that it gives, and expects anything."""
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -212,11 +214,15 @@ class Interceptions:
         if before is None and addressee is None:
             return NOTHING
         keys = {**(before.keys() if before else {}), **(addressee.keys() if addressee else {})}
+        named_by = {_tip_at(facility, tip) for one in (before, addressee) if one is not None for tip in one.tips}
         broad = {tip for tip in self._recipients if tip.facility == facility and self.is_broad(tip)}
-        tips = self._tips_of(keys)
+        found = {tip for tip in named_by if tip in self._named}
+        tips = self._tips_of(keys) | named_by
         for where in keys:
             for tip in [*self._by_delivery.get(where, ())]:
                 self._unlink(tip, where)
+        for tip_at in named_by:
+            self._name(tip_at, person, is_named=addressee is not None and tip_at.event_key in addressee.tips)
         if addressee is not None:
             self._addressees[facility, person] = addressee
             for where, delivery in addressee.keys().items():
@@ -224,15 +230,24 @@ class Interceptions:
                     self._match(tip, addressee, where, delivery)
         touched = Touched(frozenset(keys))
         for tip_at in tips | self._tips_of(keys):
-            if (tip_at in broad) != self.is_broad(tip_at):
+            if (tip_at in broad) != self.is_broad(tip_at) or (tip_at in found) != (tip_at in self._named):
                 touched |= Touched(self._meant(tip_at), frozenset((tip_at,)))
         return touched
+
+    def _name(self, tip: TipAt, person: str, *, is_named: bool) -> None:
+        """Somebody is known by a tip's number, or is not."""
+        if is_named:
+            self._named[tip].add(person)
+        elif tip in self._named:
+            self._named[tip].discard(person)
+            if not self._named[tip]:
+                del self._named[tip]
 
     def _tips_of(self, deliveries: Iterable[DeliveryKey]) -> set[TipAt]:
         return {_tip_at(where.facility, tip) for where in deliveries for tip in self._by_delivery.get(where, ())}
 
     def _meant(self, tip: TipAt) -> frozenset[DeliveryKey]:
-        return frozenset(where for where in self._by_tip[tip.event_key] if where.facility == tip.facility)
+        return frozenset(where for where in self._by_tip.get(tip.event_key, ()) if where.facility == tip.facility)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -248,11 +263,12 @@ class Interceptions:
         return (addressee, delivery) if addressee is not None and delivery is not None else None
 
     def meaning(self, where: DeliveryKey) -> list[tuple[LiveTip, Match]]:
-        """The tips that mean a delivery, and may mean only few others there, in order of event time."""
+        """The tips that mean a delivery, and may mean only few others there, in order of event time. Where somebody is
+        known by a tip's number, it means nobody else there."""
         found = [
             (self._live[tip], matched)
             for tip, matched in self._by_delivery.get(where, {}).items()
-            if matched.is_meant and not self.is_broad(_tip_at(where.facility, tip))
+            if matched.is_meant and self._may_mean(_tip_at(where.facility, tip), where.person)
         ]
         return sorted(found, key=lambda one: one[0].fact.order)
 
@@ -262,7 +278,11 @@ class Interceptions:
 
     def is_broad(self, tip: TipAt) -> bool:
         """Whether a tip may mean so many at a facility that it means nobody."""
-        return len(self._recipients.get(tip, ())) > MOST_RECIPIENTS
+        return tip not in self._named and len(self._recipients.get(tip, ())) > MOST_RECIPIENTS
+
+    def _may_mean(self, tip: TipAt, person: str) -> bool:
+        named = self._named.get(tip)
+        return not self.is_broad(tip) if named is None else person in named
 
 
 def _tip_at(facility: str, tip: EventKey) -> TipAt:

@@ -349,8 +349,9 @@ def test_a_name_that_is_there_twice_is_found_wherever_it_is(name: str) -> None:
     begin = text.index(f'"{name}"')
     value, end = json.JSONDecoder().raw_decode(text, text.index(":", begin) + 2)
     twice = f'{text[:end]}, "{name}": {json.dumps(value)}{text[end:]}'
-    (parsed,) = parse_of_several(twice, BY_ORI)
-    assert f"no JSON: {name} is there twice in one object" in [problem.why for problem in parsed.problems]
+    for written in (twice, twice.replace(f'"{name}":', f'"{name}" :', 1), twice.replace('"type":', '"type" :')):
+        (parsed,) = parse_of_several(written, BY_ORI)
+        assert f"no JSON: {name} is there twice in one object" in [problem.why for problem in parsed.problems]
 
 
 def test_the_example_on_the_page_is_an_event() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from streams.correlations.situation import Correlation, Severity, Situation
 from streams.facts import TICK_KEY, person_id
 from streams.failures import RETRY, Failures, names
 from streams.partition import FOLDING, Partition
+from streams.pictures.lists import ListKey
 from streams.records import LoggedRecord, Out, header
 from streams.stage import PersonStage
 from tests.county import DAY, JAIL, START, demo_site, event
@@ -134,7 +136,7 @@ def test_who_stands_by_forgets_a_failure_that_is_over() -> None:
     county.fails = {("first", "ada")}
     book = county.book(failures)
     book.derive(object(), ("ada",), NOW)
-    assert len(failures) == 1
+    assert failures
     county.fails = set()
     book.derive(object(), ("ada",), NOW)
     assert not failures
@@ -147,6 +149,8 @@ def test_who_stands_by_forgets_a_failure_that_is_over() -> None:
         (("bo", "x"), "ada", False),
         (("main", "4-A", "x"), ("main", "4-A"), True),
         (("main", "4-B"), ("main", "4-A"), False),
+        (("main", "north", "4-A"), ("main", "4-A"), False),
+        (("jail", "main"), ListKey("jail", "main"), True),
     ],
 )
 def test_a_key_names_the_focus_it_was_derived_of(key: tuple[str, ...], focus: Any, named: bool) -> None:
@@ -194,6 +198,32 @@ def test_a_recovery_goes_on_where_the_registry_has_forgotten_a_schema() -> None:
     assert detail is not None
     assert detail.startswith("classification_review failed (DecodeError at codec.py:")
     assert partition.person.book.open_alerts() != {}
+
+
+FEUD = [
+    *HAPPENED[:3],
+    event("BookingReported", "cy"),
+    event("HousingAssigned", "cy", day=1, unit="4-A"),
+    event("AffiliationValidated", "cy", day=1, group="Harbor"),
+    event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], name="feud"),
+]
+
+
+def test_a_recovery_withdraws_nothing_where_a_fact_can_t_be_read_that_could_be_when_it_came() -> None:
+    bus = processed(SITE, FEUD, START + 3 * DAY)
+    assert len(bus.open_alerts()) == 1
+    known = {number: schema for number, schema in SCHEMAS.items() if schema.name != "StreetViolenceReported"}
+    partition = Partition.of(SITE, 0, known)
+    for where in partition.outputs():
+        for record in bus.logs[where]:
+            partition.recall(where[0], record)
+    for stage in FOLDING:
+        for record in bus.input_of(stage, 0):
+            with suppress(DecodeError):
+                partition.refold(stage, record)
+    outs = list(partition.reconcile({stage: len(bus.input_of(stage, 0)) for stage in FOLDING}))
+    assert [out.value for out in outs if out.name == "AlertRaised"] == []
+    assert {reason for reason, _ in letters(outs)} == {"RULE_FAILED"}
 
 
 def test_nothing_that_is_told_of_a_failure_names_anybody() -> None:
@@ -264,10 +294,19 @@ def test_where_it_can_t_be_decided_whether_one_may_know_the_others_are_told(monk
     assert detail is not None
     assert detail.startswith(f"disclose to {fails.id} failed (LookupError at ")
     monkeypatch.undo()
-    later = encode("Tick", {"time": START + 4 * DAY}, SCHEMA_IDS["Tick"])
-    outs = [out for stage in FOLDING for out in partition.process(stage, LoggedRecord(999, TICK_KEY, later))]
-    assert theirs in {out.topic for out in outs}
-    assert not partition.disclose.failures
+    soon, later = START + 3 * DAY + RETRY - 1, START + 3 * DAY + RETRY
+    assert ticked(partition, soon) == [], "what was decided is not audited again and again"
+    assert {(out.topic, out.partition) for out in ticked(partition, later)} == {
+        (theirs, 0),
+        (topics.disclosures("demo"), 0),
+    }
+    assert ticked(partition, later + RETRY) == []
+
+
+def ticked(partition: Partition, time: int) -> list[Out]:
+    """What it leads to that it is so late."""
+    told = LoggedRecord(999, TICK_KEY, encode("Tick", {"time": time}, SCHEMA_IDS["Tick"]))
+    return [out for stage in FOLDING for out in partition.process(stage, told)]
 
 
 def of_everybody(partition: Partition, bus: InMemoryBus) -> Iterable[Out]:
