@@ -162,6 +162,8 @@ class Truth:
         to_come: dict[Key, tuple[int, int]] = {}
         for tip, meant in self._meant.items():
             here = [one for one in meant if one.stay.facility.id == facility]
+            if _is_known_by_number(self._county, tip, facility, now):
+                here = [one for one in here if one.stay.person is tip.recipient]
             if len({one.stay.person for one in here}) > MOST_MEANT:
                 found[BROAD, facility, tip.agency, tip.event_id] = set()
                 continue
@@ -240,7 +242,7 @@ def _reviews(county: County, stay: Stay, now: int) -> dict[Key, set[str]]:
 def _means(county: County, tip: Tip, delivery: Delivery, now: int) -> bool:
     """Whether a tip means a delivery: nothing that it says is otherwise, and who sends or gets it is the same."""
     stay = delivery.stay
-    if tip.ended or delivery.ended or stay.ended or now >= delivery.over:
+    if tip.ended or _is_over(delivery, now):
         return False
     if tip.facility not in {None, stay.facility.id} or tip.method not in {None, delivery.method}:
         return False
@@ -254,6 +256,23 @@ def _means(county: County, tip: Tip, delivery: Delivery, now: int) -> bool:
     if tip.window is not None:
         return _comes_between(delivery, *tip.window)
     return tip.time < delivery.over and delivery.at <= tip.time + TIP_DAYS * DAY
+
+
+def _is_known_by_number(county: County, tip: Tip, facility: str, now: int) -> bool:
+    """Whether somebody who expects anything at a facility is known there by the number that a tip gives: then it means
+    nobody else there."""
+    return (
+        tip.recipient is not None
+        and tip.by_number
+        and any(
+            (tip.recipient, one.stay.facility.agency) in county.printed and not _is_over(one, now)
+            for one in county.expected_by(tip.recipient, facility)
+        )
+    )
+
+
+def _is_over(delivery: Delivery, now: int) -> bool:
+    return bool(delivery.ended or delivery.stay.ended or now >= delivery.over)
 
 
 def _comes_between(delivery: Delivery, begins: int, ends: int) -> bool:

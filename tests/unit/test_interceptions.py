@@ -303,6 +303,43 @@ def test_whoever_comes_first_a_tip_means_what_it_matches(
         assert {found.fact.event_id for found, _ in made.meaning(where)} == {one.event_id for one in matched}
 
 
+NAMED = replace(addressee("xavier"), tips=frozenset({fact_of(tip()).event_key}))
+"""Who is known by the number that the tip gives."""
+
+
+@pytest.mark.parametrize("others", [1, MOST_RECIPIENTS, MOST_RECIPIENTS + 1])
+@pytest.mark.parametrize("first", ["the named", "the others", "the tip"])
+def test_where_somebody_is_known_by_a_tip_s_number_it_means_that_one_alone(others: int, first: str) -> None:
+    told_of = [addressee(f"person {number}") for number in range(others)]
+    people = (NAMED, *told_of) if first == "the named" else (*told_of, NAMED)
+    made = told(tip(), people=people) if first != "the tip" else told(tip())
+    for one in people if first == "the tip" else ():
+        made.place(MAIN, one.person, one)
+    assert [known.fact.event_key for known, _ in made.meaning(key("xavier"))] == [TIP.event_key]
+    assert not any(made.meaning(key(one.person)) for one in told_of)
+    assert not made.is_broad(TIP)
+
+
+@pytest.mark.parametrize(("others", "meant"), [(1, True), (MOST_RECIPIENTS + 1, False)])
+def test_when_whom_its_number_finds_leaves_a_tip_may_mean_the_others_and_they_are_touched(
+    others: int, meant: bool
+) -> None:
+    told_of = [addressee(f"person {number}") for number in range(others)]
+    made = told(tip(), people=tuple(told_of))
+    theirs = frozenset(key(one.person) for one in told_of)
+    assert made.place(MAIN, "xavier", NAMED) == Touched(theirs | {key("xavier")}, frozenset({TIP}))
+    assert made.place(MAIN, "xavier", None) == Touched(theirs | {key("xavier")}, frozenset({TIP}))
+    assert all(bool(made.meaning(one)) is meant for one in theirs)
+    assert made.is_broad(TIP) is not meant
+
+
+def test_of_two_who_are_known_by_a_tip_s_number_one_may_leave() -> None:
+    made = told(tip(), people=(NAMED, replace(NAMED, person="yves"), addressee("ada")))
+    assert made.place(MAIN, "yves", None) == Touched(frozenset({key("yves")}))
+    assert made.meaning(key("xavier"))
+    assert not made.meaning(key())
+
+
 def tip_of(fact: Fact) -> Tip:
     body = decoder(SCHEMAS)(fact)
     assert isinstance(body, Tip)
