@@ -27,8 +27,8 @@ class Failures:
     """What failed when it was last derived, and where. In a condition it is true where anything did."""
 
     def __init__(self) -> None:
-        self._where: dict[str, dict[tuple[str, ...], str]] = {}
-        """By what failed, and at which focus: the kind of error."""
+        self._where: dict[str, set[tuple[str, ...]]] = {}
+        """By what failed: at which focuses."""
         self._told: set[tuple[str, str]] = set()
         self._new: set[tuple[str, str]] = set()
         self.is_blind = False
@@ -39,7 +39,7 @@ class Failures:
 
     def note(self, what: str, focus: Focus, error: Exception) -> None:
         """It failed."""
-        self._where.setdefault(what, {})[parts(focus)] = type(error).__name__
+        self._where.setdefault(what, set()).add(parts(focus))
         self.say(what, error)
 
     def note_unread(self, error: Exception) -> None:
@@ -56,16 +56,17 @@ class Failures:
 
     def mended(self, what: str, focus: Focus) -> bool:
         """It did not fail: whether it had before."""
-        failing = self._where.get(what)
-        if failing is None or failing.pop(parts(focus), None) is None:
+        failing, at = self._where.get(what, set()), parts(focus)
+        if at not in failing:
             return False
+        failing.remove(at)
         if not failing:
             del self._where[what]
         return True
 
     def concern(self, what: str, key: tuple[str, ...]) -> bool:
         """Whether it fails at a focus that a situation's key names, or whether that can't be said."""
-        failing = self._where.get(what, {})
+        failing = self._where.get(what, set())
         return self.is_blind or any(key[:end] in failing for end in range(1, len(key) + 1))
 
     def untold(self) -> list[tuple[str, str]]:

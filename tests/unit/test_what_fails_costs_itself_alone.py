@@ -17,6 +17,7 @@ from streams.correlations.situation import Correlation, Severity, Situation
 from streams.facts import TICK_KEY, person_id
 from streams.failures import RETRY, Failures, names
 from streams.partition import FOLDING, Partition
+from streams.pictures.facility import UnitKey
 from streams.pictures.lists import ListKey
 from streams.records import LoggedRecord, Out, header
 from streams.stage import PersonStage
@@ -140,6 +141,31 @@ def test_who_stands_by_forgets_a_failure_that_is_over() -> None:
     county.fails = set()
     book.derive(object(), ("ada",), NOW)
     assert not failures
+
+
+def test_what_failed_is_mended_at_its_own_focus_and_once() -> None:
+    failures = Failures()
+    failures.note("rule", "ada", KeyError())
+    failures.note("rule", "bo", KeyError())
+    assert not failures.mended("rule", "cy")
+    assert not failures.mended("other", "ada")
+    assert failures.mended("rule", "ada")
+    assert not failures.mended("rule", "ada")
+    assert failures
+    assert failures.mended("rule", "bo")
+    assert not failures
+
+
+def test_a_failure_concerns_the_alerts_of_its_rule_at_its_focus_and_a_fact_that_is_unread_all() -> None:
+    failures = Failures()
+    failures.note("rule", UnitKey("main", "4-A"), KeyError())
+    assert failures.concern("rule", ("main", "4-A", "east", "west"))
+    assert failures.concern("rule", ("main", "4-A"))
+    assert not failures.concern("rule", ("main", "4-B", "4-A"))
+    assert not failures.concern("other", ("main", "4-A"))
+    failures.note_unread(KeyError())
+    assert failures.concern("other", ("main", "4-B"))
+    assert [what for what, _ in failures.untold()] == ["reading a fact", "rule"]
 
 
 @pytest.mark.parametrize(
