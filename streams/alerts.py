@@ -304,13 +304,11 @@ class AlertBook(Generic[P, F]):
         return self._failures is not None and self._failures.concern(recorded.rule, recorded.key)
 
     def _stood(self, rule: str, focus: F) -> dict[str, None]:
-        """Alerts that a recovery left open while the rule failed at a focus, and that nothing has said anything of
-        since."""
-        said = {known_as for (name, _), holds in self._firing.items() if name == rule for known_as in holds}
+        """The open alerts of a rule at a focus: a recovery may have left some open, while it failed there."""
         return {
             known_as: None
             for known_as, recorded in self._recorded.items()
-            if recorded.is_open and recorded.rule == rule and names(recorded.key, focus) and known_as not in said
+            if recorded.is_open and recorded.rule == rule and names(recorded.key, focus)
         }
 
     # -- records ---------------------------------------------------------------------------------------------------
