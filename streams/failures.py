@@ -8,8 +8,7 @@ of the bus.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -42,10 +41,11 @@ class Failures:
         self._where.setdefault(what, set()).add(parts(focus))
         self.say(what, error)
 
-    def note_unread(self, error: Exception) -> None:
-        """A fact could not be folded that could be when it came."""
-        self.is_blind = True
-        self.say("reading a fact", error)
+    def note_unread(self, error: DecodeError) -> None:
+        """A fact could not be folded silently: whether it could be when it came, since only its schema is gone."""
+        if error.reason is Undecodable.UNKNOWN_SCHEMA:
+            self.is_blind = True
+            self.say("reading a fact", error)
 
     def say(self, what: str, error: Exception) -> None:
         """That it failed is to be told, once for each line of code: its words may hold a name."""
@@ -77,20 +77,12 @@ class Failures:
         return new
 
 
-@contextmanager
-def unread_noted(failures: Failures | None) -> Iterator[None]:
-    """While a fact is folded silently that was folded when it came: that its schema is gone is noted, and raised."""
-    try:
-        yield
-    except DecodeError as error:
-        if failures is not None and error.reason is Undecodable.UNKNOWN_SCHEMA:
-            failures.note_unread(error)
-        raise
-
-
 def _how(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    return "".join([type(error).__name__, *(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)])
+    """Kind of error and line of code."""
+    places = list(traceback.walk_tb(error.__traceback__))[-1:]
+    return "".join(
+        [type(error).__name__, *(f" at {Path(frame.f_code.co_filename).name}:{line}" for frame, line in places)]
+    )
 
 
 def parts(focus: Focus) -> tuple[str, ...]:

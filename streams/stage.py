@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Final, TypeVar, TypeVarTuple
 
 from schemas import topics
-from schemas.codec import WriterSchema, decode
+from schemas.codec import DecodeError, WriterSchema, decode
 from schemas.events import TIP_EVENTS
 from schemas.site import Site
 from streams.ahead import Ahead
@@ -24,7 +24,7 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
 from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
-from streams.failures import RETRY, Failures, unread_noted
+from streams.failures import RETRY, Failures
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PersonPicture
@@ -98,8 +98,12 @@ class PersonStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        with unread_noted(self.failures):
+        try:
             change = self.picture.fold(record)
+        except DecodeError as error:
+            if self.failures is not None:
+                self.failures.note_unread(error)
+            raise
         self._ahead.stale |= change.persons
         if change.groups:
             self._stale_groups |= change.groups
@@ -303,8 +307,12 @@ class FacilityStage:
 
     def refold(self, record: Record) -> None:
         """Fold one fact silently."""
-        with unread_noted(self.failures):
+        try:
             change = self.picture.fold(record)
+        except DecodeError as error:
+            if self.failures is not None:
+                self.failures.note_unread(error)
+            raise
         self._ahead.stale.update(change.focuses)
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas import topics
-from schemas.codec import DecodeError, encode
+from schemas.codec import DecodeError, Undecodable, encode
 from streams import disclose
 from streams.alerts import AlertBook, Cause, CauseKind
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -163,7 +163,9 @@ def test_a_failure_concerns_the_alerts_of_its_rule_at_its_focus_and_a_fact_that_
     assert failures.concern("rule", ("main", "4-A"))
     assert not failures.concern("rule", ("main", "4-B", "4-A"))
     assert not failures.concern("other", ("main", "4-A"))
-    failures.note_unread(KeyError())
+    failures.note_unread(DecodeError(Undecodable.BROKEN_AVRO, "it never could be read"))
+    assert not failures.concern("other", ("main", "4-B"))
+    failures.note_unread(DecodeError(Undecodable.UNKNOWN_SCHEMA, "the schema is gone"))
     assert failures.concern("other", ("main", "4-B"))
     assert [what for what, _ in failures.untold()] == ["reading a fact", "rule"]
 
