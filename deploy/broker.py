@@ -29,6 +29,7 @@ from confluent_kafka.admin import (
 )
 
 from deploy.acls import Acl
+from deploy.broker_says import in_a_line
 from deploy.changes import Changes, Ground, ProvisionError
 from deploy.kafka_config import ADMIN
 from deploy.private_files import keep_or_make_password
@@ -301,5 +302,5 @@ def _wait(futures: Mapping[Any, Future[Any]], already: Iterable[int] = ()) -> No
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KafkaException):
-        return str(error.args[0].str()).splitlines()[0]
+        return in_a_line(error)
     return "no answer in time"

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from deploy.broker_says import in_a_line
 from schemas import topics
 from schemas.codec import DecodeError, decode
 from schemas.events import EVENT_TYPES
@@ -163,9 +164,8 @@ def dead_letters(settings: Settings, site: Site, owner: str) -> Iterator[DeadLet
             producer = Producer({**settings.kafka(user), "acks": "all", "log_level": 0}, logger=quiet)
             yield DeadLetters(site, owner, consumer, producer, SchemaCache(registry))
     except KafkaException as error:
-        reason = str(error.args[0].str()).splitlines()[0]
         raise DeadLetterError(
-            f"the bus at {settings.bootstrap_servers} does not answer as asked ({reason}): "
+            f"the bus at {settings.bootstrap_servers} does not answer as asked ({in_a_line(error)}): "
             "is it up (`sallyport up`), and the site provisioned?"
         ) from error
     except (BrokerQuietError, RegistryAway) as error:

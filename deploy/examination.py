@@ -25,6 +25,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
 from deploy import health, registry
 from deploy.broker import Broker
+from deploy.broker_says import in_a_line
 from deploy.changes import ProvisionError, What, changes, steps
 from deploy.health import Copies, Finding, Grade, Part
 from deploy.kafka_config import ADMIN
@@ -89,9 +90,8 @@ class Examination:
             yield Finding(Part.BROKER, Grade.UNKNOWN, str(error), _ask_for(error))
             return
         except KafkaException as error:
-            reason = str(error.args[0].str()).splitlines()[0]
             self._broker_answers = False
-            yield Finding(Part.BROKER, Grade.CRITICAL, f"{where} does not answer ({reason})", self._start_it)
+            yield Finding(Part.BROKER, Grade.CRITICAL, f"{where} does not answer ({in_a_line(error)})", self._start_it)
             return
         partitions: list[Any] = [
             partition

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from deploy.acls import BUS
+from deploy.broker_says import in_a_line
 from schemas import topics
 from schemas.codec import DecodeError, decode
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
@@ -133,9 +134,8 @@ def log_reader(settings: Settings, site: Site, tell: Tell) -> Iterator[LogReader
         with registry_client(settings) as registry:
             yield LogReader(site, consumer, registry, tell)
     except KafkaException as error:
-        reason = str(error.args[0].str()).splitlines()[0]
         raise LogError(
-            f"the bus at {settings.bootstrap_servers} does not answer as asked ({reason}): "
+            f"the bus at {settings.bootstrap_servers} does not answer as asked ({in_a_line(error)}): "
             "is it up (`sallyport up`), and the site provisioned?"
         ) from error
     except (BrokerQuietError, RegistryAway) as error:

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from deploy.acls import BUS
+from deploy.broker_says import in_a_line
 from schemas import topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
@@ -81,10 +82,9 @@ class Shadowing:
         self._consumer.close()
 
     def _away(self, error: Exception) -> ShadowError:
-        known = isinstance(error, KafkaException)
-        reason = str(error.args[0].str()).splitlines()[0] if known else str(error)
+        said = in_a_line(error) if isinstance(error, KafkaException) else str(error)
         return ShadowError(
-            f"the bus at {self._settings.bootstrap_servers} does not answer as asked ({reason}): "
+            f"the bus at {self._settings.bootstrap_servers} does not answer as asked ({said}): "
             "is it up (`sallyport up`), and the site provisioned?"
         )
 

@@ -28,6 +28,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from consumers.board import REPORTING
 from deploy.acls import BUS
+from deploy.broker_says import in_a_line
 from deploy.dead_letters import settled
 from schemas import codec, topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
@@ -117,7 +118,7 @@ def topic_report(settings: Settings, site: Site) -> TopicReport:
         return TopicReport(site.name, counted, refused, _stages(reported, settings), newest)
     except KafkaException as error:
         raise ReportError(
-            f"the bus at {settings.bootstrap_servers} does not answer as asked ({_reason(error)}): "
+            f"the bus at {settings.bootstrap_servers} does not answer as asked ({in_a_line(error)}): "
             "is it up (`sallyport up`), and the site provisioned?"
         ) from error
     except (RegistryAway, codec.DecodeError) as error:
@@ -331,7 +332,3 @@ def _stages(reported: list[bytes], settings: Settings) -> tuple[StageStands, ...
         schemas.ensure(reported)
     reports = [StageStands(**codec.decode(value, schemas, "StageReported")[1]) for value in reported]
     return tuple(sorted(reports, key=lambda report: (report.stage, report.partition)))
-
-
-def _reason(error: KafkaException) -> str:
-    return str(error.args[0].str()).splitlines()[0]

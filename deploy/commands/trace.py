@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from confluent_kafka import KafkaException
 
+from deploy.broker_says import in_a_line
 from deploy.commands.errors import fail, settings_given
 from deploy.log_follower import reach
 from deploy.sites import load_site
@@ -53,7 +54,7 @@ def trace(
         reach(described, consumer)
     except KafkaException as error:
         consumer.close()
-        fail(f"the broker at {settings.bootstrap_servers} does not answer ({_reason(error)}): is the bus up?")
+        fail(f"the broker at {settings.bootstrap_servers} does not answer ({in_a_line(error)}): is the bus up?")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -65,14 +66,10 @@ def trace(
                 spans.tell(one)
                 told += 1
     except KafkaException as error:
-        fail(f"the broker at {settings.bootstrap_servers} does not go on ({_reason(error)}): is the bus up?")
+        fail(f"the broker at {settings.bootstrap_servers} does not go on ({in_a_line(error)}): is the bus up?")
     except RegistryAway as error:
         fail(str(error))
     finally:
         consumer.close()
         spans.close()
     typer.echo(f"sallyport: {told:,} traces", err=True)
-
-
-def _reason(error: KafkaException) -> str:
-    return str(error.args[0].str()).splitlines()[0]
