@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Final
@@ -37,6 +38,8 @@ EXIT_BROKEN: Final = 4
 """Exit code of a worker that met what it can't go on with."""
 EXIT_STALLED: Final = 5
 """Exit code of a worker that stood still; its supervisor starts it again."""
+ENDS_IN_S: Final = 8.0
+"""Seconds in which a worker that a signal ends is gone, whatever the broker does: before its supervisor kills it."""
 BROKER_ANSWERS_S: Final = 5.0
 """Seconds in which a broker must answer a worker that starts; its supervisor tries again."""
 REPORT_EVERY_S: Final = 1.0
@@ -155,6 +158,14 @@ def _exit_on(error: BaseException) -> None:
     os._exit(code)
 
 
+def _end_at_once() -> None:
+    """End as `kill -9` would, which loses nothing: the group waits for the session, and others go on."""
+    log.warning("the broker does not answer: the worker ends without it")
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 class StageReporter:
     """Says every second how each stage of each partition is doing. No personal data: recipients read it."""
 
@@ -245,6 +256,10 @@ class _Worker(faust.Worker):
         await super().on_start()
 
     async def _stop_on_signal(self, signal: Any) -> None:
+        # While the broker is away Faust's consumer asks for ever to leave its group.
+        at_the_latest = threading.Timer(ENDS_IN_S, _end_at_once)
+        at_the_latest.daemon = True
+        at_the_latest.start()
         # What is in work is finished or aborted by closing its loop. What waits will be read again by whoever owns the
         # partition next.
         await self.partitions.close()

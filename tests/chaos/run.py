@@ -376,7 +376,11 @@ class Chaos:
         self._raw["clock"].flush(PATIENCE_S)
         until(self._is_quiet, "nobody has anything to do any more", PATIENCE_S)
         self.figures["seconds"] = round(time.monotonic() - self._began, 1)
+        # Whoever is told to end ends, also while the broker hangs: without being killed by the supervisor.
+        self._bus.broker.stop()
         self._supervisor.stop()
+        self._bus.broker.go_on()
+        self.figures["ended with"] = [one.process.returncode for one in self._supervisor.processes if one.process]
         self.figures["exits"] = Counter(exits(self._site.directory))
 
     def _is_quiet(self) -> bool:
@@ -427,6 +431,7 @@ def judged(site: WorkingSite, seed: int, events: int, figures: dict[str, Any]) -
     broken += History(site.site).take(Written(raised, told, audited))
     broken += [*lost(site, county_flow(seed, events)), *_set_aside(site, county_flow(seed, events))]
     broken += unexplained(figures["exits"], figures["faults"])
+    broken += [f"a worker that was told to end ended with {code}" for code in figures["ended with"] if code]
     figures |= {
         "open alerts": len(expected.alerts),
         "alert records": len(raised),
@@ -451,8 +456,11 @@ class _Reads:
         """Some fields of each record, in the order of the log."""
         found: list[Alert] = []
         for message in self._site.read(topic):
-            self._schemas.ensure([message.value()])
-            record = decode(message.value(), self._schemas)[1]
+            value = message.value()
+            if value is None:
+                continue
+            self._schemas.ensure([value])
+            record = decode(value, self._schemas)[1]
             found.append({field: record[field] for field in NEEDED if field in record})
         return found
 
