@@ -8,7 +8,7 @@ logs together or not at all, and nobody waits for the alert to come back from th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas import topics
 from schemas.codec import WriterSchema
@@ -18,6 +18,7 @@ from streams.disclose import DiscloseStage
 from streams.facts import TICK_KEY, partition_of
 from streams.failures import REASON, Failures
 from streams.records import Out, Record
+from streams.segments import OpenSegments
 from streams.stage import FACILITY, PERSON, FacilityStage, PersonStage, input_of
 
 FOLDING = (PERSON, FACILITY)
@@ -33,6 +34,11 @@ class Partition:
     person: PersonStage
     facility: FacilityStage
     disclose: DiscloseStage
+    segments: OpenSegments = field(init=False)
+
+    def __post_init__(self) -> None:
+        alerts = {topic for topic, _ in self.outputs()} - {topics.facility_facts(self.site.name)}
+        object.__setattr__(self, "segments", OpenSegments(alerts))
 
     @classmethod
     def of(cls, site: Site, number: int, schemas: Mapping[int, WriterSchema]) -> Partition:
@@ -68,6 +74,7 @@ class Partition:
 
     def recall(self, topic: str, record: Record) -> None:
         """Take in one record that these stages may have written. Raises DecodeError."""
+        self.segments.recall(topic, self.number, record.key)
         if topic == topics.facility_facts(self.site.name):
             self.person.recall(topic, record)
         elif topic == topics.alerts_raised(self.site.name):
@@ -101,9 +108,9 @@ class Partition:
         self.disclose.recall_tick(self.tick)
         for name in FOLDING:
             for out in self.stage(name).reconcile(positions[name]):
-                yield out
-                yield from self._told([out])
-        yield from self.disclose.reconcile()
+                yield from self._noted([out, *self._told([out])])
+        for out in self.disclose.reconcile():
+            yield from self._noted([out])
         yield from self._failed()
 
     # -- live ----------------------------------------------------------------------------------------------------
@@ -120,7 +127,14 @@ class Partition:
             outs += self._told(outs)
         if record.key == TICK_KEY:
             outs += self.disclose.advance(self.tick)
-        return outs + self._failed()
+            outs += self.segments.closing(self.tick)
+        return self._noted(outs) + self._failed()
+
+    def _noted(self, outs: list[Out]) -> list[Out]:
+        """The same, noted as what is written."""
+        if outs:
+            self.segments.note(outs, self.tick)
+        return outs
 
     def _failed(self) -> list[Out]:
         """Dead letters of the bus: what could not be derived, and was not told yet. They hold nothing of anybody."""

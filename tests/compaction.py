@@ -14,10 +14,13 @@ BROKER = ResourceType.BROKER, "1"
 
 
 @contextmanager
-def compacted_in_moments(settings: Settings, topic: str) -> Iterator[None]:
+def compacted_in_moments(settings: Settings, topic: str, segment_ms: int = 50) -> Iterator[None]:
     """Let the broker compact a topic as soon as it can. It cleans no segment that it still writes: of a partition to
-    which nothing is written any more the last one stays as it is."""
-    soon = {"segment.ms": "50", "min.cleanable.dirty.ratio": "0.0001", "max.compaction.lag.ms": "1"}
+    which nothing is written any more the last one stays as it is. `segment_ms`: how old the first record of a segment
+    is when the next one begins another."""
+    # By its greatest lag a segment is closed as well, if that is less.
+    lag = {"max.compaction.lag.ms": str(segment_ms)}
+    soon = {"segment.ms": str(segment_ms), "min.cleanable.dirty.ratio": "0.0001", **lag}
     _alter(settings, (ResourceType.TOPIC, topic), soon)
     _alter(settings, BROKER, {"log.cleaner.backoff.ms": "100"})
     try:

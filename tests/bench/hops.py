@@ -45,7 +45,8 @@ def places(settings: Settings, site: Site, wanted: set[str]) -> dict[tuple[str, 
     def every(topic: str) -> Iterable[tuple[int, LoggedRecord]]:
         for number in range(site.partitions):
             for _, record in read_back(consumer, [(topic, number)]):
-                yield number, record
+                if record.value is not None:
+                    yield number, record
 
     try:
         alerts = set()

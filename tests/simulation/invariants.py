@@ -83,7 +83,7 @@ def _last_of_each(broker: SimulatedBroker, topic: str, partitions: int) -> dict[
         log = broker.logs[topic, number]
         for entry in log.read(0, 1_000_000, log.stable):
             last[entry.key or b""] = entry.value or b""
-    return {key: decode(value, SCHEMAS)[1] for key, value in last.items()}
+    return {key: decode(value, SCHEMAS)[1] for key, value in last.items() if value}
 
 
 def alerts(broker: SimulatedBroker) -> Counter[tuple[str, str]]:
