@@ -21,10 +21,10 @@ from consumers.board import SECOND, Entry, Notice, Standing
 
 LINES: Final = 2
 LEFT_ALONE: Final = 60 * SECOND
-"""Without a key pressed or a mouse moved for so long the cursor goes to what has come to the top since, so that the
-gravest is shown in full."""
+"""Without a key pressed or a mouse moved for so long the cursor goes to the gravest that nobody acknowledged, so that
+it is shown in full."""
 READING: Final = 2 * SECOND
-"""How long an alert that the cursor went to by itself is on the screen before a key is taken to mean it."""
+"""How long what came under the cursor by itself, or changed there, is on the screen before a key means it."""
 SEVERITY_STYLES: Final = {
     "UNKNOWN": "bold white on red3",
     "CRITICAL": "bold white on red3",
@@ -50,6 +50,33 @@ class Row:
     def key(self) -> str:
         """What tells it from the others."""
         return self.line.key
+
+    @property
+    def revisions(self) -> frozenset[tuple[str, int]]:
+        """What is to be read in it: which alerts, at which revisions."""
+        return frozenset((entry.key, entry.alert.revision) for entry in _entries(self.line))
+
+
+def _entries(line: Entry | Notice) -> tuple[Entry, ...]:
+    return line.entries if isinstance(line, Notice) else (line,)
+
+
+def to_acknowledge(line: Entry | Notice) -> list[Entry]:
+    """What of it is open, and not acknowledged as it is now."""
+    return [entry for entry in _entries(line) if entry.standing in {Standing.OPEN, Standing.CHANGED}]
+
+
+def is_acknowledged(line: Entry | Notice) -> bool:
+    """Whether some of it is open, and all of that is acknowledged."""
+    return not to_acknowledge(line) and any(entry.standing is Standing.ACKNOWLEDGED for entry in _entries(line))
+
+
+def first_to_read(rows: Sequence[Row]) -> Row:
+    """What a desk that is left alone shows: the first open alert that nobody acknowledged, else the first that is open,
+    else the first row. Not a notice where there is an alert: one key would acknowledge all that it is about."""
+    alerts = [row for row in rows if isinstance(row.line, Entry) and not row.line.is_over]
+    waiting = (row for row in alerts if to_acknowledge(row.line))
+    return next(waiting, alerts[0] if alerts else rows[0])
 
 
 def rows_of(lines: Sequence[Entry | Notice], opened: set[str]) -> list[Row]:
@@ -138,8 +165,8 @@ class AlertList(ScrollView, can_focus=True):
     """The rows with a cursor.
 
     While somebody is at the keys it stays on its alert wherever that goes, and where that is gone it is on nothing
-    until it is moved. While nobody is, it goes to what comes first. A key pressed at such a moment must not reach an
-    alert that nobody has read: see `is_read`.
+    until it is moved. While nobody is, it goes to what is to be read first. A key pressed at such a moment must not
+    reach an alert that nobody has read: see `is_read`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -166,17 +193,17 @@ class AlertList(ScrollView, can_focus=True):
         self._clock = clock
         self._pressed: int | None = None
         """When somebody was at the keys last."""
-        self._seen_first: str | None = None
-        """What came first then, or when the cursor went there by itself."""
-        self._followed: int | None = None
-        """When the cursor went to the alert that it is on by itself."""
+        self._came: int | None = None
+        """When what is under the cursor came there by itself, or changed there."""
+        self._shown: Row | None = None
+        """What was under it when that was looked at last."""
         self._rows: list[Row] = []
         self._now = 0
         self._at = 0
         self._key: str | None = None
         """What the cursor is on."""
         self._done: str | None = None
-        """What was on it when it was acknowledged here."""
+        """What was on it when it was acknowledged here, until that is on the log."""
         self.nothing = ""
         """What is said where there are no rows."""
 
@@ -198,7 +225,7 @@ class AlertList(ScrollView, can_focus=True):
     @property
     def is_read(self) -> bool:
         """Whether what is under the cursor was there long enough to be what a key means."""
-        return self._has_passed(READING, self._followed)
+        return self._has_passed(READING, self._came)
 
     @property
     def is_left_alone(self) -> bool:
@@ -212,35 +239,61 @@ class AlertList(ScrollView, can_focus=True):
     def touch(self) -> None:
         """Somebody is at the keys."""
         self._pressed = self._clock()
-        self._seen_first = self._first.key if self._rows else None
+
+    def appear(self) -> None:
+        """The list, or what hid it is gone, can be seen from now on."""
+        self._came = self._clock()
 
     def leave(self) -> None:
-        """What the cursor is on is done with: when it goes, the cursor is to stay where it is, on what comes next."""
+        """What the cursor is on is acknowledged: when that is on the log, and it sinks, the cursor is to stay where it
+        is, on what comes next."""
         self._done = self._key
+
+    def stay(self, key: str) -> None:
+        """The bus did not take that this was acknowledged: the cursor stays on it."""
+        if self._done == key:
+            self._done = None
 
     def show(self, rows: list[Row], now: int, nothing: str) -> None:
         """Show these rows; ages are counted from `now`."""
-        begins = not self._rows
+        before, was = self._rows, self._at
         self._rows, self._now, self.nothing = rows, now, nothing
         places = {row.key: number for number, row in enumerate(rows)}
-        was = self._at
         self._at = places.get(self._key or "", min(self._at, max(0, len(rows) - 1)))
-        if self._done == self._key and self._at > was:
-            self._at, self._key, self._done, self._followed = was, rows[was].key, None, self._clock()
+        self._look()
+        self._go_on(before[was + 1 :], places)
         self._measure()
-        if rows and (begins or (self.is_left_alone and (self.is_astray or self._first.key != self._seen_first))):
-            first = self._first.key
-            if self._key not in {None, first}:
-                self._followed = self._clock()
-            self._at, self._key, self._seen_first = places[first], first, first
+        if rows and (not before or self.is_left_alone):
+            first = first_to_read(rows).key
+            if self._key is None:
+                self._at, self._key, self._shown = places[first], first, rows[places[first]]
+            elif self._key != first:
+                self._come_to(places[first])
             self._reveal()
         self.refresh()
 
-    @property
-    def _first(self) -> Row:
-        """The first alert that is open, if any is: of a notice, one key would acknowledge all of its alerts."""
-        alerts = (row for row in self._rows if isinstance(row.line, Entry) and not row.line.is_over)
-        return next(alerts, self._rows[0])
+    def _look(self) -> None:
+        """Note what is under the cursor: where there is more in it to be read, no key meant that yet."""
+        row, last = self.selected, self._shown
+        if row is not None and (last is None or not row.revisions <= last.revisions):
+            self._came, self._done = self._clock(), None
+        self._shown = row
+
+    def _go_on(self, followed: Sequence[Row], places: Mapping[str, int]) -> None:
+        """Where what is under the cursor sank as it was acknowledged here, go to what followed it."""
+        row = self.selected
+        if row is None or row.key != self._done or not is_acknowledged(row.line):
+            return
+        self._done = None
+        # Not by the number of its row: that also grows where something new stands above it.
+        following = next((places[other.key] for other in followed if other.key in places), self._at)
+        if following < self._at:
+            self._come_to(following)
+
+    def _come_to(self, number: int) -> None:
+        """Go there, without a key."""
+        self._at, self._key, self._shown = number, self._rows[number].key, self._rows[number]
+        self._came, self._done = self._clock(), None
 
     def _measure(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, LINES * len(self._rows))
@@ -270,10 +323,12 @@ class AlertList(ScrollView, can_focus=True):
     # -- the cursor ------------------------------------------------------------------------------------------------
 
     def _go(self, number: int) -> None:
-        self._followed = None
         if self._rows:
             self._at = max(0, min(number, len(self._rows) - 1))
-            self._key = self._rows[self._at].key
+            if self._key != self._rows[self._at].key:
+                # Whoever stays, by a key that leads nowhere, has not chosen what came or changed there just now.
+                self._came, self._done = None, None
+            self._key, self._shown = self._rows[self._at].key, self._rows[self._at]
             self._reveal()
             self.refresh()
             self.post_message(self.Moved())

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final, Protocol
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -23,8 +25,8 @@ from textual.widgets import Footer, Static
 from consumers import words
 from consumers.alert_detail import detail
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
-from consumers.alert_list import AlertList, Row, rows_of
-from consumers.board import Board, Entry, Notice, Said, Sight, Standing
+from consumers.alert_list import SEVERITY_STYLES, AlertList, Row, rows_of, to_acknowledge
+from consumers.board import PATIENCE, SECOND, Blind, Board, Entry, Notice, ReportSaid, Said, Sight, Standing
 from consumers.desk import Desk
 from consumers.ended_by_signal import ended_by_signal
 from schemas.settings import SecretUnreadableError, Settings
@@ -38,7 +40,7 @@ is red and says [reverse] BLIND [/reverse], alerts may be missing: an empty list
 Open alerts: the gravest first, then what nobody acknowledged; of these what
 comes within the hour, then the oldest, then what comes later. An alert
 advises; you decide. WATCH ONLY, CALL FIRST: that is asked before anything.
-When nobody touched key or mouse for a minute, the top one is shown whole.
+After a minute without key or mouse the first not acknowledged is shown.
 
  ● nobody has acknowledged it      ✓ acknowledged at one of your desks
  ◐ changed since acknowledged      × over, and how; goes in two minutes
@@ -55,6 +57,8 @@ How one ended is told as far as no source shows: often as several ways.
  ?            this page            q       quit
 
 Any key goes back."""
+FAILED_S: Final = 15.0
+"""Seconds for which it is shown that the bus did not take an acknowledgement."""
 
 
 class Feed(Protocol):
@@ -111,7 +115,9 @@ class WatchApp(App[int]):
     #banner.starting { background: grey; color: white; }
     #banner.blind { background: red; color: white; text-style: bold; }
     #banner.blind:nocolor { text-style: bold reverse; }
-    #heading { height: 1; padding: 0 1; text-style: bold; background: $surface; }
+    #heading {
+        height: 1; padding: 0 1; text-style: bold; background: $surface; text-wrap: nowrap; text-overflow: ellipsis;
+    }
     #body { height: 1fr; layout: vertical; }
     AlertList { height: 1fr; background: black; }
     #detail { height: 1fr; padding: 0 1; background: black; border-top: solid grey; }
@@ -163,6 +169,14 @@ class WatchApp(App[int]):
         self._zone = words.zone_of(site, recipient, None)
         self._board = Board(site, recipient, clock())
         self._opened: set[str] = set()
+        self._unheard: set[tuple[str, int]] = set()
+        """Alerts and revisions that its user acknowledged, and of which the bus did not say yet that it took that."""
+        self._refused: list[tuple[str, str]] = []
+        """Rows and alerts in them of which the bus did not take it, not told yet."""
+        self._untaken: set[str] = set()
+        """Such alerts that were told, and not acknowledged again since."""
+        self._reported: dict[tuple[str, int], tuple[int, int]] = {}
+        """By stage and partition: when its last report was heard, and from when that is."""
         self._muted = False
         self._was_blind = False
         self._detail_key: str | None = None
@@ -186,7 +200,7 @@ class WatchApp(App[int]):
         self._feed.start(lambda said: self.post_message(self.Heard(said)))
         self.set_interval(1.0, self._show)
         self.set_interval(1.0, self._end_in_trouble)
-        self.set_interval(0.1, self._desk.poll)
+        self.set_interval(0.1, self._hear_desk)
 
     async def on_event(self, event: Event) -> None:
         """Whoever presses a key or moves the mouse is at the desk."""
@@ -213,11 +227,19 @@ class WatchApp(App[int]):
 
     def on_watch_app_heard(self, message: Heard) -> None:
         """Fold, and show the outcome at once."""
-        was_reading = not self._board.caught_up
+        was_shown = self._is_shown
         changes = [self._board.fold(said, self._clock()) for said in message.said]
-        if not was_reading and any(change is not None and change.is_urgent for change in changes):
+        self._note_reports(message.said)
+        if was_shown and any(change is not None and change.is_urgent for change in changes):
             self._ring()
+            self._close_help()
         self._show()
+
+    def _note_reports(self, said: Iterable[Said]) -> None:
+        for one in said:
+            if isinstance(one, ReportSaid):
+                place = one.record["stage"], one.record["partition"]
+                self._reported[place] = self._clock(), one.record["at"]
 
     def _ring(self) -> None:
         if not self._muted:
@@ -231,11 +253,17 @@ class WatchApp(App[int]):
         sight = self._board.sight(now)
         self._show_banner(sight, now)
         self._show_heading()
-        # While it reads, what is shown may be over already; when reading takes too long, that is better than nothing.
-        is_shown = self._board.caught_up or not sight.starting
-        rows = rows_of(self._board.lines(now), self._opened) if is_shown else []
+        rows = rows_of(self._board.lines(now), self._opened) if self._is_shown else []
+        if self._list.is_left_alone:
+            self._close_help()
         self._list.show(rows, self._board.time(now), self._nothing(sight))
         self._show_detail()
+
+    @property
+    def _is_shown(self) -> bool:
+        """Whether what was read is shown. While it reads, that may be over already; when reading takes too long, or one
+        topic can't be read, it is better than nothing."""
+        return self._board.caught_up or not self._board.sight(self._clock()).starting
 
     @property
     def _list(self) -> AlertList:
@@ -246,18 +274,16 @@ class WatchApp(App[int]):
         blind = sight.is_blind
         banner.set_class(blind, "blind")
         banner.set_class(not blind and bool(sight.blind), "starting")
-        banner.update(Text(banner_line(self._site, sight, now, self._zone)))
+        banner.update(Text(banner_line(self._site, sight, now, self._zone, seconds_ahead(self._reported, now))))
         if blind and not self._was_blind:
             self._ring()
+            self._close_help()
         self._was_blind = blind
 
     def _show_heading(self) -> None:
         entries = self._board.open_entries(self._clock())
-        todo = sum(entry.standing is not Standing.ACKNOWLEDGED for entry in entries)
-        counts = f"{words.count(len(entries), 'open alert')}, {todo:,} not acknowledged" if entries else "no open alert"
         name = self._site.recipient_by_id[self._recipient].name
-        line = f"{name} · {counts} · bell {'off' if self._muted else 'on'}"
-        self.query_one("#heading", Static).update(Text(line, no_wrap=True, overflow="ellipsis"))
+        self.query_one("#heading", Static).update(heading(name, entries, self._muted))
 
     def _nothing(self, sight: Sight) -> str:
         if not self._board.caught_up:
@@ -316,7 +342,12 @@ class WatchApp(App[int]):
 
     def action_help(self) -> None:
         """What all this means."""
-        self.push_screen(Help())
+        self.push_screen(Help(), lambda _: self._list.appear())
+
+    def _close_help(self) -> None:
+        """It may hide what has to be seen."""
+        if self.is_running and isinstance(self.screen, Help):
+            self.screen.dismiss()
 
     def action_acknowledge(self) -> None:
         """Acknowledge what is on the screen: the alert, or all alerts of the notice."""
@@ -324,28 +355,93 @@ class WatchApp(App[int]):
         if row is None:
             return
         if not self._list.is_read:
-            self.notify("It came just now: read it, then press a again.")
+            self.notify("It came or changed just now: read it, then press a again.")
             return
-        entries = row.line.entries if isinstance(row.line, Notice) else (row.line,)
-        wanted = [entry for entry in entries if entry.standing in {Standing.OPEN, Standing.CHANGED}]
+        wanted = to_acknowledge(row.line)
         if not wanted:
+            entries = row.line.entries if isinstance(row.line, Notice) else (row.line,)
             over = all(entry.standing is Standing.OVER for entry in entries)
             self.notify("It is over: nothing to acknowledge." if over else "Already acknowledged.")
+            return
         if not self.query_one("#body").has_class("whole"):
             self._list.leave()
         for entry in wanted:
-            self._desk.acknowledge(entry.alert.alert_id, entry.alert.revision, self._acknowledged)
+            what = entry.key, entry.alert.revision
+            self._unheard.add(what)
+            self._untaken.discard(entry.key)
+            self._desk.acknowledge(*what, partial(self._acknowledged, row.key, what))
 
-    def _acknowledged(self, taken: bool) -> None:
-        # What was taken shows by itself: it is read back from the log.
-        if not taken:
-            self.notify("Not acknowledged: the bus did not take it. Press a again.", severity="error", timeout=15)
+    def _acknowledged(self, row: str, what: tuple[str, int], taken: bool) -> None:
+        # What was taken shows by itself: it is read back from the log. It may be heard of when the screen has ended.
+        if taken:
+            self._unheard.discard(what)
+        else:
+            self._refused.append((row, what[0]))
+
+    def _hear_desk(self) -> None:
+        """Say what the bus did not take: all of it in one place, however much it is."""
+        self._desk.poll()
+        if not self._refused or not self.is_running:
+            return
+        for row, alert_id in self._refused:
+            self._list.stay(row)
+            self._untaken.add(alert_id)
+        self._refused.clear()
+        entries = self._still_to_acknowledge(self._untaken)
+        if entries:
+            self.clear_notifications()
+            self.notify(not_taken(entries), severity="error", timeout=FAILED_S, markup=False)
+
+    def _still_to_acknowledge(self, alert_ids: Iterable[str]) -> list[Entry]:
+        known = (self._board.entry(alert_id) for alert_id in alert_ids)
+        return [entry for entry in known if entry is not None and to_acknowledge(entry)]
+
+    @property
+    def not_arrived(self) -> int:
+        """How many alerts that its user acknowledged are open and not acknowledged all the same, as far as it knows."""
+        return len(self._still_to_acknowledge({alert_id for alert_id, _ in self._unheard}))
 
 
-def banner_line(site: Site, sight: Sight, now: int, zone: Any) -> str:
-    """The line on top."""
+def heading(name: str, entries: Sequence[Entry], muted: bool) -> Text:
+    """The line below the banner: what is open, in order, and how grave what nobody acknowledged is, since the list may
+    be hidden. What it begins with is not cut off."""
+    waiting = [entry for entry in entries if to_acknowledge(entry)]
+    parts: list[str | tuple[str, str]] = [words.count(len(entries), "open alert") if entries else "no open alert"]
+    if entries:
+        parts.append(f", {len(waiting):,} not acknowledged")
+    if waiting:
+        gravest = waiting[0].alert.severity
+        parts += [": " if len(waiting) == 1 else ", gravest: ", (words.severity(gravest), SEVERITY_STYLES[gravest])]
+    parts.append(f" · bell {'off' if muted else 'on'} · {name}")
+    return Text.assemble(*parts)
+
+
+def not_taken(entries: Sequence[Entry]) -> str:
+    """That the bus did not take that these were acknowledged: which it was, or how many. One or more."""
+    if len(entries) == 1:
+        headline = textwrap.shorten(entries[0].alert.headline, 100, placeholder=" ...")
+        return f"Not acknowledged: the bus did not take it. Press a again on: {headline}"
+    return f"Not acknowledged: the bus did not take it of {len(entries):,} alerts. Press a again on each."
+
+
+def seconds_ahead(reported: Mapping[tuple[str, int], tuple[int, int]], now: int) -> int:
+    """By how many seconds, at least, this desk's clock seems to be ahead of the workers'; 0 where nothing says so.
+
+    `reported`: when each report was heard, and from when it is. If they all come, and all are too old to count, it is
+    not the workers that are silent. (A clock that is behind does no harm: the board reckons with it.)
+    """
+    ages = [heard - at for heard, at in reported.values() if 0 <= now - heard <= PATIENCE]
+    least = min(ages, default=0)
+    return least // SECOND if least > PATIENCE else 0
+
+
+def banner_line(site: Site, sight: Sight, now: int, zone: Any, ahead: int = 0) -> str:
+    """The line on top. `ahead`: seconds by which this desk's clock seems to be."""
     if sight.is_blind:
-        return words.blind_line(sight.blind, now, zone)
+        line = words.blind_line(sight.blind, now, zone)
+        if ahead and any(one.why is Blind.NO_REPORT for one in sight.blind):
+            line += f" They do report, but {ahead:,} s ago by this desk's clock: check it first."
+        return line
     if sight.blind:
         return f"Starting: {words.blindness(sight.blind[0])}."
     if site.clock == "history":
@@ -376,4 +472,10 @@ def run_watch(settings: Settings, site: Site, recipient: str, trouble: Callable[
     finally:
         feed.stop()
         desk.close()
+    if app.not_arrived:
+        what = words.count(app.not_arrived, "alert")
+        sys.stderr.write(
+            f"sallyport: the bus did not confirm that {what} {'was' if app.not_arrived == 1 else 'were'} acknowledged: "
+            "start the screen again, and press a on what still is not\n"
+        )
     return code if code is not None else app.return_code or 0

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from consumers.printable import printable
 from deploy.commands.errors import fail, settings_given
 from deploy.dead_letters import (
     Became,
@@ -270,7 +271,7 @@ def _show(found: Sequence[Letter], every: bool) -> None:
     for one in found:
         became = (one.settled.became.lower(), one.settled.why) if one.settled else ("", "")
         told = str(one.number), _time(one.at)[:19].replace("T", " "), one.topic, one.reason, one.detail
-        table.add_row(*map(escape, (*told, *(became if every else ()))))
+        table.add_row(*(Text(printable(cell)) for cell in (*told, *(became if every else ()))))
     Console().print(table)
 
 

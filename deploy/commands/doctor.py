@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from deploy.commands.errors import fail, settings_given
 from deploy.examination import Examination
@@ -55,6 +56,6 @@ def _show(findings: list[Finding]) -> None:
     width = max(len(finding.part) for finding in findings)
     for finding in findings:
         console.print(f"{finding.grade.value:<8}", style=COLOURS[finding.grade], end=" ")
-        console.print(f"{finding.part.value:<{width}}  {finding.says}", markup=False, highlight=False, soft_wrap=True)
+        console.print(Text(f"{finding.part.value:<{width}}  {finding.says}"), soft_wrap=True)
         if finding.do:
-            console.print(f"{'':<8} {'':<{width}}  -> {finding.do}", markup=False, highlight=False, soft_wrap=True)
+            console.print(Text(f"{'':<8} {'':<{width}}  -> {finding.do}"), soft_wrap=True)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
@@ -204,7 +205,7 @@ def _publish(events: Sequence[Event], settings: Settings, site: Site, agency: st
 
 
 def _notice(console: Console, text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(Text(text), soft_wrap=True)
 
 
 def _show_shootings(importing: shooting_list.Import, dry_run: bool, as_json: bool) -> None:
@@ -299,11 +300,11 @@ def _progress(console: Console, quiet: bool) -> Progress:
 
 def _put_aside(judged: Files, settings: Settings, site: Site, dry_run: bool, console: Console) -> None:
     for problem in judged.set_aside[:SHOWN]:
-        console.print(f"set aside: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(Text(f"set aside: {problem}", "yellow"), soft_wrap=True)
     if not dry_run:
         directory = settings.home / "quarantine" / site.name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         quarantine(judged.set_aside, directory)
-        console.print(f"copies and reasons are in {directory}", markup=False, soft_wrap=True)
+        console.print(Text(f"copies and reasons are in {directory}"), soft_wrap=True)
 
 
 def _refuse(problems: tuple[Problem, ...], as_json: bool) -> None:

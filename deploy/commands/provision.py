@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.changes import Did, ProvisionError, What
 from deploy.commands.errors import fail, settings_given
@@ -103,11 +104,7 @@ def _show(done: Provisioned, check: bool) -> None:
     if check or len(done.differences) <= 10:  # noqa: PLR2004 - a first run has a hundred and says nothing by them
         for step in done.differences:
             detail = f" ({step.detail})" if step.detail else ""
-            console.print(
-                f"{words.get(step.did, step.did.value)}: {step.what.value} {step.name}{detail}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            what_did = words.get(step.did, step.did.value)
+            console.print(Text(f"{what_did}: {step.what.value} {step.name}{detail}"), soft_wrap=True)
     for note in done.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(f"note: {note}"), soft_wrap=True)

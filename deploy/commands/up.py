@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
@@ -84,7 +85,7 @@ def up(
                 with console.status(f"Provisioning {site.name} ..."):
                     provision(settings, site)
                 for one in untold(site, time.time_ns() // 1000) if site.clock == "live" else ():
-                    console.print(f"{site.name}: {one.line}", style="yellow", markup=False, soft_wrap=True)
+                    console.print(Text(f"{site.name}: {one.line}", "yellow"), soft_wrap=True)
                 if bus is not None:
                     keep_site_files(settings_for(settings, name), site)
             supervisor = Supervisor([_worker(settings, name, n) for name in names for n in range(workers)])

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumers import words
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
-from consumers.board import Board, Entry, Notice, Said
+from consumers.board import Blind, Board, Entry, Notice, Said, Sight
 from deploy.commands.errors import fail, settings_given
 from deploy.sites import load_site
 from schemas.agreements import SiteError
@@ -31,6 +32,8 @@ NOTICE_S = 5.0
 """Seconds after which notices are told even if something is always being said."""
 CATCH_UP_S = 60.0
 """Seconds that reading to the end may take with --once."""
+BLIND: Final = 3
+"""Exit code with --once where alerts may be missing from what was shown."""
 
 
 def watch(
@@ -43,7 +46,8 @@ def watch(
 ) -> None:
     """Watch the open alerts of a recipient: what, who, where, why, what to do; acknowledge with `a`, leave with `q`.
 
-    The top line turns red when the desk can't see everything, and says since when. Exit codes: 0 ended, 2 can't watch.
+    The top line turns red when the desk can't see everything, and says since when. Exit codes: 0 ended, 2 can't watch,
+    3 with --once: shown, but this desk is blind, so alerts may be missing (why is on standard error).
 
     Example: sallyport watch --as county-jail-watch
     """
@@ -79,11 +83,12 @@ def _reading(settings: Settings, site: Site, recipient: str) -> Iterator[queue.Q
 
 def _once(settings: Settings, site: Site, recipient: str, as_json: bool) -> None:
     board = _read_to_the_end(settings, site, recipient)
+    _show(board.open_entries(now_us()), site, recipient, as_json)
     blind = board.sight(now_us()).blind
     if blind:
-        # An empty list from a bus whose workers are away must not look like a quiet night.
+        # An empty list from a bus whose workers are away must look like a quiet night to nobody, nor to a script.
         typer.echo(words.blind_line(blind, now_us(), words.zone_of(site, recipient, None)), err=True)
-    _show(board.open_entries(now_us()), site, recipient, as_json)
+        raise typer.Exit(BLIND)
 
 
 def _read_to_the_end(settings: Settings, site: Site, recipient: str) -> Board:
@@ -105,14 +110,15 @@ def _show(entries: list[Entry], site: Site, recipient: str, as_json: bool) -> No
         return
     table = Table(title=f"Open alerts of {recipient}", title_justify="left")
     for column in ("severity", "what", "where", "who", "since"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for entry in entries:
         alert = entry.alert
         zone = words.zone_of(site, recipient, alert.facility)
         since = words.when(alert.opened, now_us(), zone)
         who = "\n".join(words.person(person) for person in alert.persons)
         what = f"{words.caution(alert.caution)}: {alert.headline}" if alert.caution else alert.headline
-        table.add_row(words.severity(alert.severity), what, words.place(alert, site), who, since)
+        # As text: what an agency wrote, such as a name with [aka] in it, is no markup.
+        table.add_row(*map(Text, (words.severity(alert.severity), what, words.place(alert, site), who, since)))
     Console().print(table if entries else f"No open alerts of {recipient}.")
 
 
@@ -126,12 +132,14 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     board = Board(site, recipient, now_us())
-    blind = False
+    told: frozenset[Blind] | None = None
+    begun = False
     noticed: dict[str, int] = {}
     quiet_since = time.monotonic()
     with _reading(settings, site, recipient) as said:
         while not ended.is_set():
-            blind = _tell_sight(board, blind)
+            begun = begun or _begin(board)
+            told = _tell_sight(board.sight(now_us()), told)
             try:
                 batch = said.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
@@ -142,14 +150,19 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
             if time.monotonic() - quiet_since > NOTICE_S:
                 noticed = _tell_notices(board, noticed)
                 quiet_since = time.monotonic()
-            was_caught_up = board.caught_up
             for one in batch:
                 change = board.fold(one, now_us())
-                if change is not None and was_caught_up:
+                if change is not None and begun:
                     _line({"change": change.what.value, **_as_json(change.entry)})
-            if board.caught_up and not was_caught_up:
-                for entry in board.open_entries(now_us()):
-                    _line({"change": "open", **_as_json(entry)})
+
+
+def _begin(board: Board) -> bool:
+    """Say what is open as soon as all of that is read; where one topic can't be read, the rest after a while."""
+    if not board.caught_up and board.sight(now_us()).starting:
+        return False
+    for entry in board.open_entries(now_us()):
+        _line({"change": "open", **_as_json(entry)})
+    return True
 
 
 def _tell_notices(board: Board, told: dict[str, int]) -> dict[str, int]:
@@ -169,15 +182,21 @@ def _tell_notices(board: Board, told: dict[str, int]) -> dict[str, int]:
     return {notice.group: max(told.get(notice.group, 0), len(notice.entries)) for notice in notices}
 
 
-def _tell_sight(board: Board, blind: bool) -> bool:
-    """Say when the desk becomes blind, or sees again; whether it is blind."""
-    sight = board.sight(now_us())
-    if sight.is_blind and not blind:
-        causes = [{"why": one.why.value, "since": one.since, "words": words.blindness(one)} for one in sight.blind]
-        _line({"change": "blind", "causes": causes})
-    elif blind and not sight.is_blind:
+def _tell_sight(sight: Sight, told: frozenset[Blind] | None) -> frozenset[Blind] | None:
+    """Say whether the desk sees, and why not, once that is known and when it becomes another; what is told by now.
+
+    `told`: what was told last, no causes where it sees; None: nothing yet.
+    """
+    if sight.blind and not sight.is_blind:
+        # It has just begun, and may just not have heard yet.
+        return told
+    causes = frozenset(one.why for one in sight.blind)
+    if causes and causes != told:
+        said = [{"why": one.why.value, "since": one.since, "words": words.blindness(one)} for one in sight.blind]
+        _line({"change": "blind", "causes": said})
+    elif causes != told:
         _line({"change": "sighted", "tick": sight.tick})
-    return sight.is_blind
+    return causes
 
 
 def _line(what: dict[str, Any]) -> None:

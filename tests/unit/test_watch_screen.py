@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,12 +13,13 @@ import pytest
 from rich.text import Text
 from textual.color import Color
 
-from consumers import alert_list
+from consumers import alert_list, watch
 from consumers.alert_feed import now_us
-from consumers.alert_list import AlertList
-from consumers.board import SECOND, ActionSaid, AlertSaid, CaughtUp, LinkLost, ReportSaid, Said
+from consumers.alert_list import AlertList, first_to_read, rows_of
+from consumers.board import SECOND, ActionSaid, AlertSaid, Board, CaughtUp, LinkLost, ReportSaid, Said
 from consumers.board import Blind as Why
-from consumers.watch import WatchApp
+from consumers.watch import WatchApp, seconds_ahead
+from schemas.settings import Settings
 from tests.county import SITE, demo_site
 
 APART = "they no longer share the unit, keep them apart"
@@ -57,6 +59,18 @@ class Desk:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class SlowDesk(Desk):
+    """What becomes of an acknowledgement is heard when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_its_way: list[Callable[[bool], None]] = []
+
+    def acknowledge(self, alert_id: str, revision: int, done: Callable[[bool], None]) -> None:
+        self.acknowledged.append((alert_id, revision))
+        self.on_its_way.append(done)
 
 
 class Clock:
@@ -147,6 +161,12 @@ def text_of(app: WatchApp) -> str:
     """All the text on the screen."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+
+def cursor(app: WatchApp) -> str | None:
+    """What the cursor is on."""
+    row = app.query_one(AlertList).selected
+    return row.key if row else None
 
 
 def heading(app: WatchApp) -> str:
@@ -436,7 +456,7 @@ async def test_a_desk_left_alone_shows_the_gravest_in_full_and_a_key_means_it_on
         feed.deliver([alert("graver", severity="HIGH", actions=["Advice of graver"])])
         await until(pilot, app, "Advice of graver")
         await pilot.press("a")
-        await until(pilot, app, "It came just now")
+        await until(pilot, app, "It came or changed just now")
         assert desk.acknowledged == []
         clock.ahead = 2 * SECOND
         await pilot.press("a")
@@ -788,3 +808,363 @@ async def test_agreements_of_one_title_are_one_line() -> None:
     async with app.run_test(size=(180, 40)) as pilot:
         feed.deliver([*reports(), alert("one", agreements=[agreement.id, "another"]), CaughtUp()])
         await until(pilot, app, f"{agreement.id}, another)")
+
+
+def hour_passes(feed: Feed, clock: Clock) -> None:
+    """Nobody touches key or mouse for an hour; the workers report all the while."""
+    clock.ahead += 3_600 * SECOND
+    feed.deliver(reports(tick=clock(), at=clock()))
+
+
+@pytest.mark.parametrize(
+    ("alerts", "first"),
+    [
+        ([], None),
+        ([alert("low", severity="LOW"), alert("grave", severity="CRITICAL")], "grave"),
+        ([alert("grave", severity="CRITICAL"), acknowledged("grave", 1), alert("high")], "high"),
+        ([alert("grave", severity="CRITICAL"), acknowledged("grave", 1)], "grave"),
+        ([alert("grave", revision=2, severity="CRITICAL"), acknowledged("grave", 1), alert("high")], "grave"),
+        ([alert("one"), alert("two"), alert("one", revision=2, state="WITHDRAWN")], "two"),
+        ([alert("one"), alert("one", revision=2, state="WITHDRAWN")], "one"),
+        ([alert("one", group="rule: version 2"), alert("two", group="rule: version 2")], "one"),
+    ],
+    ids=["none", "gravest", "acknowledged", "all acknowledged", "changed since", "over", "all over", "together"],
+)
+def test_what_is_to_be_read_first_is_the_gravest_that_nobody_acknowledged(
+    alerts: list[Said], first: str | None
+) -> None:
+    now = now_us()
+    board = Board(SITE, RECIPIENT, now)
+    for said in [CaughtUp(), *alerts]:
+        board.fold(said, now)
+    rows = rows_of(board.lines(now), set())
+    assert (first_to_read(rows).key if rows else None) == first
+
+
+async def test_what_came_to_the_top_unseen_while_somebody_was_at_the_keys_is_shown_when_they_are_gone() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        known = [alert(f"a{number:02}", at=number, severity="MEDIUM") for number in range(30)]
+        feed.deliver([*reports(), *known, CaughtUp()])
+        await until(pilot, app, "30 open alerts")
+        await pilot.press("end")
+        feed.deliver([alert("graver", severity="CRITICAL", actions=["Advice of graver"])])
+        await until(pilot, app, "31 open alerts")
+        await pilot.press("up")
+        assert "Headline of graver" not in text_of(app)
+        hour_passes(feed, clock)
+        await until(pilot, app, "Advice of graver")
+        assert "▌●  CRITICAL  Headline of graver" in text_of(app)
+
+
+async def test_a_new_alert_below_graver_ones_that_are_acknowledged_is_shown_on_a_desk_left_alone() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        names = [f"c{number}" for number in range(6)]
+        known = [said for name in names for said in (alert(name, severity="CRITICAL"), acknowledged(name, 1))]
+        feed.deliver([*reports(), *known, CaughtUp()])
+        await until(pilot, app, "6 open alerts, 0 not acknowledged · bell on")
+        await pilot.press("home")
+        feed.deliver([alert("new", actions=["Advice of new"])])
+        await until(pilot, app, "7 open alerts, 1 not acknowledged: HIGH")
+        assert "Headline of new" not in text_of(app)
+        hour_passes(feed, clock)
+        await until(pilot, app, "Advice of new")
+        assert "Headline of new" in text_of(app)
+
+
+async def test_who_reads_one_alert_whole_is_told_how_grave_another_is_and_left_alone_the_desk_shows_that() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("lesser", severity="LOW", actions=["Advice of lesser"]), CaughtUp()])
+        await until(pilot, app, "Advice of lesser")
+        await pilot.press("enter")
+        feed.deliver([alert("graver", severity="CRITICAL", actions=["Advice of graver"])])
+        await until(pilot, app, "2 open alerts, 2 not acknowledged, gravest: CRITICAL")
+        await pilot.press("down")
+        assert "Advice of lesser" in text_of(app)
+        hour_passes(feed, clock)
+        await until(pilot, app, "Advice of graver")
+
+
+async def test_of_the_second_line_only_whose_desk_it_is_is_cut_off() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), *(alert(f"a{number}", severity="CRITICAL") for number in range(1_200)), CaughtUp()])
+        await until(pilot, app, "1,200 open alerts")
+        assert "1,200 not acknowledged, gravest: CRITICAL · bell on" in heading(app)
+        assert heading(app).rstrip().endswith("…")
+
+
+async def test_the_cursor_is_brought_back_to_sight_where_the_list_was_scrolled_and_left() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), *(alert(f"a{number:02}", at=number) for number in range(30)), CaughtUp()])
+        await until(pilot, app, "30 open alerts")
+        await pilot.press("home")
+        app.query_one(AlertList).scroll_end(animate=False)
+        await until(pilot, app, "Headline of a29")
+        hour_passes(feed, clock)
+        await until(pilot, app, "▌●  HIGH      Headline of a00")
+
+
+async def test_what_the_bus_did_not_take_keeps_the_cursor_and_is_named_where_something_came_above_it_meanwhile() -> (
+    None
+):
+    feed, desk, clock = Feed(), SlowDesk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), *(alert(name, at=at) for at, name in enumerate(("one", "two", "three"))), CaughtUp()])
+        await until(pilot, app, "3 open alerts")
+        await pilot.press("down", "down", "a")
+        feed.deliver([alert("new", severity="CRITICAL")])
+        await until(pilot, app, "4 open alerts")
+        assert cursor(app) == "three"
+        clock.ahead = 10 * SECOND
+        desk.on_its_way.pop()(False)
+        await until(pilot, app, "Not acknowledged: the bus did not")
+        assert "of three" in text_of(app)
+        await pilot.press("a")
+        assert desk.acknowledged == [("three", 1), ("three", 1)]
+
+
+async def test_an_acknowledged_alert_sinks_from_under_the_cursor_though_something_came_above_it_at_once() -> None:
+    feed, desk = Feed(), SlowDesk()
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), *(alert(name, at=at) for at, name in enumerate(("one", "two", "three"))), CaughtUp()])
+        await until(pilot, app, "3 open alerts")
+        await pilot.press("down", "a")
+        feed.deliver([alert("new", severity="CRITICAL"), acknowledged("two", 1)])
+        await until(pilot, app, "4 open alerts, 3 not acknowledged")
+        assert cursor(app) == "three"
+
+
+async def test_what_was_acknowledged_before_keeps_the_cursor_when_its_user_presses_a() -> None:
+    feed = Feed()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one", at=1), alert("two", at=2), acknowledged("two", 1), CaughtUp()])
+        await until(pilot, app, "2 open alerts")
+        await pilot.press("down", "a")
+        feed.deliver([alert("graver", severity="CRITICAL")])
+        await until(pilot, app, "3 open alerts")
+        assert cursor(app) == "two"
+
+
+async def test_an_alert_that_changed_again_before_its_acknowledgement_came_back_keeps_the_cursor() -> None:
+    feed, desk = Feed(), SlowDesk()
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("one", at=1), alert("two", at=2), CaughtUp()])
+        await until(pilot, app, "2 open alerts")
+        await pilot.press("home", "a")
+        feed.deliver([alert("one", revision=2, at=1)])
+        await pilot.pause()
+        feed.deliver([acknowledged("one", 1)])
+        await until(pilot, app, "◐")
+        feed.deliver([acknowledged("one", 2)])
+        await until(pilot, app, "1 not acknowledged")
+        assert cursor(app) == "one", "another desk acknowledged the change, which is being read here"
+
+
+async def test_many_acknowledgements_that_the_bus_does_not_take_are_one_message() -> None:
+    feed, desk = Feed(), SlowDesk()
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), CaughtUp()])
+        feed.deliver([alert(f"a{number}") for number in range(40)])
+        await until(pilot, app, "40 open alerts")
+        await pilot.press("home", "a")
+        assert len(desk.on_its_way) == 40
+        for done in desk.on_its_way[:30]:
+            done(False)
+        await until(pilot, app, "of 30 alerts")
+        for done in desk.on_its_way[30:]:
+            done(False)
+        await until(pilot, app, "of 40 alerts")
+        assert len(app._notifications) == 1
+
+
+async def test_a_headline_with_brackets_is_told_as_it_is_when_it_was_not_acknowledged() -> None:
+    feed, desk = Feed(), Desk()
+    desk.takes = False
+    app = WatchApp(SITE, RECIPIENT, feed, desk)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), alert("one", headline="Of [b]Harbor [/]"), CaughtUp()])
+        await until(pilot, app, "Of [b]Harbor [/]")
+        await pilot.press("a")
+        await until(pilot, app, "Press a again")
+        assert text_of(app).count("[b]Harbor [/]") == 3, "list, alert and message"
+
+
+async def test_a_change_under_the_cursor_is_to_be_read_before_a_key_means_it() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), alert("one", severity="LOW"), CaughtUp()])
+        await until(pilot, app, "Headline of one")
+        await pilot.press("down")
+        feed.deliver([alert("one", revision=2, severity="CRITICAL", headline="Much worse")])
+        await until(pilot, app, "Much worse")
+        await pilot.press("up", "a")
+        await until(pilot, app, "It came or changed just now")
+        assert desk.acknowledged == []
+        clock.ahead = 2 * SECOND
+        await pilot.press("a")
+        assert desk.acknowledged == [("one", 2)]
+
+
+async def test_what_came_to_a_notice_under_the_cursor_is_to_be_read_too() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        feed.deliver([*reports(), CaughtUp()])
+        feed.deliver([alert(name, group="rule: version 2") for name in ("one", "two")])
+        await until(pilot, app, "2 alerts new or changed")
+        await pilot.press("home")
+        feed.deliver([alert("three", group="rule: version 2")])
+        await until(pilot, app, "3 alerts new or changed")
+        await pilot.press("a")
+        await until(pilot, app, "It came or changed just now")
+        assert desk.acknowledged == []
+        clock.ahead = 2 * SECOND
+        await pilot.press("a")
+        assert {name for name, _ in desk.acknowledged} == {"one", "two", "three"}
+
+
+async def help_shown(pilot: Any, app: WatchApp) -> None:
+    await pilot.press("question_mark")
+    await until(pilot, app, "Any key goes back.")
+
+
+async def test_help_gives_way_to_a_grave_alert_and_the_key_that_was_to_close_it_acknowledges_nothing() -> None:
+    feed, desk, clock = Feed(), Desk(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, desk, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("lesser", severity="LOW"), CaughtUp()])
+        await until(pilot, app, "Headline of lesser")
+        await help_shown(pilot, app)
+        feed.deliver([alert("mild", severity="MEDIUM")])
+        await pilot.pause(0.1)
+        assert "Any key goes back." in text_of(app)
+        feed.deliver([alert("graver", severity="CRITICAL")])
+        await until(pilot, app, "Headline of graver")
+        await pilot.press("a")
+        assert desk.acknowledged == []
+
+
+async def test_help_gives_way_when_the_desk_turns_blind() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), CaughtUp()])
+        await until(pilot, app, "Live: every alert for this desk is here")
+        await help_shown(pilot, app)
+        feed.deliver([LinkLost(Why.UNREACHABLE, clock())])
+        await until(pilot, app, "This desk is BLIND since")
+
+
+async def test_help_goes_by_itself_from_a_desk_left_alone() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("lesser", severity="LOW"), CaughtUp()])
+        await until(pilot, app, "Headline of lesser")
+        await help_shown(pilot, app)
+        await pilot.pause(1.2)
+        assert "Any key goes back." in text_of(app), "it was opened just now"
+        hour_passes(feed, clock)
+        await until(pilot, app, "Headline of lesser")
+
+
+async def test_the_bell_rings_for_a_new_grave_alert_though_one_topic_can_not_be_read() -> None:
+    feed, clock = Feed(), Clock()
+    app = ScreenWithBell(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), alert("known", severity="CRITICAL"), LinkLost(Why.REFUSED, clock())])
+        await until(pilot, app, "This desk is BLIND since")
+        clock.ahead = 11 * SECOND
+        feed.deliver(reports(tick=clock(), at=clock()))
+        await until(pilot, app, "Headline of known")
+        assert app.rung == 1, "for being blind"
+        feed.deliver([alert("new", severity="CRITICAL")])
+        await until(pilot, app, "2 open alerts")
+        assert app.rung == 2
+
+
+@pytest.mark.parametrize(
+    ("reported", "ahead"),
+    [
+        ({}, 0),
+        ({("person", 0): (100, 99)}, 0),
+        ({("person", 0): (100, 90)}, 0),
+        ({("person", 0): (100, 85), ("facility", 0): (99, 83)}, 15),
+        ({("person", 0): (100, 85), ("facility", 0): (99, 98)}, 0),
+        ({("person", 0): (80, 60)}, 0),
+        ({("person", 0): (100, 130)}, 0),
+    ],
+    ids=["none", "in time", "in time just so", "all too old", "one is not", "silent since", "behind"],
+)
+def test_a_clock_is_ahead_where_all_that_is_reported_comes_from_long_ago(
+    reported: dict[tuple[str, int], tuple[int, int]], ahead: int
+) -> None:
+    told = {place: (heard * SECOND, at * SECOND) for place, (heard, at) in reported.items()}
+    assert seconds_ahead(told, 101 * SECOND) == ahead
+
+
+async def test_a_desk_whose_clock_is_ahead_is_told_to_look_at_that() -> None:
+    feed, clock = Feed(), Clock()
+    app = WatchApp(SITE, RECIPIENT, feed, Desk(), clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        feed.deliver([*reports(), CaughtUp()])
+        await until(pilot, app, "Live: every alert for this desk is here")
+        clock.ahead = 15 * SECOND
+        late = clock() - 15 * SECOND
+        feed.deliver(reports(tick=late, at=late))
+        await until(pilot, app, "This desk is BLIND since")
+        assert "but 15 s ago by this desk's clock: check it first." in " ".join(text_of(app).split())
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ([True, True], ""),
+        ([False, True], "the bus did not confirm that 1 alert was acknowledged"),
+        ([], "the bus did not confirm that 2 alerts were acknowledged"),
+    ],
+    ids=["all", "one failed", "not heard of"],
+)
+def test_what_was_acknowledged_last_and_did_not_arrive_is_said_at_the_end(
+    taken: list[bool], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class EndingDesk(SlowDesk):
+        def close(self) -> None:
+            for done, is_taken in zip(self.on_its_way, taken, strict=False):
+                done(is_taken)
+
+    class HurriedUser(WatchApp):
+        def run(self, *_: Any, **__: Any) -> int | None:
+            return asyncio.run(self.used())
+
+        async def used(self) -> int | None:
+            async with self.run_test(size=(80, 24)) as pilot:
+                feed.deliver([*reports(), CaughtUp()])
+                feed.deliver([alert(name, group="rule: version 2") for name in ("one", "two")])
+                await until(pilot, self, "2 open alerts")
+                await pilot.press("home", "a", "q")
+            return self.return_value
+
+    feed = Feed()
+    monkeypatch.setattr(watch, "AlertFeed", lambda *_: feed)
+    monkeypatch.setattr(watch, "Desk", lambda *_: EndingDesk())
+    monkeypatch.setattr(watch, "WatchApp", HurriedUser)
+    assert watch.run_watch(Settings(), SITE, RECIPIENT) == 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == (1 if said else 0)
