@@ -129,6 +129,7 @@ class Examination:
             yield Finding(Part.RIGHTS, Grade.CRITICAL, "nobody is kept from anything: the broker knows no users", do)
         else:
             yield health.provisioned_found(What.ACL, standing, site.name)
+            yield from health.strangers_found(ground.strangers)
 
     def _registry(self) -> Iterator[Finding]:
         where = self._settings.registry_url

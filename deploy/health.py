@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from consumers.board import FOLDING, MUCH_LAG, PATIENCE, REPORTING
+from deploy.acls import Acl, strangers_told
 from deploy.changes import Did, Step, What
 from deploy.nobody_told import Untold
 from deploy.tls import RENEW_BEFORE
@@ -136,6 +137,12 @@ def provisioned_found(what: What, steps: Iterable[Step], site: str) -> Finding:
         f"not as the site's files say: {', '.join(differing)}",
         f"look: sallyport provision --site {site} --check; mend: sallyport provision --site {site}",
     )
+
+
+def strangers_found(rights: Iterable[Acl]) -> list[Finding]:
+    """What others than the site's users may do with what is the site's. Provisioning leaves it: it may be meant so."""
+    do = "take away what it does not need (kafka-acls.sh --remove): provisioning leaves it alone"
+    return [Finding(Part.RIGHTS, Grade.WARNING, line, do) for line in strangers_told(rights)]
 
 
 def recipients_found(nobody_told: Sequence[Untold]) -> list[Finding]:
