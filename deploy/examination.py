@@ -26,6 +26,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from deploy import health, registry
 from deploy.broker import Broker
 from deploy.broker_says import in_a_line
+from deploy.certificate_chain import certificates_of, vouched_until
 from deploy.changes import ProvisionError, What, changes, steps
 from deploy.health import Copies, Finding, Grade, Part
 from deploy.kafka_config import ADMIN
@@ -268,7 +269,16 @@ def certificates(settings: Settings) -> list[tuple[str, str]]:
 
 
 def certificate_end(settings: Settings, where: str) -> datetime:
-    """When the certificate ends that is shown at an address, host:port. Raises SecretUnreadableError, OSError."""
+    """When the certificate ends that is shown at an address, host:port, or a CA that vouches for it, if that is sooner.
+
+    Raises SecretUnreadableError, OSError.
+    """
+    own, of_ca = _ends(settings, where)
+    return own if of_ca is None else min(own, of_ca)
+
+
+def _ends(settings: Settings, where: str) -> tuple[datetime, datetime | None]:
+    """Of what is shown at an address, host:port: when it ends, and when the first CA does that vouches for it."""
     host, _, port = where.strip().rpartition(":")
     host = host.strip("[]")
     context = settings.ssl_context()
@@ -276,8 +286,11 @@ def certificate_end(settings: Settings, where: str) -> datetime:
         socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
         context.wrap_socket(plain, server_hostname=host) as encrypted,
     ):
-        until = (encrypted.getpeercert() or {}).get("notAfter")
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+        until, shown = (encrypted.getpeercert() or {}).get("notAfter"), encrypted.getpeercert(binary_form=True)
+    own = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+    trusted = certificates_of(context.get_ca_certs(binary_form=True))
+    # One that OpenSSL alone can read is told of by itself.
+    return own, next((vouched_until(one, trusted) for one in certificates_of([shown or b""])), None)
 
 
 def disk(settings: Settings) -> tuple[str, int, int]:
@@ -290,7 +303,7 @@ def disk(settings: Settings) -> tuple[str, int, int]:
 def certificate(settings: Settings, whose: str, where: str) -> Finding:
     """How long a certificate is good for that is shown at an address, host:port."""
     try:
-        ends = certificate_end(settings, where)
+        own, of_ca = _ends(settings, where)
     except SecretUnreadableError as error:
         return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
     except ssl.SSLCertVerificationError as error:
@@ -301,4 +314,7 @@ def certificate(settings: Settings, whose: str, where: str) -> Finding:
     except OSError as error:
         says = f"{whose} at {where} can't be reached ({error.strerror or error})"
         return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
-    return health.certificate_found(whose, ends, datetime.now(UTC), embedded=settings.embedded)
+    now = datetime.now(UTC)
+    if of_ca is not None and of_ca < own:
+        return health.ca_found(whose, of_ca, now, embedded=settings.embedded)
+    return health.certificate_found(whose, own, now, embedded=settings.embedded)

@@ -163,13 +163,25 @@ NOW: Final = timedelta(days=7)
 
 def certificate_found(whose: str, ends: datetime, now: datetime, *, embedded: bool) -> Finding:
     """How long a certificate is good for. The embedded bus renews its own at a start, when 60 days are left."""
-    left = ends - now
-    days = max(0, left // timedelta(days=1))
-    says = f"that of {whose} ends in {days} days, on {ends:%Y-%m-%d}"
     soon = RENEW_BEFORE if embedded else SOON
+    return _ends_found(f"that of {whose}", ends, now, soon, _renew(embedded=embedded))
+
+
+def ca_found(whose: str, ends: datetime, now: datetime, *, embedded: bool) -> Finding:
+    """How long a CA is good for that ends before the certificate which it vouches for. No start renews it, and every
+    machine needs the new one: that takes its time."""
+    do = "renew the CA where broker and registry run, and put the new one beside the old into ca.pem on every machine"
+    if embedded:
+        do = "stop `sallyport up`, remove ca.pem and ca.key of SALLYPORT_HOME/tls, start it; others need the new ca.pem"
+    return _ends_found(f"the CA of {whose}", ends, now, RENEW_BEFORE, do)
+
+
+def _ends_found(what: str, ends: datetime, now: datetime, soon: timedelta, do: str) -> Finding:
+    left = ends - now
+    says = f"{what} ends in {max(0, left // timedelta(days=1))} days, on {ends:%Y-%m-%d}"
     if left > soon:
         return Finding(Part.CERTIFICATES, Grade.OK, says)
-    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, _renew(embedded=embedded))
+    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, do)
 
 
 def certificate_ended(whose: str, *, embedded: bool) -> Finding:

@@ -79,6 +79,17 @@ def test_a_certificate_is_renewed_in_time(left: timedelta, embedded: bool, grade
     assert ("start it again" in found.do) is (embedded and grade is not Grade.OK)
 
 
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize(
+    ("days", "grade"), [(61, Grade.OK), (60, Grade.WARNING), (8, Grade.WARNING), (7, Grade.CRITICAL)]
+)
+def test_a_ca_takes_longer_to_renew_and_no_start_does_it(days: int, embedded: bool, grade: Grade) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    found = health.ca_found("the broker", now + timedelta(days=days), now, embedded=embedded)
+    assert (graded(found), found.says.partition(",")[0]) == (grade, f"the CA of the broker ends in {days} days")
+    assert ("ca.pem" in found.do) is (grade is not Grade.OK)
+
+
 def test_a_password_that_others_can_read_is_critical_and_named_by_its_user() -> None:
     assert graded(health.secrets_found("/s", [], 12)) is Grade.OK
     found = health.secrets_found("/s", ["demo.bus"], 12)
