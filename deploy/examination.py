@@ -161,8 +161,14 @@ class Examination:
 
     def _secrets(self) -> Iterator[Finding]:
         directory = self._settings.secrets_path
-        files = sorted(path for path in directory.glob("*") if path.is_file() and not path.name.startswith("."))
-        public = [path.name for path in files if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        try:
+            # Not by a glob: of a directory that is closed to us it makes an empty one.
+            there = directory.iterdir() if directory.is_dir() else ()
+            files = sorted(path for path in there if path.is_file() and not path.name.startswith("."))
+            public = [path.name for path in files if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        except OSError as error:
+            yield health.secrets_unseen(_closed(error))
+            return
         yield health.secrets_found(str(directory), public, len(files))
 
     def _clock(self) -> Iterator[Finding]:
@@ -217,14 +223,16 @@ class Examination:
     # -- this machine --------------------------------------------------------------------------------------------
 
     def _spools(self) -> Iterator[Finding]:
-        waiting, damaged = dict[str, int](), []
+        waiting, damaged, unseen = dict[str, int](), list[str](), dict[str, str]()
         for agency in self._site.agencies:
             directory = spool_directory(self._settings.home, self._site.name, agency.id)
             try:
                 waiting[agency.id] = waiting_in(directory)
             except SpoolDamagedError as error:
                 damaged.append(str(error))
-        yield health.spools_found(waiting, damaged)
+            except OSError as error:
+                unseen[agency.id] = _closed(error)
+        yield from health.spools_found(waiting, damaged, unseen)
 
     def _disk(self) -> Iterator[Finding]:
         # Spools are here in any case.
@@ -246,6 +254,11 @@ def _all_found(parts: Sequence[Part], look: Callable[[], Iterator[Finding]]) -> 
         yield health.look_failed(broken, error)
     for part in missing:
         yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
+
+
+def _closed(error: OSError) -> str:
+    """What could not be opened, and why."""
+    return f"{error.filename} ({error.strerror})"
 
 
 def _ask_for(error: SecretUnreadableError) -> str:

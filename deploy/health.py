@@ -196,6 +196,15 @@ def _renew(*, embedded: bool) -> str:
     return "renew it where broker and registry run"
 
 
+AS_ITS_OWNER: Final = "look as the user whose it is: sudo -u that user sallyport doctor"
+"""What to do where something on this machine is closed to whoever looks, as it should be."""
+
+
+def secrets_unseen(why: str) -> Finding:
+    """The password files can't be looked at, so nothing is said of them."""
+    return Finding(Part.SECRETS, Grade.UNKNOWN, f"whether others can read them can't be seen: {why}", AS_ITS_OWNER)
+
+
 def secrets_found(directory: str, readable_by_others: Sequence[str], count: int) -> Finding:
     """Whether password files are their owner's alone."""
     if not readable_by_others:
@@ -323,21 +332,22 @@ def dead_letters_found(letters: Iterable[DeadLetters], now: int) -> Finding:
 # -- this machine ----------------------------------------------------------------------------------------------------
 
 
-def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
-    """Events that agencies on this machine have accepted and the broker has not: `waiting`, by agency."""
+def spools_found(waiting: dict[str, int], damaged: Sequence[str], unseen: dict[str, str]) -> list[Finding]:
+    """Events that agencies on this machine have accepted and the broker has not: `waiting`, by agency; `unseen`, by
+    agency, why it can't be said of one."""
+    found = []
     if damaged:
-        return Finding(
-            Part.SPOOLS,
-            Grade.CRITICAL,
-            f"damaged: {', '.join(damaged)}",
-            "keep the files; `sallyport publish` says what is wrong with them",
-        )
+        do = "keep the files; `sallyport publish` says what is wrong with them"
+        found.append(Finding(Part.SPOOLS, Grade.CRITICAL, f"damaged: {', '.join(damaged)}", do))
     some = {agency: count for agency, count in sorted(waiting.items()) if count}
-    if not some:
-        return Finding(Part.SPOOLS, Grade.OK, "nothing waits on this machine")
-    told = ", ".join(f"{count:,} of {agency}" for agency, count in some.items())
-    do = "they are sent when their agency publishes again and the bus is up"
-    return Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do)
+    if some:
+        told = ", ".join(f"{count:,} of {agency}" for agency, count in some.items())
+        do = "they are sent when their agency publishes again and the bus is up"
+        found.append(Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do))
+    if unseen:
+        says = f"whether events of {', '.join(unseen)} wait can't be seen: {next(iter(unseen.values()))}"
+        found.append(Finding(Part.SPOOLS, Grade.UNKNOWN, says, AS_ITS_OWNER))
+    return found or [Finding(Part.SPOOLS, Grade.OK, "nothing waits on this machine")]
 
 
 def disk_elsewhere(servers: str) -> Finding:

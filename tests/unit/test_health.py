@@ -197,12 +197,36 @@ def test_dead_letters_are_told_by_agency_and_reason_and_in_time_before_they_go(d
     assert graded(of_the_bus) is Grade.WARNING, "nobody can mend it here"
 
 
-def test_events_that_wait_on_this_machine_are_told_by_agency_and_what_is_damaged_is_critical() -> None:
-    assert graded(health.spools_found({"jail": 0}, [])) is Grade.OK
-    found = health.spools_found({"police": 1_200, "jail": 0}, [])
-    assert graded(found) is Grade.WARNING
-    assert found.says == "events wait on this machine: 1,200 of police"
-    assert graded(health.spools_found({"police": 3}, ["the spool is damaged"])) is Grade.CRITICAL
+@pytest.mark.parametrize(
+    ("waiting", "damaged", "unseen", "told"),
+    [
+        ({"jail": 0}, [], {}, {Grade.OK: "nothing waits on this machine"}),
+        ({"police": 1_200, "jail": 0}, [], {}, {Grade.WARNING: "events wait on this machine: 1,200 of police"}),
+        ({}, ["the spool is damaged"], {}, {Grade.CRITICAL: "damaged: the spool is damaged"}),
+        (
+            {"jail": 0},
+            [],
+            {"police": "/s (no)"},
+            {Grade.UNKNOWN: "whether events of police wait can't be seen: /s (no)"},
+        ),
+        (
+            {"jail": 1},
+            ["it"],
+            {"police": "/s (no)", "court": "/t (no)"},
+            {
+                Grade.CRITICAL: "damaged: it",
+                Grade.WARNING: "events wait on this machine: 1 of jail",
+                Grade.UNKNOWN: "whether events of police, court wait can't be seen: /s (no)",
+            },
+        ),
+    ],
+)
+def test_events_that_wait_are_told_by_agency_and_what_is_damaged_or_unseen_is_not_taken_for_none(
+    waiting: dict[str, int], damaged: list[str], unseen: dict[str, str], told: dict[Grade, str]
+) -> None:
+    found = health.spools_found(waiting, damaged, unseen)
+    assert {one.grade: one.says for one in found} == told
+    assert all(bool(one.do) is (one.grade is not Grade.OK) for one in found)
 
 
 @pytest.mark.parametrize(
