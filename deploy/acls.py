@@ -78,9 +78,9 @@ class Acl:
     def what(self) -> str:
         """What it is about, for people."""
         kind = "cluster" if self.resource == CLUSTER else self.resource.lower().replace("_", " ")
+        does = "do all with" if self.operation == "ALL" else self.operation.lower().replace("_", " ")
         return (
-            f"{self.operation.lower().replace('_', ' ')} {kind} "
-            f"{self.name}{'*' if self.pattern == Pattern.PREFIXED else ''}"
+            f"{does} {kind} {self.name}{'*' if self.pattern == Pattern.PREFIXED else ''}"
             f"{'' if self.host == '*' else f' from {self.host}'}"
         )
 

@@ -232,7 +232,7 @@ def test_a_stranger_with_rights_on_the_site_is_reported_and_left_alone(bus: Sett
     done(admin_of(bus).create_acls(rights))
     result = provision(bus, site)
     assert result.differences == ()
-    may = "all group visited.*, read topic visited.audit.disclosures.v1, write transactional id visited.*"
+    may = "do all with group visited.*, read topic visited.audit.disclosures.v1, write transactional id visited.*"
     assert result.notes == (f"county-auditor may {may}, and is no user of the site",)
 
 

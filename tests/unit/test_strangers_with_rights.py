@@ -77,6 +77,10 @@ def test_no_other_right_is(right: Acl) -> None:
     assert of_strangers("demo", [right]) == ()
 
 
+def test_a_right_to_everything_reads_as_one() -> None:
+    assert str(on(GROUP, "demo.", Pattern.PREFIXED, "ALL")) == "vendor may do all with group demo.*"
+
+
 def test_each_stranger_is_one_line_that_says_who_and_what() -> None:
     several = [on(GROUP, name) for name in "abcde"]
     assert strangers_told([VENDOR_ALTERS, *several, EVERYBODY_READS]) == [
