@@ -8,10 +8,13 @@ is all there is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import Final
 
+from deploy.kafka_config import ADMIN
 from schemas import topics
 from schemas.site import Agency, Recipient, Site
 
@@ -19,6 +22,13 @@ BUS: Final = topics.BUS
 """The workers of a site."""
 CLOCK: Final = "clock"
 """The importer of a history site, as the one who puts time on its log."""
+CLUSTER: Final = "BROKER"
+"""The cluster as a whole, as Kafka's client names it in an ACL."""
+ADMINISTERS: Final = frozenset({"ALL", "ALTER", "ALTER_CONFIGS", "CLUSTER_ACTION"})
+"""Operations on the cluster that lead to all that is on it: whoever has one changes rights and users, or the broker's
+settings, or is taken for a broker, which reads everything. To see or to make topics leads to no record."""
+TOLD: Final = 3
+"""Rights of one stranger that are told; the rest is counted."""
 
 
 class Resource(StrEnum):
@@ -57,10 +67,20 @@ class Acl:
     permission: str = "ALLOW"
 
     def __str__(self) -> str:
-        what = self.resource.lower().replace("_", " ")
+        return f"{self.who} {'may' if self.permission == 'ALLOW' else 'may not'} {self.what}"
+
+    @property
+    def who(self) -> str:
+        """Whose it is, for people."""
+        return "everybody" if self.user == "*" else self.user
+
+    @property
+    def what(self) -> str:
+        """What it is about, for people."""
+        kind = "cluster" if self.resource == CLUSTER else self.resource.lower().replace("_", " ")
+        does = "do all with" if self.operation == "ALL" else self.operation.lower().replace("_", " ")
         return (
-            f"{self.user} {'may' if self.permission == 'ALLOW' else 'may not'} {self.operation.lower()} "
-            f"{what} {self.name}{'*' if self.pattern == Pattern.PREFIXED else ''}"
+            f"{does} {kind} {self.name}{'*' if self.pattern == Pattern.PREFIXED else ''}"
             f"{'' if self.host == '*' else f' from {self.host}'}"
         )
 
@@ -164,3 +184,39 @@ def acls(site: Site) -> frozenset[Acl]:
         *(acls_of_agency(site, agency) for agency in site.agencies),
         *(acls_of_recipient(site, recipient) for recipient in site.recipients),
     )
+
+
+def of_strangers(site: str, rights: Iterable[Acl]) -> tuple[Acl, ...]:
+    """Which rights, of all there are, let somebody at what is a site's who is no user of it and does not provision."""
+    return tuple(
+        sorted(
+            right
+            for right in rights
+            if right.permission == "ALLOW"
+            and right.user != ADMIN
+            and not right.user.startswith(f"{site}.")
+            and _reaches(right, site)
+        )
+    )
+
+
+def _reaches(right: Acl, site: str) -> bool:
+    """Whether a right is about something of a site's, or about all that is on the broker."""
+    if right.resource == CLUSTER:
+        return right.operation in ADMINISTERS
+    if right.resource not in set(Resource):
+        return False
+    ours = f"{site}."
+    if right.pattern == Pattern.PREFIXED:
+        return ours.startswith(right.name) or right.name.startswith(ours)
+    return right.name == "*" or right.name.startswith(ours)
+
+
+def strangers_told(rights: Iterable[Acl]) -> list[str]:
+    """A line for each stranger: who it is, and what it may."""
+    lines = []
+    for who, its in groupby(sorted(rights), key=lambda right: right.who):
+        may = [right.what for right in its]
+        more = f" and {len(may) - TOLD} more" if len(may) > TOLD else ""
+        lines.append(f"{who} may {', '.join(may[:TOLD])}{more}, and is no user of the site")
+    return lines

@@ -1,7 +1,7 @@
 """The archive of a backup: one compressed tar that says first what it is, and last what is in it.
 
     sallyport-backup.json    version of the format, time, sites, what wrote it, how much follows
-    kafka/... registry/... secrets/... tls/... spool/... import/... quarantine/... sites/...
+    kafka/... registry/... secrets/... tls/... spool/... import/... quarantine/... simulator/... sites/...
     manifest.json            size and SHA-256 of each file
 
 What it is comes first, so that a newer one is refused before anything is read; the manifest comes last, so that one
@@ -24,7 +24,7 @@ from typing import IO, Any, Final
 FORMAT: Final = 1
 HEAD: Final = "sallyport-backup.json"
 MANIFEST: Final = "manifest.json"
-PARTS: Final = frozenset({"import", "kafka", "quarantine", "registry", "secrets", "sites", "spool", "tls"})
+PARTS: Final = frozenset({"import", "kafka", "quarantine", "registry", "secrets", "simulator", "sites", "spool", "tls"})
 """Directories of the home that may be in an archive; everything else is this run's, or a cache."""
 LEVEL: Final = 1
 """Of compression: three times as fast as the default, and a fifth larger."""

@@ -28,7 +28,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from deploy.acls import Acl
+from deploy.acls import Acl, of_strangers
 from deploy.broker_says import in_a_line
 from deploy.changes import Changes, Ground, ProvisionError
 from deploy.kafka_config import ADMIN
@@ -65,6 +65,7 @@ class Broker:
 
     def __init__(self, settings: Settings, site: str) -> None:
         self._settings = settings
+        self._site = site
         self._prefix = f"{site}."
         self._keeps_users = settings.security_protocol.startswith("SASL") and settings.sasl_mechanism.startswith(
             "SCRAM-"
@@ -208,16 +209,11 @@ class Broker:
     def _mechanism(self) -> ScramMechanism:
         return ScramMechanism[self._settings.sasl_mechanism.replace("-", "_")]
 
-    def _acls(self) -> tuple[frozenset[Acl], tuple[str, ...]]:
-        """The rights of the site's users, and others with rights on its topics."""
-        ours: set[Acl] = set()
-        strangers: set[str] = set()
-        for binding in _answer(self._admin.describe_acls(EVERY_ACL)):
-            if binding.principal.startswith(f"User:{self._prefix}"):
-                ours.add(_acl(binding))
-            elif binding.restype is ResourceType.TOPIC and _may_match(binding, self._prefix):
-                strangers.add(binding.principal.removeprefix("User:"))
-        return frozenset(ours), tuple(sorted(strangers))
+    def _acls(self) -> tuple[frozenset[Acl], tuple[Acl, ...]]:
+        """The rights of the site's users, and those of others on what is the site's."""
+        every = [_acl(binding) for binding in _answer(self._admin.describe_acls(EVERY_ACL))]
+        ours = frozenset(right for right in every if right.user.startswith(self._prefix))
+        return ours, of_strangers(self._site, every)
 
     def _remove_acls(self, rights: Iterable[Acl]) -> None:
         _wait(self._admin.delete_acls([_exactly(acl) for acl in rights]))
@@ -262,13 +258,6 @@ def _binding(acl: Acl) -> AclBinding:
 
 def _exactly(acl: Acl) -> AclBindingFilter:
     return AclBindingFilter(*_parts(acl))
-
-
-def _may_match(binding: Any, prefix: str) -> bool:
-    """Whether an ACL is about topics that begin so."""
-    if binding.resource_pattern_type is ResourcePatternType.PREFIXED:
-        return bool(prefix.startswith(binding.name) or binding.name.startswith(prefix))
-    return bool(binding.name == "*" or binding.name.startswith(prefix))
 
 
 def _alteration(topic: str, changed: Mapping[str, str]) -> ConfigResource:

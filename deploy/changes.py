@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.acls import Acl, acls, users
+from deploy.acls import Acl, acls, strangers_told, users
 from deploy.topic_settings import topic_settings
 from schemas.site import Site
 from schemas.topics import TopicSpec, all_topics
@@ -59,8 +59,8 @@ class Ground:
     """Users of the site that can log in; None where the broker does not keep users."""
     acls: frozenset[Acl] | None
     """What the site's users may do; None where the broker does not know users."""
-    strangers: tuple[str, ...] = ()
-    """Principals that are no users of the site and have rights on its topics."""
+    strangers: tuple[Acl, ...] = ()
+    """What others than its users may do with what is the site's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def notes(site: Site, ground: Ground) -> tuple[str, ...]:
             f"topic {name} is no part of the site any more; its records are kept"
             for name in sorted(set(ground.partitions) - named)
         ),
-        *(f"{who} has rights on the site's topics and is no user of it" for who in ground.strangers),
+        *strangers_told(ground.strangers),
         *(("users are kept elsewhere: the broker does not use SCRAM",) if ground.users is None else ()),
         *(("nobody is kept from anything: the broker knows no users",) if ground.acls is None else ()),
     )

@@ -52,7 +52,7 @@ REGISTRY_HEAP: Final = "192m"
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104
 """Refused: clients are told the address that the broker listens on."""
 OURS: Final = frozenset(
-    {"import", "kafka", "logs", "quarantine", "registry", "run", "secrets", "sites", "spool", "tls"}
+    {"import", "kafka", "logs", "quarantine", "registry", "run", "secrets", "simulator", "sites", "spool", "tls"}
 )
 """What commands make in the home before a bus was ever started in it."""
 UNFIT: Final = frozenset(",;:$%\\\"'*?#\n")

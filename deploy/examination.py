@@ -26,6 +26,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from deploy import health, registry
 from deploy.broker import Broker
 from deploy.broker_says import in_a_line
+from deploy.certificate_chain import certificates_of, vouched_until
 from deploy.changes import ProvisionError, What, changes, steps
 from deploy.health import Copies, Finding, Grade, Part
 from deploy.kafka_config import ADMIN
@@ -129,6 +130,7 @@ class Examination:
             yield Finding(Part.RIGHTS, Grade.CRITICAL, "nobody is kept from anything: the broker knows no users", do)
         else:
             yield health.provisioned_found(What.ACL, standing, site.name)
+            yield from health.strangers_found(ground.strangers)
 
     def _registry(self) -> Iterator[Finding]:
         where = self._settings.registry_url
@@ -159,8 +161,14 @@ class Examination:
 
     def _secrets(self) -> Iterator[Finding]:
         directory = self._settings.secrets_path
-        files = sorted(path for path in directory.glob("*") if path.is_file() and not path.name.startswith("."))
-        public = [path.name for path in files if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        try:
+            # Not by a glob: of a directory that is closed to us it makes an empty one.
+            there = directory.iterdir() if directory.is_dir() else ()
+            files = sorted(path for path in there if path.is_file() and not path.name.startswith("."))
+            public = [path.name for path in files if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        except OSError as error:
+            yield health.secrets_unseen(_closed(error))
+            return
         yield health.secrets_found(str(directory), public, len(files))
 
     def _clock(self) -> Iterator[Finding]:
@@ -215,14 +223,16 @@ class Examination:
     # -- this machine --------------------------------------------------------------------------------------------
 
     def _spools(self) -> Iterator[Finding]:
-        waiting, damaged = dict[str, int](), []
+        waiting, damaged, unseen = dict[str, int](), list[str](), dict[str, str]()
         for agency in self._site.agencies:
             directory = spool_directory(self._settings.home, self._site.name, agency.id)
             try:
                 waiting[agency.id] = waiting_in(directory)
             except SpoolDamagedError as error:
                 damaged.append(str(error))
-        yield health.spools_found(waiting, damaged)
+            except OSError as error:
+                unseen[agency.id] = _closed(error)
+        yield from health.spools_found(waiting, damaged, unseen)
 
     def _disk(self) -> Iterator[Finding]:
         # Spools are here in any case.
@@ -246,6 +256,11 @@ def _all_found(parts: Sequence[Part], look: Callable[[], Iterator[Finding]]) -> 
         yield Finding(part, Grade.UNKNOWN, "not examined, because of what is found above")
 
 
+def _closed(error: OSError) -> str:
+    """What could not be opened, and why."""
+    return f"{error.filename} ({error.strerror})"
+
+
 def _ask_for(error: SecretUnreadableError) -> str:
     """What to do for a file that is not here; of one that is here the error says it."""
     match error:
@@ -267,7 +282,16 @@ def certificates(settings: Settings) -> list[tuple[str, str]]:
 
 
 def certificate_end(settings: Settings, where: str) -> datetime:
-    """When the certificate ends that is shown at an address, host:port. Raises SecretUnreadableError, OSError."""
+    """When the certificate ends that is shown at an address, host:port, or a CA that vouches for it, if that is sooner.
+
+    Raises SecretUnreadableError, OSError.
+    """
+    own, of_ca = _ends(settings, where)
+    return own if of_ca is None else min(own, of_ca)
+
+
+def _ends(settings: Settings, where: str) -> tuple[datetime, datetime | None]:
+    """Of what is shown at an address, host:port: when it ends, and when the first CA does that vouches for it."""
     host, _, port = where.strip().rpartition(":")
     host = host.strip("[]")
     context = settings.ssl_context()
@@ -275,8 +299,11 @@ def certificate_end(settings: Settings, where: str) -> datetime:
         socket.create_connection((host, int(port)), timeout=ANSWER_S) as plain,
         context.wrap_socket(plain, server_hostname=host) as encrypted,
     ):
-        until = (encrypted.getpeercert() or {}).get("notAfter")
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+        until, shown = (encrypted.getpeercert() or {}).get("notAfter"), encrypted.getpeercert(binary_form=True)
+    own = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+    trusted = certificates_of(context.get_ca_certs(binary_form=True))
+    # One that OpenSSL alone can read is told of by itself.
+    return own, next((vouched_until(one, trusted) for one in certificates_of([shown or b""])), None)
 
 
 def disk(settings: Settings) -> tuple[str, int, int]:
@@ -289,7 +316,7 @@ def disk(settings: Settings) -> tuple[str, int, int]:
 def certificate(settings: Settings, whose: str, where: str) -> Finding:
     """How long a certificate is good for that is shown at an address, host:port."""
     try:
-        ends = certificate_end(settings, where)
+        own, of_ca = _ends(settings, where)
     except SecretUnreadableError as error:
         return Finding(Part.CERTIFICATES, Grade.CRITICAL, str(error))
     except ssl.SSLCertVerificationError as error:
@@ -300,4 +327,7 @@ def certificate(settings: Settings, whose: str, where: str) -> Finding:
     except OSError as error:
         says = f"{whose} at {where} can't be reached ({error.strerror or error})"
         return Finding(Part.CERTIFICATES, Grade.UNKNOWN, says)
-    return health.certificate_found(whose, ends, datetime.now(UTC), embedded=settings.embedded)
+    now = datetime.now(UTC)
+    if of_ca is not None and of_ca < own:
+        return health.ca_found(whose, of_ca, now, embedded=settings.embedded)
+    return health.certificate_found(whose, own, now, embedded=settings.embedded)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from consumers.board import FOLDING, MUCH_LAG, PATIENCE, REPORTING
+from deploy.acls import Acl, strangers_told
 from deploy.changes import Did, Step, What
 from deploy.nobody_told import Untold
 from deploy.tls import RENEW_BEFORE
@@ -138,6 +139,12 @@ def provisioned_found(what: What, steps: Iterable[Step], site: str) -> Finding:
     )
 
 
+def strangers_found(rights: Iterable[Acl]) -> list[Finding]:
+    """What others than the site's users may do with what is the site's. Provisioning leaves it: it may be meant so."""
+    do = "take away what it does not need (kafka-acls.sh --remove): provisioning leaves it alone"
+    return [Finding(Part.RIGHTS, Grade.WARNING, line, do) for line in strangers_told(rights)]
+
+
 def recipients_found(nobody_told: Sequence[Untold]) -> list[Finding]:
     """Whether each alert that can come has somebody to be told of it, and each of those learns when it is blind."""
     if not nobody_told:
@@ -156,13 +163,25 @@ NOW: Final = timedelta(days=7)
 
 def certificate_found(whose: str, ends: datetime, now: datetime, *, embedded: bool) -> Finding:
     """How long a certificate is good for. The embedded bus renews its own at a start, when 60 days are left."""
-    left = ends - now
-    days = max(0, left // timedelta(days=1))
-    says = f"that of {whose} ends in {days} days, on {ends:%Y-%m-%d}"
     soon = RENEW_BEFORE if embedded else SOON
+    return _ends_found(f"that of {whose}", ends, now, soon, _renew(embedded=embedded))
+
+
+def ca_found(whose: str, ends: datetime, now: datetime, *, embedded: bool) -> Finding:
+    """How long a CA is good for that ends before the certificate which it vouches for. No start renews it, and every
+    machine needs the new one: that takes its time."""
+    do = "renew the CA where broker and registry run, and put the new one beside the old into ca.pem on every machine"
+    if embedded:
+        do = "stop `sallyport up`, remove ca.pem and ca.key of SALLYPORT_HOME/tls, start it; others need the new ca.pem"
+    return _ends_found(f"the CA of {whose}", ends, now, RENEW_BEFORE, do)
+
+
+def _ends_found(what: str, ends: datetime, now: datetime, soon: timedelta, do: str) -> Finding:
+    left = ends - now
+    says = f"{what} ends in {max(0, left // timedelta(days=1))} days, on {ends:%Y-%m-%d}"
     if left > soon:
         return Finding(Part.CERTIFICATES, Grade.OK, says)
-    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, _renew(embedded=embedded))
+    return Finding(Part.CERTIFICATES, Grade.CRITICAL if left <= NOW else Grade.WARNING, says, do)
 
 
 def certificate_ended(whose: str, *, embedded: bool) -> Finding:
@@ -175,6 +194,15 @@ def _renew(*, embedded: bool) -> str:
     if embedded:
         return "stop `sallyport up` and start it again: it renews it"
     return "renew it where broker and registry run"
+
+
+AS_ITS_OWNER: Final = "look as the user whose it is: sudo -u that user sallyport doctor"
+"""What to do where something on this machine is closed to whoever looks, as it should be."""
+
+
+def secrets_unseen(why: str) -> Finding:
+    """The password files can't be looked at, so nothing is said of them."""
+    return Finding(Part.SECRETS, Grade.UNKNOWN, f"whether others can read them can't be seen: {why}", AS_ITS_OWNER)
 
 
 def secrets_found(directory: str, readable_by_others: Sequence[str], count: int) -> Finding:
@@ -304,21 +332,22 @@ def dead_letters_found(letters: Iterable[DeadLetters], now: int) -> Finding:
 # -- this machine ----------------------------------------------------------------------------------------------------
 
 
-def spools_found(waiting: dict[str, int], damaged: Sequence[str]) -> Finding:
-    """Events that agencies on this machine have accepted and the broker has not: `waiting`, by agency."""
+def spools_found(waiting: dict[str, int], damaged: Sequence[str], unseen: dict[str, str]) -> list[Finding]:
+    """Events that agencies on this machine have accepted and the broker has not: `waiting`, by agency; `unseen`, by
+    agency, why it can't be said of one."""
+    found = []
     if damaged:
-        return Finding(
-            Part.SPOOLS,
-            Grade.CRITICAL,
-            f"damaged: {', '.join(damaged)}",
-            "keep the files; `sallyport publish` says what is wrong with them",
-        )
+        do = "keep the files; `sallyport publish` says what is wrong with them"
+        found.append(Finding(Part.SPOOLS, Grade.CRITICAL, f"damaged: {', '.join(damaged)}", do))
     some = {agency: count for agency, count in sorted(waiting.items()) if count}
-    if not some:
-        return Finding(Part.SPOOLS, Grade.OK, "nothing waits on this machine")
-    told = ", ".join(f"{count:,} of {agency}" for agency, count in some.items())
-    do = "they are sent when their agency publishes again and the bus is up"
-    return Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do)
+    if some:
+        told = ", ".join(f"{count:,} of {agency}" for agency, count in some.items())
+        do = "they are sent when their agency publishes again and the bus is up"
+        found.append(Finding(Part.SPOOLS, Grade.WARNING, f"events wait on this machine: {told}", do))
+    if unseen:
+        says = f"whether events of {', '.join(unseen)} wait can't be seen: {next(iter(unseen.values()))}"
+        found.append(Finding(Part.SPOOLS, Grade.UNKNOWN, says, AS_ITS_OWNER))
+    return found or [Finding(Part.SPOOLS, Grade.OK, "nothing waits on this machine")]
 
 
 def disk_elsewhere(servers: str) -> Finding:

@@ -43,15 +43,17 @@ def live_county(
     accepted, and how many wait in the spools. Raises PublishError, SpoolFullError, ValueError, OSError."""
     start = time.time_ns() // 1000 - int(PRELUDE_DAYS * DAY / speed)
     simulation = Simulation(site, seed, noise, start, speed)
-    kept = private_directory(settings.home.expanduser() / "simulator") / f"{site.name}.json"
     with ExitStack() as stack:
+        publishers = dict[str, Publisher]()
+        for agency in site.agencies:
+            publishers[agency.id] = publisher = Publisher(settings, site, agency.id)
+            stack.callback(publisher.close, 0)
+        # After the publishers: who has no password, or no bus yet, leaves nothing behind in the home.
+        kept = private_directory(settings.home.expanduser() / "simulator") / f"{site.name}.json"
         try:
             stack.enter_context(FileLock(kept.with_suffix(".lock"), timeout=0))
         except Timeout as error:
             raise PublishError(f"another simulated county lives on {site.name}: end that one first") from error
-        publishers = {agency.id: Publisher(settings, site, agency.id) for agency in site.agencies}
-        for publisher in publishers.values():
-            stack.callback(publisher.close, 0)
 
         def publish(agency: str, events: list[Event]) -> None:
             publishers[agency].publish_many(events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -34,13 +35,25 @@ def write_private(path: Path, content: str | bytes) -> None:
 
 
 def private_text(path: Path, *, new: bool = False) -> IO[str]:
-    """A file to be written as text, mode 0600, from its beginning. Raises FileExistsError where it must be `new`."""
-    there = os.O_EXCL if new else os.O_TRUNC
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | there, PRIVATE_FILE), "w", encoding="utf-8")
+    """A file to be written as text, from its beginning, mode 0600 whatever it was before; a device or a pipe is left as
+    it is. Raises OSError: FileExistsError where it must be `new`, PermissionError for a file of somebody else."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else 0), PRIVATE_FILE)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, PRIVATE_FILE)
+            # Not when it is opened: one that can't be closed to others keeps what is in it.
+            os.ftruncate(descriptor, 0)
+        return os.fdopen(descriptor, "w", encoding="utf-8")
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def text_out(path: Path) -> AbstractContextManager[IO[str]]:
-    """Where a command writes what it found: a file that only its owner may read, or standard output, called -."""
+    """Where a command writes what it found: a file that only its owner may read, or standard output, called -.
+
+    Raises OSError.
+    """
     return nullcontext(sys.stdout) if str(path) == "-" else private_text(path)
 
 

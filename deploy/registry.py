@@ -44,9 +44,10 @@ class BreakingChangeError(RegistryError):
 def writing_client(settings: Settings) -> SchemaRegistryClient:
     """A client that may register: on the embedded registry that is the user `admin` alone.
 
-    Raises SecretUnreadableError.
+    Somebody else's registry is never told that password: it is the broker's as well. Raises SecretUnreadableError.
     """
-    return registry_client(settings, settings.registry_user or (ADMIN if settings.embedded else None))
+    is_ours = settings.embedded and settings.registry is None
+    return registry_client(settings, settings.registry_user or (ADMIN if is_ours else None))
 
 
 @dataclass(frozen=True, slots=True)

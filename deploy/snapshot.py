@@ -23,6 +23,8 @@ from schemas.settings import Settings
 CLEAN: Final = ".kafka_cleanshutdown"
 """The file that the broker leaves when it ended cleanly, and removes when it starts."""
 INDEXES: Final = frozenset({".index", ".timeindex"})
+DRAFTING: Final = frozenset({"import", "simulator"})
+"""Parts of the home in which a file is made beside the one that it replaces."""
 
 
 def snapshot(settings: Settings, into: Path) -> list[Kept]:
@@ -67,6 +69,7 @@ def _state(settings: Settings) -> Iterator[tuple[str, Path]]:
         "spool": home / "spool",
         "import": home / "import",
         "quarantine": home / "quarantine",
+        "simulator": home / "simulator",
         "sites": home / "sites",
     }
     for name, root in roots.items():
@@ -79,7 +82,7 @@ def _of_a_process(path: Path, part: str) -> bool:
     """Locks and drafts, and what belongs to a spool's own file."""
     if part == "spool":
         return path.suffix != SPOOL_SUFFIX
-    return path.suffix == ".lock" or path.name == ".lock" or (part == "import" and path.suffix == ".new")
+    return path.suffix == ".lock" or path.name == ".lock" or (part in DRAFTING and path.suffix == ".new")
 
 
 def _link(path: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ Spools hold personal data: the directory is the owner's alone, and what is forgo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -220,14 +221,24 @@ def _directory_locked(directory: Path) -> FileLock:
 
 
 def waiting_in(directory: Path) -> int:
-    """How many events wait in an agency's spools, whoever has them. Takes none of them. Raises SpoolDamagedError."""
+    """How many events wait in an agency's spools, whoever has them. Takes none of them.
+
+    Raises SpoolDamagedError; OSError where it can't be seen, which is not the same as none.
+    """
+    try:
+        # To glob a directory that is closed to us is an empty one.
+        os.scandir(directory).close()
+    except FileNotFoundError:
+        return 0
     count = 0
     for path in _spools(directory):
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as spool:
                 count += int(spool.execute("SELECT count(*) FROM spooled").fetchone()[0])
-        except sqlite3.OperationalError:
-            continue  # it is just being made, or was just removed
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error) or not path.exists():
+                continue  # it is just being made, or was just removed
+            raise OSError(errno.EIO, str(error), str(path)) from error
         except sqlite3.DatabaseError as error:
             raise SpoolDamagedError(f"the spool {path} is damaged ({error})") from error
     return count

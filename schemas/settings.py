@@ -6,6 +6,7 @@ current.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import ssl
 import stat
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 import psutil  # type: ignore[import-untyped]
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -43,6 +44,17 @@ def is_web_address(url: str) -> bool:
     except ValueError:  # brackets that do not close, a port that is no number
         return False
     return is_one and re.search(r"[\s\x00-\x1f]", url) is None
+
+
+def _is_overheard(url: str) -> bool:
+    """Whether what is sent to a web address goes over a network as it is."""
+    address = urlsplit(url)
+    if address.scheme == "https" or address.hostname == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(address.hostname or "").is_loopback
+    except ValueError:  # a name
+        return True
 
 
 def _web_address(url: str) -> str:
@@ -94,7 +106,9 @@ class Settings(BaseSettings):
         default=None, description="URL of a Confluent-compatible registry. Empty: the embedded one."
     )
     registry_user: str | None = Field(
-        default=None, description="User of an existing registry (HTTP basic); password in its secrets file."
+        default=None,
+        description="User of an existing registry (HTTP basic), over https or on this machine; password in its secrets "
+        "file.",
     )
     security_protocol: str = Field(
         default="SASL_SSL", description="Kafka security protocol. PLAINTEXT is for tests on containers only."
@@ -119,6 +133,17 @@ class Settings(BaseSettings):
         default=None,
         description="Directory of password files, one a Kafka user, mode 0600. Empty: home/secrets.",
     )
+
+    @field_validator("registry_user")
+    @classmethod
+    def _no_password_in_clear(cls, user: str | None, others: ValidationInfo) -> str | None:
+        registry = others.data.get("registry")  # absent where it was refused itself
+        if user is not None and registry is not None and _is_overheard(registry):
+            raise PydanticCustomError(
+                "overheard",
+                "its password would cross the network in clear: give SALLYPORT_REGISTRY an address with https",
+            )
+        return user
 
     @property
     def bootstrap_servers(self) -> str:

@@ -217,23 +217,23 @@ def test_what_somebody_changed_by_hand_is_named_and_put_right(bus: Settings, sma
     assert can_log_in(bus, "drifted.city-pd", bus.password("drifted.city-pd"))
 
 
-def test_a_stranger_with_rights_on_the_topics_is_reported_and_left_alone(bus: Settings, small: NewSite) -> None:
+def test_a_stranger_with_rights_on_the_site_is_reported_and_left_alone(bus: Settings, small: NewSite) -> None:
     site = small("visited")
     provision(bus, site)
-    right = AclBinding(
-        ResourceType.TOPIC,
-        topics.disclosures(site.name),
-        ResourcePatternType.LITERAL,
-        "User:county-auditor",
-        "*",
-        AclOperation.READ,
-        AclPermissionType.ALLOW,
-    )
-    admin = admin_of(bus)
-    done(admin.create_acls([right]))
+    whole_site = ResourcePatternType.PREFIXED
+    rights = [
+        AclBinding(kind, name, pattern, "User:county-auditor", "*", operation, AclPermissionType.ALLOW)
+        for kind, name, pattern, operation in (
+            (ResourceType.TOPIC, topics.disclosures(site.name), ResourcePatternType.LITERAL, AclOperation.READ),
+            (ResourceType.GROUP, "visited.", whole_site, AclOperation.ALL),
+            (ResourceType.TRANSACTIONAL_ID, "visited.", whole_site, AclOperation.WRITE),
+        )
+    ]
+    done(admin_of(bus).create_acls(rights))
     result = provision(bus, site)
     assert result.differences == ()
-    assert result.notes == ("county-auditor has rights on the site's topics and is no user of it",)
+    may = "do all with group visited.*, read topic visited.audit.disclosures.v1, write transactional id visited.*"
+    assert result.notes == (f"county-auditor may {may}, and is no user of the site",)
 
 
 # --- revoked ---

@@ -79,3 +79,29 @@ def test_of_a_password_that_is_here_it_does_not_say_that_it_is_elsewhere(tmp_pat
     broker = found(of(tmp_path))[Part.BROKER]
     assert "chmod 600" in broker.says
     assert broker.do == ""
+
+
+def test_of_what_is_closed_to_us_it_says_so_and_not_that_nothing_is_there(tmp_path: Path) -> None:
+    # As closed as another user's directories: neither can be listed.
+    (tmp_path / "spool").touch()
+    password(tmp_path, ADMIN)
+    assert found(of(tmp_path))[Part.SECRETS].grade is Grade.OK
+    spools = found(of(tmp_path))[Part.SPOOLS]
+    assert (spools.grade, "spool/demo/county-jail" in spools.says) == (Grade.UNKNOWN, True)
+    assert "sudo -u" in spools.do
+
+
+def test_of_password_files_that_are_closed_to_us_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password(tmp_path, ADMIN)
+    monkeypatch.setattr(Path, "iterdir", _refused)
+    secrets = found(of(tmp_path))[Part.SECRETS]
+    assert (secrets.grade, secrets.says.partition(":")[2]) == (
+        Grade.UNKNOWN,
+        f" {tmp_path / 'secrets'} (Permission denied)",
+    )
+
+
+def _refused(path: Path) -> None:
+    raise PermissionError(13, "Permission denied", str(path))

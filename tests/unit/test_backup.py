@@ -41,11 +41,13 @@ STATE = {
     "tls/ca.key": "key",
     "import/nyc-history/city-jail.roster.json": "{}",
     "quarantine/demo/20260301T000000/list.csv": "rows",
+    "simulator/county.json": "[]",
     "sites/our-county/site.toml": "name",
 }
 NO_STATE = {
     "bus.lock": "", "bus.pid": "1", "backup.lock": "", "logs/kafka.log": "log", "run/server.properties": "password",
     "secrets/.provision.lock": "", "import/nyc-history/city-jail.roster.lock": "", "kafka/data/.lock": "",
+    "simulator/county.lock": "", "simulator/county.new": "[",
     "import/nyc-history/city-jail.roster.new": "{", "kafka/hs_err_pid1.log": "", "backup.part/tls/ca.pem": "old",
 }  # fmt: skip
 

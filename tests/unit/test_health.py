@@ -79,6 +79,17 @@ def test_a_certificate_is_renewed_in_time(left: timedelta, embedded: bool, grade
     assert ("start it again" in found.do) is (embedded and grade is not Grade.OK)
 
 
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize(
+    ("days", "grade"), [(61, Grade.OK), (60, Grade.WARNING), (8, Grade.WARNING), (7, Grade.CRITICAL)]
+)
+def test_a_ca_takes_longer_to_renew_and_no_start_does_it(days: int, embedded: bool, grade: Grade) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    found = health.ca_found("the broker", now + timedelta(days=days), now, embedded=embedded)
+    assert (graded(found), found.says.partition(",")[0]) == (grade, f"the CA of the broker ends in {days} days")
+    assert ("ca.pem" in found.do) is (grade is not Grade.OK)
+
+
 def test_a_password_that_others_can_read_is_critical_and_named_by_its_user() -> None:
     assert graded(health.secrets_found("/s", [], 12)) is Grade.OK
     found = health.secrets_found("/s", ["demo.bus"], 12)
@@ -186,12 +197,36 @@ def test_dead_letters_are_told_by_agency_and_reason_and_in_time_before_they_go(d
     assert graded(of_the_bus) is Grade.WARNING, "nobody can mend it here"
 
 
-def test_events_that_wait_on_this_machine_are_told_by_agency_and_what_is_damaged_is_critical() -> None:
-    assert graded(health.spools_found({"jail": 0}, [])) is Grade.OK
-    found = health.spools_found({"police": 1_200, "jail": 0}, [])
-    assert graded(found) is Grade.WARNING
-    assert found.says == "events wait on this machine: 1,200 of police"
-    assert graded(health.spools_found({"police": 3}, ["the spool is damaged"])) is Grade.CRITICAL
+@pytest.mark.parametrize(
+    ("waiting", "damaged", "unseen", "told"),
+    [
+        ({"jail": 0}, [], {}, {Grade.OK: "nothing waits on this machine"}),
+        ({"police": 1_200, "jail": 0}, [], {}, {Grade.WARNING: "events wait on this machine: 1,200 of police"}),
+        ({}, ["the spool is damaged"], {}, {Grade.CRITICAL: "damaged: the spool is damaged"}),
+        (
+            {"jail": 0},
+            [],
+            {"police": "/s (no)"},
+            {Grade.UNKNOWN: "whether events of police wait can't be seen: /s (no)"},
+        ),
+        (
+            {"jail": 1},
+            ["it"],
+            {"police": "/s (no)", "court": "/t (no)"},
+            {
+                Grade.CRITICAL: "damaged: it",
+                Grade.WARNING: "events wait on this machine: 1 of jail",
+                Grade.UNKNOWN: "whether events of police, court wait can't be seen: /s (no)",
+            },
+        ),
+    ],
+)
+def test_events_that_wait_are_told_by_agency_and_what_is_damaged_or_unseen_is_not_taken_for_none(
+    waiting: dict[str, int], damaged: list[str], unseen: dict[str, str], told: dict[Grade, str]
+) -> None:
+    found = health.spools_found(waiting, damaged, unseen)
+    assert {one.grade: one.says for one in found} == told
+    assert all(bool(one.do) is (one.grade is not Grade.OK) for one in found)
 
 
 @pytest.mark.parametrize(

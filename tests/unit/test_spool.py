@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,35 @@ def test_what_waits_is_counted_whoever_has_it_and_stays_where_it_is(tmp_path: Pa
     with pytest.raises(SpoolDamagedError, match=re.escape("00000009.spool")):
         waiting_in(tmp_path)
     assert bodies(mine) == ["a", "b", "d"]
+
+
+def test_what_can_not_be_looked_into_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "00000001.spool").mkdir()  # as closed to everybody as another's is to us
+    with pytest.raises(OSError, match=re.escape("00000001.spool")):
+        waiting_in(tmp_path)
+    (tmp_path / "no directory").touch()
+    with pytest.raises(OSError, match="no directory"):
+        waiting_in(tmp_path / "no directory")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_spool_that_is_another_s_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    with closing(Spool.create(tmp_path / "spool")) as spool:
+        spool.add([spooled("a")])
+        for closed in (spool.path, spool.path.parent):
+            mode = closed.stat().st_mode
+            closed.chmod(0)
+            try:
+                with pytest.raises(OSError, match=re.escape(str(closed))):
+                    waiting_in(tmp_path / "spool")
+            finally:
+                closed.chmod(mode)
+
+
+def test_a_spool_that_is_just_being_made_or_was_just_removed_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "00000001.spool").touch()
+    (tmp_path / "00000002.spool").symlink_to(tmp_path / "gone")
+    assert waiting_in(tmp_path) == 0
 
 
 def test_an_empty_spool_leaves_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""A simulated county that is let live before there is a bus: it says what it lacks, and is in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from deploy import live_county
+from deploy.embedded import BusError, EmbeddedBus
+from deploy.live_county import COUNTY
+from deploy.sites import SITES_DIR
+from producers.publisher import PublishError
+from producers.simulator.noise import Noise
+from schemas.settings import NoPasswordError, Settings
+from schemas.site import read_site
+
+SITE = read_site(SITES_DIR / COUNTY)
+
+
+def lives(home: Path) -> None:
+    live_county.live_county(Settings(home=home, site=COUNTY), SITE, 1, Noise(), 120.0, threading.Event(), 0.01)
+
+
+def test_without_a_password_it_leaves_nothing_in_the_home(tmp_path: Path) -> None:
+    with pytest.raises(NoPasswordError):
+        lives(tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_in_which_a_county_lived_on_another_s_bus_is_a_bus_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "simulator").mkdir()
+    (tmp_path / "simulator" / "county.json").write_text("[]")
+    # The start gets past whose the home is: to the next thing that it looks at.
+    monkeypatch.setattr("deploy.embedded.HOME_BYTES", 1 << 62)
+    with pytest.raises(BusError, match="MB free"):
+        EmbeddedBus(Settings(home=tmp_path)).start()
+
+
+def test_two_counties_do_not_live_on_one_site_and_the_second_closes_its_publishers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    class Opened:
+        def __init__(self, _: Settings, __: object, agency: str) -> None:
+            self._agency = agency
+            opened.append(agency)
+
+        def close(self, _: float) -> None:
+            opened.remove(self._agency)
+
+    monkeypatch.setattr(live_county, "Publisher", Opened)
+    (tmp_path / "simulator").mkdir()
+    with FileLock(tmp_path / "simulator" / "county.lock"), pytest.raises(PublishError, match="end that one first"):
+        lives(tmp_path)
+    assert opened == []
