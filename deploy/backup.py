@@ -20,13 +20,12 @@ import filelock
 from deploy import archive, artifacts, java, watchdog
 from deploy.archive import FORMAT, Advance, ArchiveError, Head, Kept
 from deploy.embedded import BusError, data_directory, require_space
+from deploy.left_snapshot import SNAPSHOT
 from deploy.pause import alone, runs_again, standing_still
 from deploy.private_files import PRIVATE_DIRECTORY, PRIVATE_FILE, private_directory
 from deploy.snapshot import snapshot
 from schemas.settings import Settings
 
-SNAPSHOT: Final = "backup.part"
-"""Where in the home a snapshot is until it is in the archive."""
 RESTORING: Final = ("restore.lock", "restore.part")
 """What a home holds while it is restored; no bus starts in a home where they are."""
 
@@ -132,9 +131,12 @@ def restore(settings: Settings, source: IO[bytes], begun: Begun) -> Head:
     return head
 
 
-def file_name(made: datetime, host: str) -> str:
-    """The name of an archive in a directory, such as `sallyport-jail1-20260301T021500Z.tar.gz`."""
-    return f"sallyport-{_plain(host)}-{made:%Y%m%dT%H%M%SZ}.tar.gz"
+def file_name(made: datetime, host: str, bus: str) -> str:
+    """The name of an archive in a directory, such as `sallyport-jail1-3f9ac214-20260301T021500Z.tar.gz`.
+
+    `bus` is what tells the bus from others of that machine.
+    """
+    return f"sallyport-{_plain(host)}-{bus}-{made:%Y%m%dT%H%M%SZ}.tar.gz"
 
 
 def _plain(host: str) -> str:
@@ -176,25 +178,54 @@ def _opened(target: Path | IO[bytes], home: Path) -> Iterator[tuple[IO[bytes], P
         target.flush()
         return
     host = socket.gethostname()
+    bus = hashlib.sha256(f"{host} {home}".encode()).hexdigest()[:8]
     target = target.expanduser().resolve()
-    file = target / file_name(datetime.now(UTC), host) if target.is_dir() else target
+    file = target / file_name(datetime.now(UTC), host, bus) if target.is_dir() else target
     if file.exists():
-        raise BusError(f"{file} is there already: name a new file, or a directory")
+        raise _is_there(file)
     if not file.parent.is_dir():
         raise BusError(f"there is no directory {file.parent} to write the backup to")
     # One name for each home and machine: what a killed backup left is written over by the next.
-    whose = hashlib.sha256(f"{host} {home}".encode()).hexdigest()[:12]
-    draft = file.with_name(f".sallyport-{whose}.part")
+    draft = file.with_name(f".sallyport-{bus}.part")
     try:
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as out:
             yield out, file
             out.flush()
             os.fsync(out.fileno())
-        draft.rename(file)
+        _give_name(draft, file)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _give_name(draft: Path, file: Path) -> None:
+    """Give a draft its name. Raises BusError where something has that by now, which is not replaced, and OSError."""
+    try:
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system that has no links
+            _take_name(draft, file)
+        else:
+            draft.unlink()
+    except FileExistsError:
+        raise _is_there(file) from None
+
+
+def _take_name(draft: Path, file: Path) -> None:
+    """The name is there for a moment before the file is. Raises FileExistsError, OSError; then it is not."""
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+    try:
+        draft.replace(file)
+    except BaseException:
+        file.unlink()
+        raise
+
+
+def _is_there(file: Path) -> BusError:
+    return BusError(f"{file} is there already: name a new file, or a directory")
 
 
 def _require_no_process(home: Path) -> None:

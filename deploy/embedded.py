@@ -37,6 +37,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from deploy import artifacts, java, watchdog
 from deploy.kafka_config import ADMIN, log4j_properties, server_properties
+from deploy.left_snapshot import remove_left_snapshot
 from deploy.private_files import keep_or_make_password, private_directory, write_private
 from deploy.registry_config import application_properties
 from deploy.tls import CertificateError, ensure_certificates, server_names
@@ -150,6 +151,8 @@ class EmbeddedBus:
         _require_ours(home)
         private_directory(home)
         self._take_lock()
+        with contextlib.suppress(OSError):  # a bus that runs matters more
+            remove_left_snapshot(home)
         require_space(home, HOME_BYTES, "the bus's log")
         self._end_orphans(console)
         ports = {

@@ -1,6 +1,9 @@
 """A site's metrics, as Prometheus reads them: what `sallyport topics` tells, and how old it is; what is open; what it
 all stands on. What is counted, and how long things take, is in `deploy/tallies.py`.
 
+Prometheus takes an answer that comes too late for none at all, and then nobody is told that the bus is away. So what
+asks the broker is done in the background, and a scrape is answered in time by what is known.
+
 No label holds anything of a person. A dashboard hangs where many pass by, so nothing is counted from which one could
 tell that there is a tip on staff: not tips, nor what may follow from them, which is all but what else agencies publish.
 """
@@ -8,7 +11,6 @@ tell that there is a tip on staff: not tips, nor what may follow from them, whic
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from consumers.board import REPORTING
 from deploy.examination import certificate_end, certificates, disk
+from deploy.question import Question
 from deploy.tallies import Standing
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
 from schemas import topics
@@ -31,6 +35,12 @@ KEPT_S: Final = 5.0
 """Seconds for which what was asked is told again: who scrapes often must not load the broker."""
 GROUND_KEPT_S: Final = 60.0
 """Seconds for which certificates and disk are told again."""
+REPORT_WAIT_S: Final = 6.0
+"""Seconds that a scrape waits for the broker; then it tells what was known before."""
+GROUND_WAIT_S: Final = 1.0
+"""Seconds that a scrape waits for certificates and disk. Both together must be well within `scrape_timeout`."""
+OLD_S: Final = 60.0
+"""Seconds after which what was known is told no more: the bus is away."""
 OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value, Refusal.NOBODY_TO_CALL.value})
 """Why only tips are set aside, whoever gives them."""
 LIVE: Final = "LIVE"
@@ -62,11 +72,11 @@ def ground(settings: Settings) -> Ground:
 
 
 def families(
-    report: TopicReport | None, described: Site, now: float, standing: Standing | None, ground: Ground
+    report: TopicReport | None, described: Site, at: float, standing: Standing | None, ground: Ground | None
 ) -> Iterator[Metric]:
-    """The metrics of a site; `report` is None where it could not be had, `standing` where it is not known.
+    """The metrics of a site; `report` is None where it could not be had, `standing` and `ground` where not known.
 
-    `now`: seconds since 1970.
+    `at`: when the report came, seconds since 1970.
     """
     site = described.name
     yield _gauge(
@@ -76,7 +86,8 @@ def families(
         [((), report is not None)],
         site,
     )
-    yield from _ground(ground, site)
+    if ground is not None:
+        yield from _ground(ground, site)
     if report is None:
         return
     yield from _topics(report.topics, site)
@@ -88,7 +99,7 @@ def families(
         [((), described.clock == "live")],
         site,
     )
-    yield from _stages(report.stages, now, site)
+    yield from _stages(report.stages, at, described)
     yield from _standing(standing, site)
 
 
@@ -151,28 +162,31 @@ def _can_only_be_tips(letters: DeadLetters, site: Site) -> bool:
     return not others
 
 
-def _stages(reported: Sequence[StageStands], now: float, site: str) -> Iterator[Metric]:
-    place = ["stage", "partition"]
-    stages = [((stage.stage, str(stage.partition)), stage) for stage in reported]
+def _stages(reported: Sequence[StageStands], at: float, described: Site) -> Iterator[Metric]:
+    site, place = described.name, ["stage", "partition"]
+    stages = {(stage.stage, str(stage.partition)): stage for stage in reported}
+    # Of what nobody ever worked on there is no report, and yet it must not look as if it were well.
+    wanted = dict.fromkeys(((stage, str(n)) for stage in REPORTING for n in range(described.partitions)), False)
+    live = wanted | {where: one.state == LIVE for where, one in stages.items()}
     yield _gauge(
         "stage_live",
-        "Whether a stage of a partition is live.",
+        "Whether a stage of a partition is live; 0, too, where none ever said how it is.",
         place,
-        [(at, one.state == LIVE) for at, one in stages],
+        live.items(),
         site,
     )
     yield _gauge(
         "stage_report_age_seconds",
-        "How long ago a stage last said how it is.",
+        "How long ago a stage last said how it is, when the bus was asked.",
         place,
-        [(at, max(0.0, now - one.at / MICROS)) for at, one in stages],
+        [(where, max(0.0, at - one.at / MICROS)) for where, one in stages.items()],
         site,
     )
     yield _gauge(
         "stage_tick_timestamp_seconds",
         "The time on the log that a stage has come to, seconds since 1970; on a history site, the history's.",
         place,
-        [(at, one.tick / MICROS) for at, one in stages if one.tick],
+        [(where, one.tick / MICROS) for where, one in stages.items() if one.tick],
         site,
     )
 
@@ -223,7 +237,7 @@ def _gauge(
 
 
 class SiteCollector(Collector):
-    """Asks when it is scraped, and not more often than every few seconds."""
+    """Asks when it is scraped, and not more often than every few seconds; tells what is known where no answer comes."""
 
     def __init__(
         self,
@@ -237,29 +251,25 @@ class SiteCollector(Collector):
         self._site = site
         self._ask = ask
         self._standing = standing
-        self._look = look
         self._say = say
         self._clock = clock
-        self._asking = threading.Lock()
-        self._asked = self._looked = float("-inf")
-        self._report: TopicReport | None = None
-        self._ground = Ground({}, 0, 0)
+        self._report = Question(self._asked, KEPT_S, clock)
+        self._ground = Question(look, GROUND_KEPT_S, clock)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: whoever registers it does not wait for the broker."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, for one scrape."""
-        with self._asking:
-            if self._clock() - self._asked >= KEPT_S:
-                try:
-                    self._report = self._ask()
-                except (ReportError, SecretUnreadableError) as error:
-                    self._report = None
-                    self._say(str(error))
-                self._asked = self._clock()
-            if self._clock() - self._looked >= GROUND_KEPT_S:
-                self._ground, self._looked = self._look(), self._clock()
-            report, ground = self._report, self._ground
-        yield from families(report, self._site, self._clock(), self._standing(), ground)
+        """The metrics, for one scrape, after a few seconds at most."""
+        report, ground = self._report.answer(REPORT_WAIT_S), self._ground.answer(GROUND_WAIT_S)
+        now = self._clock()
+        known, at = (None, now) if report is None or now - report.at > OLD_S else (report.what, report.at)
+        yield from families(known, self._site, at, self._standing(), None if ground is None else ground.what)
+
+    def _asked(self) -> TopicReport | None:
+        try:
+            return self._ask()
+        except (ReportError, SecretUnreadableError) as error:
+            self._say(str(error))
+            return None

@@ -20,6 +20,7 @@ from typing import Final
 import filelock
 
 from deploy.embedded import BusError, held, holder, lock_of
+from deploy.left_snapshot import BACKUP_LOCK
 from deploy.private_files import write_private
 
 LOOK_EVERY_S: Final = 0.5
@@ -87,13 +88,13 @@ class Pausing:
 
 def asked(home: Path) -> bool:
     """Somebody who lives asks for a pause."""
-    return (home / "pause").exists() and held(home / "backup.lock")
+    return (home / "pause").exists() and held(home / BACKUP_LOCK)
 
 
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
     """While this backup runs no other may. Raises BusError where one does."""
-    lock = filelock.FileLock(home / "backup.lock", mode=0o600, thread_local=False)
+    lock = filelock.FileLock(home / BACKUP_LOCK, mode=0o600, thread_local=False)
     if not _taken(lock, MOMENT_S):
         raise BusError(f"another backup of {home} is running: wait for its end")
     try:

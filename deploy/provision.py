@@ -20,6 +20,7 @@ from deploy import registry
 from deploy.acls import users
 from deploy.broker import Broker, settle
 from deploy.changes import Changes, Did, Ground, ProvisionError, Step, What, changes, notes, steps
+from deploy.left_snapshot import SNAPSHOT, remove_left_snapshot
 from deploy.nobody_told import untold
 from deploy.private_files import private_directory
 from schemas.settings import Settings
@@ -90,7 +91,7 @@ def with_password(directory: Path, site: Site) -> frozenset[str]:
 
 def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:
     """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas; and what
-    this machine kept of it: spools, quarantined files, the memory of what was imported.
+    this machine kept of it: spools, quarantined files, the memory of what was imported, what a killed backup left.
 
     Raises ProvisionError, OSError. Schemas that the registry does not let go of are named in the notes.
     """
@@ -100,9 +101,7 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
             schemas, left = registry.remove_subjects(client, f"{site.name}.")
         except registry.RegistryError as error:
             raise ProvisionError(f"{error} ({settings.registry_url})") from error
-    kept = [path for part in KEPT_HERE if (path := settings.home / part / site.name).exists()]
-    for path in kept:
-        shutil.rmtree(path)
+    kept = remove_kept(settings.home, site.name)
     return Provisioned(
         site.name,
         (
@@ -116,6 +115,15 @@ def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -
             *(f"removed {path}" for path in kept),
         ),
     )
+
+
+def remove_kept(home: Path, site: str) -> list[Path]:
+    """Remove what this machine kept of a site: what there was. Raises OSError."""
+    kept = [path for part in KEPT_HERE if (path := home / part / site).exists()]
+    for path in kept:
+        shutil.rmtree(path)
+    # It is of all sites, and of use to none.
+    return [*kept, home / SNAPSHOT] if remove_left_snapshot(home) else kept
 
 
 def _schemas(settings: Settings, site: Site, progress: Progress, check: bool) -> list[Step]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from deploy.archive import ArchiveError, Head
 from deploy.backup import BackedUp, back_up
 from deploy.commands.errors import fail, settings_given
+from deploy.commands.interrupted import ended_as_by_ctrl_c
 from deploy.commands.progress import bar
 from deploy.embedded import BusError
 
@@ -24,7 +24,7 @@ NOT_BACK = 3
 
 def backup(
     target: Annotated[
-        str, typer.Argument(help="A directory, in which the file is named by machine and time; a new file; or -.")
+        str, typer.Argument(help="A directory, in which the file is named by machine, bus and time; a new file; or -.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
@@ -43,8 +43,7 @@ def backup(
     to_stream = target == "-"
     if to_stream and (as_json or sys.stdout.isatty()):
         fail("standard output takes the archive: give it a file or a pipe, and no --json")
-    # As Ctrl-C: nothing half is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ended_as_by_ctrl_c()
     console = Console(stderr=True)
     told = console if console.is_terminal and not as_json else Console(quiet=True)
     try:

@@ -43,9 +43,9 @@ def metrics(
 ) -> None:
     """Serve a site's metrics to Prometheus at /metrics, until Ctrl-C: alerts, how long they take, lag, dead letters.
 
-    Each scrape asks the broker, at most every five seconds; alerts and decisions are counted from when it begins. There
-    is nothing of a person in it, and nothing of tips or health. While the bus is away sallyport_up is 0. Exit codes: 0
-    ended, 2 can't begin.
+    Each scrape asks the broker, at most every five seconds, and is answered within seven whatever the broker does;
+    alerts and decisions are counted from when it begins. There is nothing of a person in it, and nothing of tips or
+    health. While the bus is away sallyport_up is 0. Exit codes: 0 ended, 2 can't begin.
 
     Example: sallyport metrics --site county --port 9464
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from deploy.backup import check as check_archive
 from deploy.backup import restore as restore_archive
 from deploy.commands.backup import described
 from deploy.commands.errors import fail, settings_given
+from deploy.commands.interrupted import ended_as_by_ctrl_c
 from deploy.commands.progress import bar
 from deploy.embedded import BusError
 from schemas.settings import Settings
@@ -39,12 +39,12 @@ def restore(
     The whole file is verified before anything is in place, and a file that is refused leaves nothing. Then
     `sallyport up` goes on from where the backup was made. Exit codes: 0 done, 1 the file is refused, 2 can't.
 
-    Example: sallyport restore /mnt/backup/sallyport-jail1-20260301T021500Z.tar.gz
+    Example: sallyport restore /mnt/backup/sallyport-jail1-3f9ac214-20260301T021500Z.tar.gz
     """
     settings = settings_given()
     if not settings.embedded and not check:
         fail("SALLYPORT_EMBEDDED is false: a backup is of a bus that sallyport runs itself")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ended_as_by_ctrl_c()
     console = Console(stderr=True)
     told = console if console.is_terminal and not as_json else Console(quiet=True)
     try:

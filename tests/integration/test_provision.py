@@ -328,7 +328,11 @@ def test_a_purge_removes_the_site_and_nothing_of_its_neighbour(bus: Settings, sm
     site, neighbour = small("short"), small("shorter")
     provision(bus, site)
     provision(bus, neighbour)
+    left = bus.home / "backup.part"
+    left.mkdir()
     removed = purge(bus, site)
+    assert f"removed {left}" in removed.notes
+    assert not left.exists()
     assert {step.did for step in removed.steps} == {Did.REMOVED}
     assert names_on(bus, site) == set()
     assert subjects_on(bus, site) == set()

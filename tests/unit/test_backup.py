@@ -3,25 +3,36 @@ paused runs again whatever happens."""
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import IO
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from deploy import archive, pause
+from deploy import archive, backup, pause
 from deploy.archive import ArchiveError, Head
 from deploy.backup import BackedUp, back_up, check, file_name, restore
 from deploy.cli import app
-from deploy.embedded import BusError, held, lock_of
+from deploy.commands.interrupted import ENDING, ended_as_by_ctrl_c
+from deploy.embedded import BusError, EmbeddedBus, held, lock_of
 from deploy.pause import Pausing, alone
+from deploy.provision import remove_kept
 from deploy.sites import SITES_DIR, keep_site_files
 from producers.spool import Spool, Spooled
 from schemas.settings import Settings
@@ -163,9 +174,6 @@ def test_a_torn_end_that_the_broker_cuts_off_after_a_kill_is_still_in_the_archiv
 
 
 def test_where_there_are_no_links_logs_are_copied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object) -> None:
-        raise OSError(95, "Operation not supported")
-
     monkeypatch.setattr(os, "link", no_links)
     restored(archive_of(home), home.parent / "new")
     assert content(home.parent / "new") == STATE
@@ -214,9 +222,10 @@ def test_the_files_of_a_shipped_site_come_with_the_program(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_named_by_machine_and_time() -> None:
+def test_a_file_is_named_by_machine_bus_and_time() -> None:
     made = datetime(2026, 3, 1, 2, 15, tzinfo=UTC)
-    assert file_name(made, "jail_1.county.example") == "sallyport-jail-1-20260301T021500Z.tar.gz"
+    named = file_name(made, "jail_1.county.example", "3f9ac214")
+    assert named == "sallyport-jail-1-3f9ac214-20260301T021500Z.tar.gz"
 
 
 # -- whole or not at all -------------------------------------------------------------------------------------------
@@ -309,6 +318,53 @@ def test_no_file_is_written_over_and_no_directory_made(home: Path, name: str) ->
     assert [path.read_text() for path in backups(home)] in (["an earlier one"], [])
 
 
+def no_links(*_: object) -> None:
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+@pytest.mark.parametrize("link", [os.link, no_links], ids=["links", "no links"])
+def test_a_file_that_came_while_the_backup_was_written_is_not_written_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(os, "link", link)
+    target = home.parent / "backups" / "sallyport.tar.gz"
+
+    def another(_: int) -> Callable[[int], None]:
+        target.write_text("another one's")
+        return lambda _: None
+
+    with pytest.raises(BusError, match=r"sallyport\.tar\.gz is there already: name a new file"):
+        back_up(Settings(home=home), target, lambda _: None, another)
+    assert [(path, path.read_text()) for path in backups(home)] == [(target, "another one's")]
+
+
+def test_where_a_name_can_not_be_given_none_is_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        backed_up(home)
+    assert backups(home) == []
+
+
+def test_two_buses_of_a_machine_share_a_directory_at_the_same_second(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Noon:
+            return cls(2026, 3, 1, 12, tzinfo=tz)
+
+    monkeypatch.setattr(backup, "datetime", Noon)
+    other = home.parent / "other"
+    shutil.copytree(home, other)
+    (other / "secrets" / "our-county.bus").unlink()
+    assert {backed_up(one).head.sites for one in (home, other)} == {("demo", "our-county"), ("demo",)}
+    assert len(backups(home)) == 2
+
+
 def test_where_no_bus_is_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(BusError, match="holds no bus"):
         back_up(Settings(home=tmp_path / "nothing"), tmp_path, lambda _: None, ignore)
@@ -328,6 +384,143 @@ def test_what_a_killed_backup_left_goes_with_the_next(home: Path) -> None:
     (home.parent / "left").rename(home.parent / "backups" / (home.parent / "half").read_text())
     file = archive_of(home)
     assert backups(home) == [file]
+
+
+# -- what is cut off leaves nothing ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(home: Path) -> Path:
+    """The snapshot of a backup that was killed."""
+    left = home / "backup.part"
+    (left / "secrets").mkdir()
+    (left / "secrets" / "admin").write_text("password")
+    return left
+
+
+def start(home: Path) -> None:
+    """A start of the bus, up to where it looks at its ports: two of them are the same."""
+    with pytest.raises(BusError, match="three ports"):
+        EmbeddedBus(Settings(home=home, kafka_port=1, controller_port=1)).start(Console(quiet=True))
+
+
+def test_what_a_killed_backup_left_goes_when_the_bus_starts(home: Path, left: Path) -> None:
+    start(home)
+    assert not left.exists()
+
+
+def test_what_a_backup_is_still_writing_stays_while_the_bus_starts_again(home: Path, left: Path) -> None:
+    with alone(home):
+        start(home)
+        assert left.exists()
+
+
+def test_a_bus_starts_also_where_what_was_left_can_not_be_removed(
+    home: Path, left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    start(home)
+    assert left.exists()
+
+
+def test_what_a_killed_backup_left_goes_with_a_site_that_is_removed(home: Path, left: Path) -> None:
+    of_the_site, of_another = home / "quarantine" / "demo", home / "spool" / "our-county"
+    of_another.mkdir(parents=True)
+    assert remove_kept(home, "demo") == [of_the_site, left]
+    assert (of_the_site.exists(), left.exists(), of_another.exists()) == (False, False, True)
+    assert remove_kept(home, "demo") == []
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """They are as a session has them, for what is started from here, too, and whatever started the tests."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def running(
+    home: Path, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, "SALLYPORT_HOME": str(home)}
+    command = [sys.executable, "-m", "deploy", *arguments]
+    process = subprocess.Popen(command, env=environment, stdin=stdin, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_backup_whose_session_closes_leaves_nothing(home: Path, number: signal.Signals) -> None:
+    os.truncate(home / LOG, 1 << 33)  # nothing on the disk, and half a minute to write
+    with running(home, "backup", str(home.parent / "backups")) as process:
+        until(lambda: [path for path in backups(home) if path.stat().st_size], "it is written", 30)
+        assert (home / "backup.part").exists()
+        process.send_signal(number)
+        assert process.wait(20) == 130
+    assert backups(home) == []
+    assert not (home / "backup.part").exists()
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_restore_whose_session_closes_leaves_nothing(home: Path) -> None:
+    (home / LOG).write_bytes(os.urandom(1 << 22))
+    file, new = archive_of(home), home.parent / "new"
+    with running(new, "restore", "-", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(file.read_bytes()[: 3 << 20])
+        process.stdin.flush()
+        until((new / "restore.part" / "kafka").exists, "it is restored", 30)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 130
+    assert not new.exists()
+
+
+def interrupts(number: signal.Signals) -> bool:
+    try:
+        signal.raise_signal(number)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("first", ENDING)
+def test_what_is_cleaned_up_is_not_broken_off_by_a_second_signal(first: signal.Signals) -> None:
+    ended_as_by_ctrl_c()
+    assert interrupts(first)
+    assert not any(interrupts(second) for second in ENDING)
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_nohup_lets_outlive_its_session_does() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended_as_by_ctrl_c()
+    assert not interrupts(signal.SIGHUP)
+
+
+def test_the_line_for_every_night_deletes_what_is_old_whole_or_cut_off_and_nothing_else(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^15 2 \* \* \*  sallyport backup /mnt/backup && (find .*)$", page, re.MULTILINE)
+    whole, half = file_name(datetime.now(UTC), "jail1", "3f9ac214"), ".sallyport-3f9ac214.part"
+    month_ago = time.time() - 32 * 86_400
+    for age in ("old", "new"):
+        (tmp_path / age).mkdir()
+        for name in (whole, half, "another's"):
+            (tmp_path / age / name).touch()
+            if age == "old":
+                os.utime(tmp_path / age / name, (month_ago, month_ago))
+    subprocess.run(["/bin/sh", "-c", line.replace("/mnt/backup", str(tmp_path))], check=True)
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {f"new/{whole}", f"new/{half}", "new/another's", "old/another's"}
 
 
 # -- the pause -----------------------------------------------------------------------------------------------------

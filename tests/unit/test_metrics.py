@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
 import deploy
-from deploy.metrics import GROUND_KEPT_S, KEPT_S, Ground, SiteCollector, families, ground
+from consumers.board import REPORTING
+from deploy import metrics, topic_report
+from deploy.metrics import (
+    GROUND_KEPT_S,
+    GROUND_WAIT_S,
+    KEPT_S,
+    OLD_S,
+    REPORT_WAIT_S,
+    Ground,
+    SiteCollector,
+    families,
+    ground,
+)
 from deploy.tallies import Standing, Tallies
 from deploy.tls import CA_PEM, VALID, ensure_certificates
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
@@ -27,6 +45,7 @@ from schemas.site import Site
 from tests.county import SITE, demo_site
 from tests.free_ports import free_ports
 from tests.unit.test_certificates_are_looked_at import served
+from tests.working_site import until
 
 REPORT = TopicReport(
     "demo",
@@ -53,7 +72,7 @@ GROUND = Ground({"broker there:9092": 200.0}, 30, 100)
 
 
 def told(
-    report: TopicReport | None, standing: Standing | None = STANDING, ground: Ground = GROUND, site: Site = SITE
+    report: TopicReport | None, standing: Standing | None = STANDING, ground: Ground | None = GROUND, site: Site = SITE
 ) -> dict[str, float]:
     """Sample, as it is written, to value."""
     return {
@@ -61,6 +80,14 @@ def told(
         for family in families(report, site, 100.0, standing, ground)
         for sample in family.samples
     }
+
+
+def of_nobody(name: str) -> list[str]:
+    """The samples of all stages of the demo site's partitions."""
+    return [
+        f"{name}{{'site': 'demo', 'stage': '{stage}', 'partition': '{n}'}}"
+        for stage, n in product(REPORTING, range(SITE.partitions))
+    ]
 
 
 def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
@@ -79,6 +106,7 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
         "sallyport_topic_records{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 120,
         "sallyport_topic_lag{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 3,
         f"sallyport_dead_letters{{'site': 'demo', {letters}}}": 2,
+        **dict.fromkeys(of_nobody("sallyport_stage_live"), 0),
         f"sallyport_stage_live{{'site': 'demo', {person}}}": 1,
         f"sallyport_stage_live{{'site': 'demo', {facility}}}": 0,
         f"sallyport_stage_report_age_seconds{{'site': 'demo', {person}}}": 3,
@@ -117,6 +145,18 @@ def test_of_a_bus_that_is_away_that_is_told_and_what_this_machine_sees_itself() 
         "sallyport_disk_free_bytes": 30,
         "sallyport_disk_bytes": 100,
     }
+
+
+def test_where_nobody_ever_worked_no_stage_is_live() -> None:
+    names = told(TopicReport("demo", (), (), ()))
+    assert {name: value for name, value in names.items() if "_stage_" in name} == dict.fromkeys(
+        of_nobody("sallyport_stage_live"), 0
+    )
+
+
+def test_of_what_was_never_looked_at_nothing_is_told() -> None:
+    names = {name.partition("{")[0] for name in told(REPORT, ground=None)}
+    assert not names & {"sallyport_disk_free_bytes", "sallyport_disk_bytes"}
 
 
 def test_where_it_is_not_known_what_is_open_that_is_told_and_no_number() -> None:
@@ -211,16 +251,113 @@ def test_why_it_is_away_is_said_and_it_is_asked_again() -> None:
         return answer
 
     collector = SiteCollector(SITE, ask, lambda: None, lambda: GROUND, said.append, clock)
-
-    def is_up() -> float:
-        return next(sample.value for family in collector.collect() for sample in family.samples)
-
-    assert is_up() == 0
+    assert is_up(collector) == 0
     clock.now += KEPT_S
-    assert is_up() == 0
+    assert is_up(collector) == 0
     assert said == ["it does not answer", "no password"]
     clock.now += KEPT_S
-    assert is_up() == 1
+    assert is_up(collector) == 1
+
+
+# -- a scrape is answered in time ------------------------------------------------------------------------------------
+
+AGE = "sallyport_stage_report_age_seconds{'site': 'demo', 'stage': 'person', 'partition': '0'}"
+
+
+def sampled(collector: SiteCollector) -> dict[str, float]:
+    return {
+        f"{sample.name}{sample.labels}": sample.value for family in collector.collect() for sample in family.samples
+    }
+
+
+def is_up(collector: SiteCollector) -> float:
+    return sampled(collector)["sallyport_up{'site': 'demo'}"]
+
+
+def no_address(_: socket.socket) -> int:
+    return free_ports(1)[0]
+
+
+def address_of(silent: socket.socket) -> int:
+    """It listens, so that whoever comes is connected; it never says a word."""
+    silent.bind(("127.0.0.1", 0))
+    silent.listen()
+    return int(silent.getsockname()[1])
+
+
+@pytest.mark.parametrize("where", [no_address, address_of])
+def test_a_broker_that_does_not_answer_keeps_no_scrape_waiting_and_is_told_to_be_away(
+    where: Callable[[socket.socket], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(topic_report, "REQUEST_SECONDS", 2)
+    monkeypatch.setattr(metrics, "REPORT_WAIT_S", 0.2)
+    monkeypatch.setattr(metrics, "GROUND_WAIT_S", 0.2)
+    said: list[str] = []
+    with socket.socket() as listening:
+        settings = Settings(home=tmp_path, security_protocol="PLAINTEXT", bootstrap=f"127.0.0.1:{where(listening)}")
+        ask = partial(topic_report.topic_report, settings, SITE)
+        collector = SiteCollector(SITE, ask, lambda: None, lambda: GROUND, said.append)
+        began = time.monotonic()
+        assert is_up(collector) == 0
+        assert time.monotonic() - began < 1
+        until(lambda: said, "the broker was given up", 10)
+    assert "does not answer" in said[0]
+
+
+def test_who_scrapes_as_is_shipped_waits_longer_than_an_answer_takes() -> None:
+    shipped = (SHIPPED / "prometheus.yml").read_text(encoding="utf-8")
+    (patience,) = re.findall(r"scrape_timeout: (\d+)s", shipped)
+    assert int(patience) >= REPORT_WAIT_S + GROUND_WAIT_S + 3
+
+
+def test_what_a_slow_broker_said_is_told_until_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "REPORT_WAIT_S", 0.05)
+    clock, slow = Clock(), threading.Event()
+    slow.set()
+
+    def ask() -> TopicReport:
+        assert slow.wait(10)
+        return REPORT
+
+    collector = SiteCollector(SITE, ask, lambda: STANDING, lambda: GROUND, pytest.fail, clock)
+    assert sampled(collector)[AGE] == 3
+    slow.clear()
+    clock.now += OLD_S
+    # What a stage has said since then is not known, so it is not said to be silent.
+    assert sampled(collector)[AGE] == 3
+    clock.now += 1
+    assert is_up(collector) == 0
+    slow.set()
+    until(lambda: is_up(collector) == 1, "the answer came", 5)
+
+
+def test_certificates_that_can_not_be_had_keep_no_scrape_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "GROUND_WAIT_S", 0.05)
+    slow = threading.Event()
+
+    def look() -> Ground:
+        assert slow.wait(10)
+        return GROUND
+
+    collector = SiteCollector(SITE, lambda: REPORT, lambda: STANDING, look, pytest.fail, Clock())
+    assert not [name for name in sampled(collector) if "disk" in name]
+    slow.set()
+    until(lambda: [name for name in sampled(collector) if "disk" in name], "it was looked at", 5)
+
+
+def test_a_defect_fails_the_scrape_and_the_next_one_asks_again() -> None:
+    answers: list[TopicReport | Exception] = [REPORT, ZeroDivisionError()]
+
+    def ask() -> TopicReport:
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    collector = SiteCollector(SITE, ask, lambda: None, lambda: GROUND, pytest.fail, Clock())
+    with pytest.raises(ZeroDivisionError):
+        is_up(collector)
+    assert is_up(collector) == 1
 
 
 # -- the dashboard ---------------------------------------------------------------------------------------------------

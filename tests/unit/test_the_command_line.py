@@ -8,7 +8,7 @@ import sys
 import pytest
 
 LOADED = "import sys; print(*(name for name in sys.modules if name.startswith('deploy.commands.')))"
-ASIDE = {"deploy.commands.errors", "deploy.commands.progress"}
+ASIDE = {"deploy.commands.errors", "deploy.commands.interrupted", "deploy.commands.progress"}
 """What parts have in common."""
 
 
