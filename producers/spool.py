@@ -162,7 +162,8 @@ class Spool:
                 self._waiting += len(rows)
         except sqlite3.OperationalError as error:
             raise SpoolFullError(
-                f"the spool {self.path.parent} takes no more events ({error}): free some disk; they were not accepted"
+                f"the spool {self.path.parent} takes no more events ({error}): free some disk; "
+                "what did not fit was not accepted"
             ) from error
 
     def after(self, number: int, limit: int) -> list[tuple[int, Spooled]]:

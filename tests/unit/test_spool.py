@@ -191,7 +191,7 @@ def test_a_full_disk_accepts_nothing_and_says_so(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     spool.add([spooled("before")])
     with no_file_beyond(200_000):
-        with pytest.raises(SpoolFullError, match=r"takes no more events .* they were not accepted"):
+        with pytest.raises(SpoolFullError, match=r"takes no more events .* what did not fit was not accepted"):
             spool.add([spooled("x" * 1000) for _ in range(1000)])
         assert bodies(spool) == ["before"]
         assert len(spool) == 1
