@@ -206,9 +206,10 @@ def publish_events(
     stopped = None
     with _interruptible() as interrupted, Publisher(settings, site, agency.id) as publisher:
         hidden = quiet or total <= CHUNK
-        shown = track(chunks, "Publishing", -(-total // CHUNK), console=Console(stderr=True), disable=hidden)
+        pieces = -(-total // CHUNK)
         try:
-            for chunk in shown:
+            # Not kept in a name: the bar goes as soon as the loop is left.
+            for chunk in track(chunks, "Publishing", pieces, console=Console(stderr=True), disable=hidden):
                 if interrupted.is_set():
                     break
                 publisher.publish_many(chunk)
