@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from io import SEEK_END
+from typing import Any, BinaryIO, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
@@ -30,6 +31,9 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LOOKS_LIKE_SECONDS: Final = 10_000_000_000_000
 """Numbers from 0 up to this are seconds or milliseconds of our days; as microseconds they are of spring 1970."""
 RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)?")
+MOST_WHOLE: Final = 32 * 1024 * 1024
+"""Bytes of what is read in one go: an array, an object over several lines, one line."""
+BOM: Final = "\ufeff".encode()
 SHOWN_NAME: Final = 40
 """Characters of an unknown field's name that are shown."""
 
@@ -64,6 +68,10 @@ class Parsed:
     problems: tuple[Problem, ...]
 
 
+class UnreadableError(Exception):
+    """A file can't be read as events at all; the message says where, and what to do."""
+
+
 class _NotReadableError(Exception):
     """The text is no JSON; the message says where and why."""
 
@@ -71,29 +79,34 @@ class _NotReadableError(Exception):
     """The text."""
 
 
-def parse(text: str, agency: Agency, event_type: str | None = None) -> Iterator[Parsed]:
-    """Events from a JSON array, one JSON object, or JSON Lines, one after the other.
+def parse(
+    file: BinaryIO, agency: Agency, event_type: str | None = None, most_bytes: int = MOST_WHOLE
+) -> Iterator[Parsed]:
+    """Events from a JSON array, one JSON object, or JSON Lines, one after the other, from the file's beginning on.
 
     What the publisher's own desk knows may be left out: `type` (where `event_type` is given), `head.ori`,
     `head.source_system` ("manual"), `head.event_id` (made from the content: publishing the same twice is publishing it
     once), empty lists.
+    The file may be larger than memory: JSON Lines are read line by line, and at most `most_bytes` in one go.
+    Raises UnreadableError, OSError.
     """
-    return _parsed(text, lambda _: agency, event_type)
+    return _parsed(_items_of(file, most_bytes), lambda _: agency, event_type)
 
 
 def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
-    """As `parse`, of events of several agencies: each says whose it is, in `head.ori`."""
+    """As `parse`, of a text with events of several agencies: each says whose it is, in `head.ori`."""
     event = _complete(text, by_ori)
     if event is not None:
         return (Parsed(1, text, event, ()),)
-    return _parsed(text, lambda item: by_ori.get(_ori(item)), None)
+    return _parsed(_items(text), lambda item: by_ori.get(_ori(item)), None)
 
 
-def _parsed(text: str, whose: Callable[[Json], Agency | None], event_type: str | None) -> Iterator[Parsed]:
-    written = _whole(text)
-    for line, item in written if written is not None else _lines(text):
+def _parsed(
+    items: Iterable[tuple[int, Any]], whose: Callable[[Json], Agency | None], event_type: str | None
+) -> Iterator[Parsed]:
+    for line, item in items:
         if isinstance(item, _NotReadableError):
-            yield _broken(line, item.written or text, str(item))
+            yield _broken(line, item.written, str(item))
         elif not isinstance(item, dict):
             yield _broken(line, item, 'an event is a JSON object, such as {"type": "HousingAssigned", ...}')
         elif (agency := whose(item)) is None:
@@ -145,15 +158,70 @@ def _names(event: Event) -> int:
 # -- reading JSON ----------------------------------------------------------------------------------------------------
 
 
-def _whole(text: str) -> list[tuple[int, Any]] | None:
-    """The events of a JSON array or of a single object; None for JSON Lines."""
+def _items(text: str) -> Iterable[tuple[int, Any]]:
+    """What is written in a JSON array, a single object, or JSON Lines, each with the line on which it begins."""
     if text.lstrip().startswith("["):
-        return list(_array(text))
+        return _array(text)
     try:
         whole = _loads(text)
     except _NotReadableError:
-        return None
+        # Only at \n: str.splitlines would also split at characters that JSON allows in a string.
+        return _lines(text.split("\n"))
     return [(_line_at(text, len(text) - len(text.lstrip())), whole)]
+
+
+def _items_of(file: BinaryIO, most_bytes: int) -> Iterator[tuple[int, Any]]:
+    """As `_items`, of a file: whole only where its first line is not whole by itself."""
+    size = file.seek(0, SEEK_END)
+    first = _first_line(file, most_bytes)
+    is_array = first.startswith("[")
+    if is_array and size > most_bytes:
+        raise UnreadableError(f"an array of more than {_megabytes(most_bytes)}: split it, or write one event a line")
+    file.seek(0)
+    if is_array or (size <= most_bytes and not _is_json(first)):
+        yield from _items(_text(file.read(), 0))
+    else:
+        yield from _lines(_lines_of(file, most_bytes))
+
+
+def _first_line(file: BinaryIO, most_bytes: int) -> str:
+    """The first line with anything on it, or so much of it; empty where there is none."""
+    file.seek(0)
+    for raw in iter(lambda: file.readline(most_bytes), b""):
+        if line := raw.removeprefix(BOM).decode(errors="replace").strip():
+            return line
+    return ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _loads(text)
+    except _NotReadableError:
+        return False
+    return True
+
+
+def _lines_of(file: BinaryIO, most_bytes: int) -> Iterator[str]:
+    at = 0
+    for number, raw in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), start=1):
+        if len(raw) > most_bytes:
+            raise UnreadableError(f"line {number} has more than {_megabytes(most_bytes)}: write one event a line")
+        yield _text(raw, at).removesuffix("\n")
+        at += len(raw)
+
+
+def _text(raw: bytes, at: int) -> str:
+    """What stands in a file from a byte on. Raises UnreadableError."""
+    begins = len(BOM) if at == 0 and raw.startswith(BOM) else 0
+    try:
+        return raw[begins:].decode()
+    except UnicodeDecodeError as error:
+        where = at + begins + error.start
+        raise UnreadableError(f"not UTF-8 at byte {where}: save it as UTF-8") from error
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1024 / 1024:g} MiB"
 
 
 def _array(text: str) -> Iterator[tuple[int, Any]]:
@@ -176,12 +244,13 @@ def _array(text: str) -> Iterator[tuple[int, Any]]:
             raise json.JSONDecodeError("something follows after the array", text, _skip(text, at + 1))
     except (ValueError, RecursionError, _NotReadableError) as error:
         where = error.lineno if isinstance(error, json.JSONDecodeError) else line
-        yield where, _not_readable(error)
+        broken = _not_readable(error)
+        broken.written = text
+        yield where, broken
 
 
-def _lines(text: str) -> Iterator[tuple[int, Any]]:
-    # Only at \n: str.splitlines would also split at characters that JSON allows in a string.
-    for number, line in enumerate(text.split("\n"), start=1):
+def _lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 yield number, _loads(line)

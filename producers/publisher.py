@@ -20,14 +20,17 @@ from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from producers.spool import Spool, SpoolDamagedError, Spooled, SpoolFullError, spool_directory
 from schemas import topics
-from schemas.codec import event_body, frame
-from schemas.events import Event, EventWithdrawn, Handling, Head, IdKind, WithdrawalReason, type_name
-from schemas.registry_client import NotRegisteredError, RegistryAway, registry_client, schema_ids
+from schemas.avro_files import whole_schema
+from schemas.codec import event_body, frame, in_our_schema
+from schemas.events import EVENT_TYPES, Event, EventWithdrawn, Handling, Head, IdKind, WithdrawalReason, type_name
+from schemas.registry_client import NotRegisteredError, RegistryAway, registry_client, schema_id
 from schemas.settings import Settings
 from schemas.site import Site
+from schemas.subjects import value_subject
 
 MOST_BYTES: Final = 512 * 1024
 """Bytes of one event. The broker takes a megabyte; an event of half of one is a mistake."""
@@ -39,6 +42,8 @@ AGAIN_S: Final = 1.0
 """Seconds between questions to a registry that is away."""
 LISTEN_S: Final = 0.1
 """Seconds after which the thread that takes acknowledgements looks whether it is to end."""
+ENDS_S: Final = 1.0
+"""Seconds that a thread of a closed publisher is waited for."""
 ROOM_S: Final = 0.05
 """Seconds to wait for room in Kafka's client."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,8 +71,9 @@ class Publisher:
         self._settings = settings
         self._changed = threading.Condition()
         self._refused: PublishError | None = None
-        self._closing = False
-        self._ids: dict[tuple[str, str], int] = {}
+        self._closing = self._closed = False
+        self._ways: dict[tuple[str, str], tuple[int, str]] = {}
+        """By topic and schema that an event was written with: the id under which it goes out, and in which schema."""
         self._acknowledged: list[tuple[Spool, int]] = []
         self._to_forget: dict[Spool, list[int]] = {}
         self._producer = self._make_producer()
@@ -170,6 +176,7 @@ class Publisher:
             _key(event),
             body,
             _cloud_events(event, self._agency.id, time.time_ns() // 1000),
+            whole_schema(event_type),
         )
 
     # -- knowing how it stands -----------------------------------------------------------------------------------
@@ -193,19 +200,23 @@ class Publisher:
     def close(self, timeout_s: float = 5.0) -> int:
         """Send what can be sent in so many seconds and end; returns how many events stay in the spool.
 
-        Safe to call twice.
+        Closing twice is closing once.
         """
+        if self._closed:
+            return self._pending
         with self._changed:
             self._changed.wait_for(lambda: self._pending == 0 or self._refused is not None, timeout_s)
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            # Who asks a registry that does not answer can't be called back. It sends nothing once it has its answer.
+            thread.join(ENDS_S)
         self._forget()
         # What the client still holds stays on disk; else it would go on sending after the spool is given up.
         self._producer.purge()
         for spool in (*self._inherited, self._spool):
             spool.close()
+        self._closed = True
         return self._pending
 
     def __enter__(self) -> Self:
@@ -259,21 +270,20 @@ class Publisher:
         with self._changed:
             self._in_flight += len(rows)
         for number, event in rows:
-            schema_id = self._schema_id(event)
-            while schema_id is not None and not self._produced(spool, number, event, schema_id):
+            value = self._framed(event)
+            while value is not None and not self._ends() and not self._produced(spool, number, event, value):
                 with self._changed:
-                    if self._changed.wait_for(self._ends, ROOM_S):
-                        break
+                    self._changed.wait_for(self._ends, ROOM_S)
             if self._ends():
                 break
         return rows[-1][0]
 
-    def _produced(self, spool: Spool, number: int, event: Spooled, schema_id: int) -> bool:
+    def _produced(self, spool: Spool, number: int, event: Spooled, value: bytes) -> bool:
         """Hand one event to Kafka's client; false where it has no room."""
         try:
             self._producer.produce(
                 event.topic,
-                value=frame(schema_id, event.body),
+                value=value,
                 key=event.key,
                 headers=list(event.headers),
                 on_delivery=partial(self._on_delivery, spool, number),
@@ -282,19 +292,26 @@ class Publisher:
             return False
         return True
 
-    def _schema_id(self, event: Spooled) -> int | None:
-        """The id of the event's schema, waited for while the registry is away; None where this publisher ends."""
-        where = (event.topic, event.event_type)
-        while where not in self._ids:
+    def _framed(self, event: Spooled) -> bytes | None:
+        """The event as it goes onto the wire; None where this publisher ends before the registry has answered."""
+        where = (event.topic, event.schema)
+        while where not in self._ways:
             try:
-                self._ids |= schema_ids(registry_client(self._settings), self._site, [event.topic])
+                self._ways[where] = _way_out(registry_client(self._settings), event)
             except RegistryAway:
                 with self._changed:
                     if self._changed.wait_for(self._ends, AGAIN_S):
                         return None
             except NotRegisteredError as error:
                 raise PublishError(str(error)) from error
-        return self._ids[where]
+        schema_id, schema = self._ways[where]
+        if schema == event.schema:
+            return frame(schema_id, event.body)
+        body = in_our_schema(event.event_type, event.body, event.schema)
+        if body is None:
+            why = f"{event.topic}: this version can't send what a newer one wrote: run `sallyport provision` of that"
+            raise PublishError(f"{why}; what was accepted waits in {self._directory}")
+        return frame(schema_id, body)
 
     # -- what the broker says ------------------------------------------------------------------------------------
 
@@ -343,6 +360,22 @@ def why_too_large(body: bytes) -> str | None:
     if len(body) <= MOST_BYTES:
         return None
     return f"is of {len(body):,} bytes: an event has at most {MOST_BYTES:,}; leave something out, or send it in parts"
+
+
+def _way_out(client: SchemaRegistryClient, event: Spooled) -> tuple[int, str]:
+    """The id under which an event goes out, and in which schema. Raises RegistryAway, NotRegisteredError.
+
+    In the one it was written with: what may have been sent before is sent again with the same bytes. Only where the
+    registry does not have that one, it can't have been sent; then in ours.
+    """
+    subject = value_subject(event.topic)
+    try:
+        return schema_id(client, subject, event.schema), event.schema
+    except NotRegisteredError:
+        ours = whole_schema(event.event_type) if event.event_type in EVENT_TYPES else event.schema
+        if ours == event.schema:
+            raise
+    return schema_id(client, subject, ours), ours
 
 
 def _spools(directory: Path) -> tuple[list[Spool], Spool]:

@@ -3,6 +3,7 @@
 One SQLite file a publisher process (write-ahead log, full synchronisation), so that a power cut or a kill -9 in the
 middle of a write costs nothing that was accepted: SQLite finds a torn tail by its checksums and cuts it. A publisher
 that starts takes over the spools that dead ones left, in the order in which they were begun.
+Each event is kept with the schema it was written with: a spool may outlive the version that wrote it.
 Spools hold personal data: the directory is the owner's alone, and what is forgotten is wiped.
 """
 
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from filelock import FileLock, Timeout
+
+from schemas.avro_files import whole_schema
 
 SUFFIX: Final = ".spool"
 BIG_PAGES: Final = 256
@@ -46,6 +49,8 @@ class Spooled:
     body: bytes
     """Avro, without framing."""
     headers: tuple[tuple[str, str], ...]
+    schema: str
+    """The schema, as JSON, with which the body was written."""
 
 
 class Spool:
@@ -65,11 +70,10 @@ class Spool:
             self._db.execute("PRAGMA secure_delete=ON")
             # FULL: accepted means on the disk, not in a cache.
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute(
-                # AUTOINCREMENT: a number is never given twice, or an event could be passed over.
-                "CREATE TABLE IF NOT EXISTS spooled"
-                " (seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT, topic TEXT, key BLOB, body BLOB, headers TEXT)"
-            )
+            with self._transaction():
+                self._make_tables()
+            self._schemas = {int(row[0]): str(row[1]) for row in self._db.execute("SELECT id, text FROM schemas")}
+            self._schema_numbers = {text: number for number, text in self._schemas.items()}
             self._waiting = int(self._db.execute("SELECT count(*) FROM spooled").fetchone()[0])
         except sqlite3.OperationalError as error:
             self._db.close()
@@ -123,40 +127,69 @@ class Spool:
             lock.release()
             raise
 
+    def _make_tables(self) -> None:
+        self._db.execute("CREATE TABLE IF NOT EXISTS schemas (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+        self._db.execute(
+            # AUTOINCREMENT: a number is never given twice, or an event could be passed over.
+            "CREATE TABLE IF NOT EXISTS spooled (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " type TEXT, topic TEXT, key BLOB, body BLOB, headers TEXT, schema INTEGER)"
+        )
+        if "schema" in {row[1] for row in self._db.execute("PRAGMA table_info(spooled)")}:
+            return
+        # Of the versions that did not say with which schema an event was written. They had the schemas of this one.
+        self._db.execute("ALTER TABLE spooled ADD COLUMN schema INTEGER")
+        types = [row[0] for row in self._db.execute("SELECT DISTINCT type FROM spooled")]
+        for number, event_type in enumerate(types, start=1):
+            self._db.execute("INSERT INTO schemas VALUES (?, ?)", (number, whole_schema(event_type)))
+            self._db.execute("UPDATE spooled SET schema = ? WHERE type = ?", (number, event_type))
+
     def add(self, events: Sequence[Spooled]) -> None:
         """Put events on disk. Raises SpoolFullError: then none was accepted."""
-        rows = [(e.event_type, e.topic, e.key, e.body, json.dumps(e.headers)) for e in events]
         try:
             with self._turn:
+                new = dict.fromkeys(e.schema for e in events if e.schema not in self._schema_numbers)
+                named = {text: number for number, text in enumerate(new, start=len(self._schemas) + 1)}
+                numbers = self._schema_numbers | named
+                rows = [
+                    (e.event_type, e.topic, e.key, e.body, json.dumps(e.headers), numbers[e.schema]) for e in events
+                ]
                 with self._transaction():
+                    self._db.executemany("INSERT INTO schemas (text, id) VALUES (?, ?)", named.items())
                     self._db.executemany(
-                        "INSERT INTO spooled (type, topic, key, body, headers) VALUES (?, ?, ?, ?, ?)", rows
+                        "INSERT INTO spooled (type, topic, key, body, headers, schema) VALUES (?, ?, ?, ?, ?, ?)", rows
                     )
+                self._schema_numbers = numbers
+                self._schemas |= {number: text for text, number in named.items()}
                 self._waiting += len(rows)
         except sqlite3.OperationalError as error:
             raise SpoolFullError(
-                f"the spool {self.path.parent} takes no more events ({error}): free some disk; they were not accepted"
+                f"the spool {self.path.parent} takes no more events ({error}): free some disk; "
+                "what did not fit was not accepted"
             ) from error
 
     def after(self, number: int, limit: int) -> list[tuple[int, Spooled]]:
-        """Up to `limit` events whose number is greater, in the order in which they were added."""
+        """Up to `limit` events whose number is greater, in the order they were added; none once it is closed."""
         with self._turn:
+            if self._closed:
+                return []
             rows = self._db.execute(
-                "SELECT seq, type, topic, key, body, headers FROM spooled WHERE seq > ? ORDER BY seq LIMIT ?",
+                "SELECT seq, type, topic, key, body, headers, schema FROM spooled WHERE seq > ? ORDER BY seq LIMIT ?",
                 (number, limit),
             ).fetchall()
-        return [
-            (row[0], Spooled(row[1], row[2], row[3], row[4], tuple((k, v) for k, v in json.loads(row[5]))))
-            for row in rows
-        ]
+            schemas = self._schemas
+            return [
+                (row[0], Spooled(row[1], row[2], row[3], row[4], _headers(row[5]), schemas[row[6]])) for row in rows
+            ]
 
     def drop(self, numbers: Iterable[int]) -> bool:
-        """Forget events that the bus has acknowledged; false where the disk is too full even for that.
+        """Forget events that the bus has acknowledged; false where the disk is too full for that, or it is closed.
 
         Not waited for until it is on the disk: what a power cut brings back is sent again, as the same event.
         """
         wanted = [(number,) for number in numbers]
         with self._turn:
+            if self._closed:
+                return False
             try:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 with self._transaction():
@@ -193,9 +226,10 @@ class Spool:
 
     def close(self) -> None:
         """Give the spool up; an empty one is removed. Safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
         with _directory_locked(self.path.parent):
             self._db.close()
             if not self._waiting:
@@ -204,6 +238,10 @@ class Spool:
             self._lock.release()
             if not self._waiting:
                 Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+def _headers(written: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(written))
 
 
 def _spools(directory: Path) -> list[Path]:

@@ -200,6 +200,29 @@ def _body(buffer: io.BytesIO, schema: WriterSchema) -> dict[str, Any]:
     return _record(fastavro.schemaless_reader(buffer, parsed_parts(schema.name)[1], None))
 
 
+def in_our_schema(name: str, body: bytes, schema: str) -> bytes | None:
+    """An event's Avro that was written with another schema of it, without framing, as our own schema has it.
+
+    None where something that it says has no place in our schema. Raises DecodeError.
+    """
+    writer = writer_schema(schema)
+    written = _read(body, writer, lambda buffer, by: fastavro.schemaless_reader(buffer, by.parsed, None), at=0)
+    try:
+        read = fastavro.schemaless_reader(io.BytesIO(body), writer.parsed, parsed_schema(name))
+    except fastavro.read.SchemaResolutionError:
+        return None
+    return encode_body(name, _record(read)) if _holds(read, written) else None
+
+
+def _holds(read: Any, written: Any) -> bool:
+    """Whether everything that was written was read."""
+    if isinstance(read, dict) and isinstance(written, dict):
+        return all(name in read and _holds(read[name], value) for name, value in written.items())
+    if isinstance(read, list) and isinstance(written, list):
+        return len(read) == len(written) and all(map(_holds, read, written))
+    return bool(read == written)
+
+
 def event_of(name: str, record: Mapping[str, Any]) -> Event:
     """A decoded record as a typed event. Raises DecodeError SENSELESS_VALUE naming the fields, never their values."""
     return _typed(EVENT_TYPES, name, record)

@@ -124,17 +124,25 @@ def schema_ids(client: SchemaRegistryClient, site: Site, topics: Iterable[str]) 
     for subject in subjects(site):
         if subject.topic not in wanted:
             continue
-        try:
-            found = client.lookup_schema(subject.name, Schema(whole_schema(subject.record), "AVRO"))
-        except SchemaRegistryError as error:
-            if error.http_status_code == HTTPStatus.NOT_FOUND:
-                raise NotRegisteredError(
-                    f"{subject.name} is not in the registry with our schema: run `sallyport provision`"
-                ) from error
-            raise RegistryAway(
-                f"the registry answered {error.http_status_code}: is it up? See SALLYPORT_REGISTRY"
-            ) from error
-        except (httpx.HTTPError, OSError) as error:
-            raise RegistryAway("the registry does not answer: is the bus up? See SALLYPORT_REGISTRY") from error
-        ids[subject.topic, subject.record] = int(found.schema_id or 0)
+        ids[subject.topic, subject.record] = schema_id(client, subject.name, whole_schema(subject.record))
     return ids
+
+
+def schema_id(client: SchemaRegistryClient, subject: str, schema: str) -> int:
+    """The id under which a schema is registered for a subject, in whichever of its versions.
+
+    Raises RegistryAway, NotRegisteredError.
+    """
+    try:
+        found = client.lookup_schema(subject, Schema(schema, "AVRO"))
+    except SchemaRegistryError as error:
+        if error.http_status_code == HTTPStatus.NOT_FOUND:
+            raise NotRegisteredError(
+                f"{subject} is not in the registry with our schema: run `sallyport provision`"
+            ) from error
+        raise RegistryAway(
+            f"the registry answered {error.http_status_code}: is it up? See SALLYPORT_REGISTRY"
+        ) from error
+    except (httpx.HTTPError, OSError) as error:
+        raise RegistryAway("the registry does not answer: is the bus up? See SALLYPORT_REGISTRY") from error
+    return int(found.schema_id or 0)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 from rich.console import Console
@@ -27,9 +27,9 @@ from deploy.dead_letters import (
     why_not_dismissed,
 )
 from deploy.private_files import private_text
-from deploy.publishing import NotTextError, counted, fitting, publish_events, tell_problems, text_of
+from deploy.publishing import Outcome, Written, opened, publish_events, tell_problems, why_not_all
 from deploy.sites import agency_called, load_site
-from producers.event_json import parse
+from producers.event_json import UnreadableError
 from producers.publisher import PublishError
 from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
@@ -139,34 +139,63 @@ def publish(
     """Publish mended events; the letters that have their event ids are settled once the broker has them.
 
     Unless all are right, nothing is published. What is refused again becomes a letter again. Exit codes: 0 done, 1
-    something is wrong with an event, 2 can't publish, 3 the bus is away: published later, settled by doing it again.
+    something is wrong with an event, 2 can't publish, or not all of it: nothing is settled, 3 the bus is away:
+    published later, settled by doing it again.
 
     Example: sallyport dlq publish mend.jsonl --as county-jail
     """
     with _opened(_mendable(as_agency), site) as (settings, described, box):
         agency = described.agency_by_id[as_agency]
         letters = [one for one in box.read() if one.settled is None and one.reason != CONFLICT]
-        parsed = [*fitting(parse(text_of(file), agency), agency, described)]
-        if bad := [one for one in parsed if one.problems]:
-            tell_problems(bad, as_json)
-            raise typer.Exit(1)
-        events = [one.event for one in parsed if one.event is not None]
-        outcome = publish_events(events, settings, described, agency, wait, quiet=as_json)
-        if outcome.waiting or outcome.interrupted:
+        ids: set[str] = set()
+        with _input(file) as given:
+            written = Written(given, agency, described)
+            judged = written.judged()
+            if judged.bad:
+                tell_problems(judged, as_json)
+                raise typer.Exit(1)
+            total = sum(judged.good.values())
+            chunks = _noting(ids, written.chunks())
+            outcome = publish_events(chunks, total, settings, described, agency, wait, quiet=as_json)
+        why = why_not_all(outcome)
+        if why is not None or outcome.waiting or outcome.interrupted:
             if as_json:
-                _tell_published(events[: outcome.accepted], outcome.waiting, [])
+                _tell_published(outcome, [])
+            if why is not None:
+                fail(f"{why}; no letter is settled")
             fail("the bus is away, or you ended it: what was accepted waits in the spool. Do it again to settle", 3)
-        ids = {event.head.event_id for event in events}
         mended = [one for one in letters if _event_id(one, box) in ids]
         box.settle(mended, Became.PUBLISHED, "")
     if as_json:
-        _tell_published(events, 0, mended)
+        _tell_published(outcome, mended)
     else:
-        typer.echo(f"{_events(len(events))} published, {_letters(len(mended))} settled")
+        typer.echo(f"{_events(outcome.count)} published, {_letters(len(mended))} settled")
 
 
-def _tell_published(events: Sequence[Event], waiting: int, settled: Sequence[Letter]) -> None:
-    told = {"published": counted(events), "waiting": waiting, "settled": [one.number for one in settled]}
+@contextmanager
+def _input(file: Path) -> Iterator[BinaryIO]:
+    """What is to be published; what can't be read as events ends the command."""
+    try:
+        with opened(file) as given:
+            yield given
+    except UnreadableError as error:
+        fail(f"{file}: {error}", 1)
+
+
+def _noting(ids: set[str], chunks: Iterable[Sequence[Event]]) -> Iterator[Sequence[Event]]:
+    """The events as they are, once their ids are noted."""
+    for chunk in chunks:
+        ids.update(event.head.event_id for event in chunk)
+        yield chunk
+
+
+def _tell_published(outcome: Outcome, settled: Sequence[Letter]) -> None:
+    told = {
+        "published": outcome.accepted,
+        "waiting": outcome.waiting,
+        "stopped": outcome.stopped,
+        "settled": [one.number for one in settled],
+    }
     typer.echo(json.dumps(told))
 
 
@@ -212,8 +241,6 @@ def _opened(owner: str, site: str | None) -> Iterator[tuple[Settings, Site, Dead
             agency_called(described, owner)
         with dead_letters(settings, described, owner) as box:
             yield settings, described, box
-    except NotTextError as error:
-        fail(str(error), 1)
     except (SiteError, DeadLetterError, PublishError, SpoolFullError, SecretUnreadableError) as error:
         fail(str(error))
     except OSError as error:

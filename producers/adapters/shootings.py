@@ -7,6 +7,7 @@ incident that is not in it is counted, and not carried.
 
 from __future__ import annotations
 
+import json
 import tomllib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,6 +97,7 @@ class Import:
             "victims": self.shootings.victims,
             "incidents": len(self.shootings.incidents),
             "events": {"StreetViolenceReported": told} if told else {},
+            "event_ids": {event.incident_number: event.head.event_id for event in self.events},
             "not_carried": {"incidents of which no groups are known": len(self.shootings.incidents) - told},
         }
 
@@ -181,23 +183,29 @@ def to_import(shootings: Shootings, at_odds: Mapping[str, AtOdds], police: Polic
 
 
 def _event(incident: Incident, at_odds: AtOdds, police: Police) -> StreetViolenceReported:
-    # Whoever corrects the groups later tells of another event, and withdraws this one.
-    about = "/".join((police.agency.id, incident.number, *at_odds.groups, str(at_odds.retaliation_expected)))
+    time, groups = police.micros(incident.occurred), _in_one_order(at_odds.groups)
+    # Of all that is said: under the id of what it corrects, a correction would be a conflict, which it may lose.
+    about = [police.agency.id, incident.number, time, incident.place, groups, at_odds.retaliation_expected]
     try:
         return StreetViolenceReported(
             head=Head(
-                event_id=str(uuid.uuid5(SHOOTINGS_NAMESPACE, about)),
-                time=police.micros(incident.occurred),
+                event_id=str(uuid.uuid5(SHOOTINGS_NAMESPACE, json.dumps(about))),
+                time=time,
                 ori=police.agency.ori,
                 source_system=SOURCE_SYSTEM,
                 persons=(),
                 handling=Handling(),
             ),
             incident_number=incident.number,
-            groups=at_odds.groups,
+            groups=groups,
             place=incident.place,
             retaliation_expected=at_odds.retaliation_expected,
         )
     except ValidationError as error:
         where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
         raise ValueError(f"no event can be made of incident {incident.number}: its {where} is wrong") from error
+
+
+def _in_one_order(groups: Iterable[str]) -> tuple[str, ...]:
+    """The groups, in whatever order and with whatever spaces they were written: the same ones are the same event."""
+    return tuple(sorted({" ".join(group.split()) for group in groups}))

@@ -152,6 +152,7 @@ def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site:
     assert json.loads(done.stdout) == {
         "published": {"HousingAssigned": 1},
         "waiting": 0,
+        "stopped": None,
         "settled": [by_reason["UNKNOWN_UNIT"]],
     }
     dismissed = dlq(site, "dismiss", str(by_reason["NOT_FRAMED"]), "--why", "of the test system", "--json")

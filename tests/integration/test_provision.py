@@ -229,7 +229,8 @@ def test_a_stranger_with_rights_on_the_site_is_reported_and_left_alone(bus: Sett
             (ResourceType.TRANSACTIONAL_ID, "visited.", whole_site, AclOperation.WRITE),
         )
     ]
-    done(admin_of(bus).create_acls(rights))
+    admin = admin_of(bus)  # what is asked ends with it
+    done(admin.create_acls(rights))
     result = provision(bus, site)
     assert result.differences == ()
     may = "do all with group visited.*, read topic visited.audit.disclosures.v1, write transactional id visited.*"

@@ -82,7 +82,8 @@ def test_json_lines_arrive_in_order_and_the_result_is_json(site: WorkingSite) ->
     done = run(site, "-", "--as", JAIL, "--json", text=lines(map(housing, range(3))))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "published": {"HousingAssigned": 3}, "rejected": 0, "waiting": 0, "dry_run": False,
+        "published": {"HousingAssigned": 3}, "rejected": 0, "waiting": 0, "not_accepted": 0, "stopped": None,
+        "dry_run": False,
     }  # fmt: skip
     assert arrived(site) == ["0", "1", "2"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -25,13 +26,17 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from confluent_kafka.schema_registry import Schema
 
 from deploy.embedded import EmbeddedBus
+from deploy.registry import writing_client
 from producers.publisher import MOST_BYTES, Publisher, PublishError
 from schemas import topics
+from schemas.avro_files import whole_schema
 from schemas.codec import schema_id_of
 from schemas.events import Event, WithdrawalReason
 from schemas.settings import SecretUnreadableError, Settings
+from schemas.subjects import value_subject
 from streams.fencing import PartitionWriter
 from streams.records import Out
 from tests.county import DAY, JAIL, POLICE, START, demo_site, event, event_id
@@ -244,6 +249,25 @@ def test_what_is_published_with_no_bus_at_all_waits_and_then_arrives_in_order(
         assert publisher.delivered == 502
     assert arrived(site) == ids(range(502))
     assert [path.name for path in spool.iterdir()] == ["lock"]
+
+
+def test_what_waited_while_its_schema_was_extended_is_read_as_it_was_written(
+    a_site: MakeSite, nowhere: Settings, tmp_path: Path
+) -> None:
+    site, spool = a_site("extended"), tmp_path / "spool"
+    topic = topics.inbound(site.site.name, JAIL, "HousingAssigned")
+    with Publisher(nowhere, site.site, JAIL, spool=spool) as publisher:
+        publisher.publish(housing(1, cell="12"))
+        assert publisher.close(0) == 1
+    extended = json.loads(whole_schema("HousingAssigned"))
+    extended["fields"].insert(3, {"name": "bed", "type": ["null", "string"], "default": None})
+    latest = writing_client(site.settings).register_schema(value_subject(topic), Schema(json.dumps(extended), "AVRO"))
+    with Publisher(site.settings, site.site, JAIL, spool=spool) as publisher:
+        assert publisher.flush(60) == 0
+    (message,) = site.read(topic)
+    assert schema_id_of(message.value()) not in {0, latest}
+    (record,) = site.records(topic)
+    assert (record["unit"], record["cell"]) == ("4-B", "12")
 
 
 def publishing(site: WorkingSite, settings: Settings, spool: Path, begin: int) -> subprocess.Popen[str]:

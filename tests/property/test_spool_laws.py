@@ -29,7 +29,7 @@ class SpoolLaws(RuleBasedStateMachine):
     @rule(target=numbers, bodies=st.lists(st.binary(max_size=9000), max_size=5))
     def add(self, bodies: list[bytes]) -> object:
         """Accept some events."""
-        events = [Spooled("T", "topic", body[:3], body, (("ce_id", body.hex()),)) for body in bodies]
+        events = [Spooled("T", "topic", body[:3], body, (("ce_id", body.hex()),), str(len(body))) for body in bodies]
         self.spool.add(events)
         new = self.spool.after(self.handed_out, 100)
         assert [event for _, event in new] == events, "numbers grow, and none is passed over"

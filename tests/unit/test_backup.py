@@ -181,7 +181,7 @@ def test_where_there_are_no_links_logs_are_copied(home: Path, monkeypatch: pytes
 
 def test_what_a_living_publisher_has_not_sent_is_kept(home: Path) -> None:
     spool = Spool.create(home / "spool" / "demo" / "county-jail")
-    waiting = Spooled("HousingAssigned", "topic", b"key", b"body", (("ce_id", "1"),))
+    waiting = Spooled("HousingAssigned", "topic", b"key", b"body", (("ce_id", "1"),), "the schema")
     try:
         spool.add([waiting])
         restored(archive_of(home), home.parent / "new")

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from deploy.dead_letters import Became, Letter, Settled, event_of, letters, record_of, why_not_dismissed
-from producers.event_json import parse
 from schemas.codec import encode, encode_event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.records import LoggedRecord
 from tests.county import SITE, event
+from tests.json_text import parse_text
 
 
 def letter(number: int, **said: str) -> LoggedRecord:
@@ -72,7 +72,7 @@ def test_the_event_of_a_letter_can_be_published_again_as_the_same_event() -> Non
     housed = event("HousingAssigned", "ada", unit="9-Z", sid="S-1")
     written = event_of(of(encode_event(housed, SCHEMA_IDS["HousingAssigned"])), SCHEMAS)
     assert written is not None
-    (parsed,) = parse(json.dumps(written), SITE.agency_by_id["county-jail"])
+    (parsed,) = parse_text(json.dumps(written), SITE.agency_by_id["county-jail"])
     assert parsed.event == housed
 
 

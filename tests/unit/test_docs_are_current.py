@@ -15,7 +15,6 @@ from deploy.catalogue import SENSITIVITIES, main, pages
 from deploy.cli import app
 from deploy.reference import commands, parameters, setting_name, with_block
 from deploy.sites import SITES_DIR
-from producers.event_json import parse
 from schemas import topics
 from schemas.avro_files import record_names
 from schemas.codec import Undecodable
@@ -26,6 +25,7 @@ from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.disclose import Reason
 from streams.failures import REASON as RULE_FAILED
 from streams.identify import Refusal
+from tests.json_text import parse_text
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -296,14 +296,14 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_the_readme_s_examples_are_events_that_those_who_publish_them_there_may_publish(example: Path) -> None:
     (agency,) = set(re.findall(rf"docs/examples/{example.name} .*?--as ([a-z-]+)$", text("README.md"), re.MULTILINE))
     told = example.read_text(encoding="utf-8").replace("NOW", "2026-03-01T14:02:00-05:00")
-    parsed = list(parse(told, county().agency_by_id[agency]))
+    parsed = list(parse_text(told, county().agency_by_id[agency]))
     assert parsed
     assert [problem for one in parsed for problem in one.problems] == []
 
 
 def test_the_mistake_in_the_readme_is_answered_as_the_readme_says() -> None:
     misspelt = text("docs/examples/garrow-is-moved.jsonl").replace('"unit"', '"unti"')
-    (parsed,) = parse(misspelt, county().agency_by_id["county-jail"])
+    (parsed,) = parse_text(misspelt, county().agency_by_id["county-jail"])
     for problem in parsed.problems:
         assert f"sallyport: {problem}\n" in text("README.md")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from producers.event_json import TIME_FIELDS, Parsed, parse, parse_of_several
+from producers.event_json import TIME_FIELDS, Parsed, UnreadableError, parse, parse_of_several
 from schemas.events import EARLIEST_TIME, EVENT_TYPES, HousingAssigned
 from tests.county import SITE
+from tests.json_text import parse_text
 
 JAIL = SITE.agency_by_id["county-jail"]
 ID = {"kind": "LOCAL", "value": "SECRET-7", "issuer": "jms", "verified": "SYSTEM"}
@@ -33,7 +35,7 @@ def housing(**changes: Any) -> dict[str, Any]:
 
 
 def one(what: Any) -> Parsed:
-    (parsed,) = parse(json.dumps(what), JAIL)
+    (parsed,) = parse_text(json.dumps(what), JAIL)
     return parsed
 
 
@@ -82,9 +84,9 @@ def test_every_field_that_is_a_time_may_be_written_as_text() -> None:
 
 def test_an_event_without_its_type_is_of_the_type_that_was_asked_for() -> None:
     untyped = {key: value for key, value in housing().items() if key != "type"}
-    (parsed,) = parse(json.dumps(untyped), JAIL, "HousingAssigned")
+    (parsed,) = parse_text(json.dumps(untyped), JAIL, "HousingAssigned")
     assert parsed.event == one(housing()).event
-    (parsed,) = parse(json.dumps(untyped), JAIL)
+    (parsed,) = parse_text(json.dumps(untyped), JAIL)
     assert [problem.field for problem in parsed.problems] == ["type"]
 
 
@@ -156,23 +158,26 @@ def test_a_field_s_name_cannot_write_to_the_terminal() -> None:
 
 def test_lines_an_array_and_one_object_are_all_taken_with_the_line_where_each_begins() -> None:
     lines = "\n\n".join(json.dumps(housing(unit=unit)) for unit in ("4-A", "4-B"))
-    assert [(p.line, p.event is not None) for p in parse(lines, JAIL)] == [(1, True), (3, True)]
+    assert [(p.line, p.event is not None) for p in parse_text(lines, JAIL)] == [(1, True), (3, True)]
     array = json.dumps([housing(), housing(unit="4-B")], indent=1)
-    assert [(p.line, p.event is not None) for p in parse(array, JAIL)] == [
+    assert [(p.line, p.event is not None) for p in parse_text(array, JAIL)] == [
         (2, True),
         (2 + len(json.dumps(housing(), indent=1).split("\n")), True),
     ]
-    assert [p.line for p in parse("\n\n" + json.dumps(housing(), indent=2), JAIL)] == [3]
-    assert list(parse("", JAIL)) == list(parse(" [ ] \n", JAIL)) == []
+    assert [p.line for p in parse_text("\n\n" + json.dumps(housing(), indent=2), JAIL)] == [3]
+    assert list(parse_text("", JAIL)) == list(parse_text(" [ ] \n", JAIL)) == []
 
 
 def test_lines_may_end_as_on_windows_and_hold_any_character_that_json_allows() -> None:
     text = "\r\n".join(json.dumps(housing(unit=unit), ensure_ascii=False) for unit in ("4\u2028A", "4\x85B"))
-    assert [p.event.unit for p in parse(text, JAIL) if isinstance(p.event, HousingAssigned)] == ["4\u2028A", "4\x85B"]
+    assert [p.event.unit for p in parse_text(text, JAIL) if isinstance(p.event, HousingAssigned)] == [
+        "4\u2028A",
+        "4\x85B",
+    ]
 
 
 def test_a_line_that_is_no_json_spoils_only_itself() -> None:
-    bad, good = parse('{"type": \n' + json.dumps(housing()), JAIL)
+    bad, good = parse_text('{"type": \n' + json.dumps(housing()), JAIL)
     assert (bad.problems[0].line, bad.written) == (1, '{"type": ')
     assert "no JSON" in bad.problems[0].why
     assert good.event is not None
@@ -189,7 +194,7 @@ def test_a_line_that_is_no_json_spoils_only_itself() -> None:
 )
 def test_a_broken_array_is_broken_where_it_breaks(text: str, line: int, why: str) -> None:
     event = json.dumps(housing())
-    *good, bad = parse(text % (event, event), JAIL)
+    *good, bad = parse_text(text % (event, event), JAIL)
     assert [parsed.event is not None for parsed in good] == [True, True]
     assert bad.problems[0].line == line
     assert why in bad.problems[0].why
@@ -198,7 +203,7 @@ def test_a_broken_array_is_broken_where_it_breaks(text: str, line: int, why: str
 def test_a_name_that_is_there_twice_is_not_settled_silently() -> None:
     text = json.dumps(housing()).replace('"unit"', '"unit": "4-B", "unit"')
     for written in (text, f"[{text}]"):
-        (parsed,) = parse(written, JAIL)
+        (parsed,) = parse_text(written, JAIL)
         assert [str(problem) for problem in parsed.problems] == ["line 1: no JSON: unit is there twice in one object"]
 
 
@@ -206,7 +211,7 @@ def test_a_name_that_is_there_twice_is_not_settled_silently() -> None:
     "text", ["[" * 100_000, '{"type": "EventWithdrawn", "x": ' + "[" * 900 + "]" * 900 + "}", "9" * 5000]
 )
 def test_what_would_break_a_parser_is_only_wrong(text: str) -> None:
-    assert [parsed.event for parsed in parse(text, JAIL)] == [None]
+    assert [parsed.event for parsed in parse_text(text, JAIL)] == [None]
 
 
 ANYTHING = st.recursive(
@@ -219,13 +224,13 @@ FIELDS = ["type", "head", "facility", "booking_number", "unit", "cell"]
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING), st.dictionaries(st.sampled_from(list(HEAD)), ANYTHING))
 def test_whatever_is_written_is_an_event_or_has_a_reason(changes: dict[str, Any], head: dict[str, Any]) -> None:
-    for parsed in parse(json.dumps({**housing(), "head": {**HEAD, **head}, **changes}), JAIL):
+    for parsed in parse_text(json.dumps({**housing(), "head": {**HEAD, **head}, **changes}), JAIL):
         assert (parsed.event is None) == bool(parsed.problems)
 
 
 @given(st.text())
 def test_whatever_text_there_is_is_read_or_has_a_reason(text: str) -> None:
-    for parsed in parse(text, JAIL):
+    for parsed in parse_text(text, JAIL):
         assert (parsed.event is None) == bool(parsed.problems)
 
 
@@ -357,9 +362,47 @@ def test_a_name_that_is_there_twice_is_found_wherever_it_is(name: str) -> None:
 def test_the_example_on_the_page_is_an_event() -> None:
     page = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    (parsed,) = parse(example, JAIL)
+    (parsed,) = parse_text(example, JAIL)
     assert [str(problem) for problem in parsed.problems] == []
     assert parsed.event is not None
     unread = example.replace('-05:00"', '"').replace('"unit"', '"unti"')
-    said = {problem.why for parsed in parse(unread, JAIL) for problem in parsed.problems} - {"is missing"}
+    said = {problem.why for parsed in parse_text(unread, JAIL) for problem in parsed.problems} - {"is missing"}
     assert all(why in page for why in said)
+
+
+# -- files that are larger than what is read in one go -----------------------------------------------------------------
+
+
+LINES = (
+    "\n\n"
+    + json.dumps(housing())
+    + "\n"
+    + json.dumps(housing(unti="4-A"))
+    + "\n{broken\n\n"
+    + json.dumps(housing(cell="4-Ä"))
+)
+
+
+@pytest.mark.parametrize("begins", ["", "\ufeff"])
+@pytest.mark.parametrize("text", [LINES, LINES + "\n", LINES.replace("\n", "\r\n"), LINES.lstrip(), ""])
+def test_json_lines_are_read_by_the_line_as_they_are_in_one_go(text: str, begins: str) -> None:
+    longest = max(map(len, text.encode().split(b"\n"))) + 10
+    by_line = list(parse(BytesIO((begins + text).encode()), JAIL, most_bytes=longest))
+    assert by_line == list(parse_text(text, JAIL))
+    assert [p.line for p in by_line if p.problems] == ([] if not text else [2, 3] if text[0] == "{" else [4, 5])
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (json.dumps([housing()] * 9).encode(), "an array of more than 0.000488281 MiB: split it, or write one event"),
+        (json.dumps(housing()).encode() + b"\n{" + b" " * 600, "line 2 has more than 0.000488281 MiB: write one"),
+        (json.dumps(housing()).encode() + b"\n\xff", "not UTF-8 at byte {0}: save it as UTF-8"),
+        (b"\xef\xbb\xbf" + json.dumps(housing()).encode() + b"\n\xff", "not UTF-8 at byte {1}: save it as UTF-8"),
+        (b"[\xff]", "not UTF-8 at byte 1: save it as UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_as_events_at_all_says_where_and_what_to_do(written: bytes, why: str) -> None:
+    whole = len(json.dumps(housing())) + 1
+    with pytest.raises(UnreadableError, match=re.escape(why.format(whole, whole + 3))):
+        list(parse(BytesIO(written), JAIL, most_bytes=512))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from producers.adapters.shootings import (
     read_shootings,
     to_import,
 )
+from schemas.events import StreetViolenceReported
 from schemas.site import read_site
 
 DATA = Path(__file__).parents[1] / "data" / "shootings"
@@ -48,6 +50,7 @@ def test_a_row_is_a_victim_and_an_event_is_an_incident() -> None:
         "victims": 6,
         "incidents": 3,
         "events": {"StreetViolenceReported": 2},
+        "event_ids": {event.incident_number: event.head.event_id for event in imported().events},
         "not_carried": {"incidents of which no groups are known": 1},
     }
 
@@ -56,7 +59,7 @@ def test_an_event_says_when_and_where_and_which_groups_were_at_odds_in_the_order
     first, second = imported().events
     assert (first.incident_number, first.groups, first.place) == (
         "900001",
-        ("Westend", "Harbor"),
+        ("Harbor", "Westend"),
         "Northside, precinct 12",
     )
     assert first.head.time == int(datetime(2026, 2, 27, 23, 15, tzinfo=ZONE).timestamp()) * 1_000_000
@@ -70,6 +73,36 @@ def test_the_same_lists_and_groups_make_the_same_events_and_other_groups_another
     assert [e.head.event_id for e in imported().events] == [e.head.event_id for e in imported().events]
     other = to_import(listed(), {"900001": AtOdds(("Westend", "Eastside"))}, POLICE)
     assert other.events[0].head.event_id != imported().events[0].head.event_id
+
+
+def only_event(incident: Incident, at_odds: AtOdds) -> StreetViolenceReported:
+    (made,) = to_import(Shootings({incident.number: incident}, 1), {incident.number: at_odds}, POLICE).events
+    return made
+
+
+FIRST = Incident("1", datetime(2026, 3, 1, 1, 15), "Northside, precinct 12", 2)  # noqa: DTZ001  # local
+AT_ODDS = AtOdds(("Westend", "Harbor"))
+
+
+@pytest.mark.parametrize(
+    ("incident", "at_odds", "same"),
+    [
+        (FIRST, AT_ODDS, True),
+        (replace(FIRST, line=7), AT_ODDS, True),
+        (FIRST, AtOdds(("Harbor", "Westend")), True),
+        (FIRST, AtOdds(("Harbor", " Westend ", "Harbor")), True),
+        (replace(FIRST, occurred=datetime(2026, 3, 1, 23, 15)), AT_ODDS, False),  # noqa: DTZ001  # local
+        (replace(FIRST, place="Northside, precinct 13"), AT_ODDS, False),
+        (FIRST, AtOdds(("Westend", "Eastside")), False),
+        (FIRST, AtOdds(("Westend", "Harbor"), retaliation_expected=True), False),
+    ],
+)
+def test_what_is_corrected_is_another_event_and_what_says_the_same_is_the_same_one(
+    incident: Incident, at_odds: AtOdds, same: bool
+) -> None:
+    first, other = only_event(FIRST, AT_ODDS), only_event(incident, at_odds)
+    assert (first == other) is same
+    assert (first.head.event_id == other.head.event_id) is same, "no id has two contents"
 
 
 def test_without_groups_nothing_is_carried_and_that_is_counted() -> None:

@@ -12,13 +12,13 @@ from typer.testing import CliRunner, Result
 from deploy.commands import simulate as command
 from deploy.commands.simulate import simulate
 from deploy.sites import SITES_DIR
-from producers.event_json import parse
 from producers.simulator.noise import Noise
 from producers.simulator.score import CORRELATIONS, Score
 from producers.simulator.simulation import Simulation
 from producers.simulator.truth import FROZEN, RIVALS, SILENT
 from schemas.agreements import SiteError
 from schemas.site import read_site
+from tests.json_text import parse_text
 
 SITE = read_site(SITES_DIR / "county")
 
@@ -36,7 +36,7 @@ def test_its_events_are_written_as_they_can_be_published_and_what_is_true_beside
     lines = out.read_text().splitlines()
     by_ori = {agency.ori: agency for agency in SITE.agencies}
     for line in lines:
-        (parsed,) = parse(line, by_ori[json.loads(line)["head"]["ori"]])
+        (parsed,) = parse_text(line, by_ori[json.loads(line)["head"]["ori"]])
         assert parsed.problems == ()
     told = json.loads(truth.read_text())
     assert {one["key"][0] for one in told["situations"]} <= set(CORRELATIONS)

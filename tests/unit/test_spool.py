@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from producers.spool import Spool, SpoolDamagedError, Spooled, SpoolFullError, waiting_in
+from tests.full_disk import no_file_beyond
 
 ROOT = Path(__file__).parents[2]
 
 
 def spooled(text: str) -> Spooled:
-    return Spooled("HousingAssigned", "s.county-jail.housing-assigned.v1", b"k", text.encode(), (("ce_id", text),))
+    return Spooled(
+        "HousingAssigned", "s.county-jail.housing-assigned.v1", b"k", text.encode(), (("ce_id", text),), "the schema"
+    )
 
 
 def bodies(spool: Spool) -> list[str]:
@@ -36,7 +37,7 @@ import sys
 from pathlib import Path
 from producers.spool import Spool, Spooled
 def spooled(text):
-    return Spooled("HousingAssigned", "t", b"k", text.encode(), (("ce_id", text),))
+    return Spooled("HousingAssigned", "t", b"k", text.encode(), (("ce_id", text),), "the schema")
 directory = Path({str(directory)!r})
 {script}
 print("now", flush=True)
@@ -216,22 +217,11 @@ def test_an_outage_s_disk_is_given_back_and_its_bytes_are_wiped(tmp_path: Path) 
     assert spool.after(2000, 10)[0][1] == spooled("after")
 
 
-@contextmanager
-def no_file_beyond(most_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond: what a full disk is to SQLite."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_accepts_nothing_and_says_so(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     spool.add([spooled("before")])
     with no_file_beyond(200_000):
-        with pytest.raises(SpoolFullError, match=r"takes no more events .* they were not accepted"):
+        with pytest.raises(SpoolFullError, match=r"takes no more events .* what did not fit was not accepted"):
             spool.add([spooled("x" * 1000) for _ in range(1000)])
         assert bodies(spool) == ["before"]
         assert len(spool) == 1
