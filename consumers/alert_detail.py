@@ -116,9 +116,10 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
         why = words.over_because(entry)
-        told = f", one of these: {why}. {words.until_known(entry.alert)}" if words.OR in why else f": {why}"
+        several, then = ", one of these" if words.OR in why else "", words.until_known(entry)
         parts = [
-            f"Over since {words.when(entry.over_at, desk_now, zone)}{told}.",
+            f"Over since {words.when(entry.over_at, desk_now, zone)}{several}: {why}.",
+            f"{then}." if then else "",
             f"It was acknowledged {said}; that ends no alert." if known else "",
             f"{words.caution(caution)} still holds, whatever is done because of it." if caution else "",
         ]

@@ -282,7 +282,7 @@ def _decisions(decisions: Sequence[Decision], paper: Paper) -> Iterator[str]:
         if one.agreements:
             yield from paper.write(f"under {', '.join(one.agreements)}", 6)
         yield from _fields("shown", one.shown, paper)
-        yield from _fields("no agreement for" if one.decision == "WITHHELD" else "withheld", one.withheld, paper)
+        yield from _fields("withheld" if one.decision == "DISCLOSED" else "no agreement for", one.withheld, paper)
 
 
 def _fields(word: str, fields: Sequence[str], paper: Paper) -> Iterator[str]:

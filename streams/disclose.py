@@ -389,7 +389,7 @@ class DiscloseStage:
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
-                yield from self._withdraw(recipient, lost, cause, None)
+                yield from self._withdraw(recipient, lost, Withhold(Reason.NOTHING_HOLDS), cause, news=False)
         self._alerts = {known_as: alert for known_as, alert in self._alerts.items() if alert["state"] == "OPEN"}
 
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
@@ -444,7 +444,7 @@ class DiscloseStage:
             said = [self._audit(alert, recipient.id, "DISCLOSED", decision, cause)] if records or news else []
             return [*records, *said]
         if told is not None and told.is_open:
-            return self._withdraw(recipient.id, alert, cause, group)
+            return self._withdraw(recipient.id, alert, decision, cause, news=news)
         if news and decision.reason is not Reason.NOTHING_HOLDS:
             return [self._audit(alert, recipient.id, "WITHHELD", decision, cause)]
         return []
@@ -493,8 +493,14 @@ class DiscloseStage:
         }
         return [self._out(recipient.id, alert["kind"], alert["alert_id"], record)]
 
-    def _withdraw(self, recipient: str, alert: Mapping[str, Any], cause: Cause, group: str | None) -> list[Out]:
+    def _withdraw(
+        self, recipient: str, alert: Mapping[str, Any], decision: Withhold, cause: Cause, *, news: bool
+    ) -> list[Out]:
         """The withdrawal, id only: it reaches everyone who was told, whatever an agreement says meanwhile."""
+        # It still holds and says nothing new: what ended is that it may be told, also where that is found on recovery.
+        # Where it says something new, what may be told of it is over, and that others say it too may not be told.
+        still_holds = not news and decision.reason is not Reason.NOTHING_HOLDS
+        over_by = cause._replace(kind=CauseKind.TICK) if still_holds else cause
         known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
         self._told[recipient, known_as] = replace(
@@ -515,12 +521,12 @@ class DiscloseStage:
             "agreements": [],
             "kind": told.kind,
             "at": alert["at"],
-            "cause": cause._replace(event_id=None).record(),
-            "group": group,
+            "cause": over_by._replace(event_id=None).record(),
+            "group": alert["group"] if news else None,
         }
         return [
             self._out(recipient, told.kind, known_as, record),
-            self._audit(alert, recipient, "WITHDRAWN", Withhold(Reason.NOTHING_HOLDS), cause),
+            self._audit(alert, recipient, "WITHDRAWN", decision, cause),
         ]
 
     def _out(self, recipient: str, kind: str, known_as: str, record: dict[str, Any]) -> Out:

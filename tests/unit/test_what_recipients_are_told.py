@@ -531,7 +531,7 @@ def test_who_may_see_it_no_more_is_told_that_in_that_moment() -> None:
     told.tell(alert())
     outs = told.advance(LATER + DAY)
     assert said(outs) == [("police", 2, "WITHDRAWN")]
-    assert audited(outs) == [("police", "WITHDRAWN", "NOTHING_HOLDS")]
+    assert audited(outs) == [("police", "WITHDRAWN", "NO_AGREEMENT")], "it still holds"
     (record,) = values(outs)
     assert record["group"] is None
     (audit,) = values(outs, "DisclosureDecided")
@@ -616,6 +616,52 @@ def test_what_was_withdrawn_before_is_not_withdrawn_again_after_a_restart() -> N
     records = written([*before.tell(alert()), *before.tell(OVER)])
     assert list(recalled(site(), records).reconcile()) == []
     assert said(recalled(site(), [*records, raised(alert(revision=6))]).reconcile()) == [("watch", 3, "OPEN")]
+
+
+def withdrawals(outs: Iterable[Out]) -> list[tuple[str, str, str]]:
+    """To whom, because of what by its record, and why by the audit."""
+    outs = list(outs)
+    causes = {one["recipient"]: one["cause"]["kind"] for one in values(outs) if one["state"] == "WITHDRAWN"}
+    return [
+        (one["recipient"], causes[one["recipient"]], one["reason"])
+        for one in values(outs, "DisclosureDecided")
+        if one["decision"] == "WITHDRAWN"
+    ]
+
+
+LOCKUP_DESK = JAIL_DESK.model_copy(update={"facilities": ("lockup",)})
+
+
+@pytest.mark.parametrize(
+    ("after", "now_raised", "found"),
+    [
+        (site(), alert(), ("police", "TICK", "NO_AGREEMENT")),
+        (site(grant(valid_until=NOW - 1)), alert(), ("police", "TICK", "NO_AGREEMENT")),
+        (site(grant(), recipients=(LOCKUP_DESK, POLICE_DESK)), alert(), ("watch", "TICK", "OTHER_FACILITY")),
+        (site(grant(), recipients=(POLICE_DESK,)), OVER, ("police", "RECONCILED", "NOTHING_HOLDS")),
+        (site(grant(), recipients=(POLICE_DESK,)), None, ("police", "RECONCILED", "NOTHING_HOLDS")),
+    ],
+    ids=["no agreement any more", "it ended meanwhile", "another facility's desk", "it is over", "it is on no log"],
+)
+def test_a_restart_tells_what_holds_no_more_from_what_holds_and_may_not_be_told_any_more(
+    after: Site, now_raised: Mapping[str, Any] | None, found: tuple[str, str, str]
+) -> None:
+    before = written(stage(site(grant())).tell(alert()))
+    told_before = [one for one in before if b"watch" in (one.value or b"")] if found[0] == "watch" else before
+    records = [*([raised(now_raised)] if now_raised else []), *told_before]
+    assert withdrawals(recalled(after, records).reconcile())[:1] == [found]
+
+
+def test_where_only_others_still_say_it_a_recipient_is_told_what_it_would_be_if_nobody_did() -> None:
+    own = {**HOUSED, "agency": "city-pd"}
+    others = {**HOUSED, "alternative": "second"}
+    told = stage(site(recipients=(POLICE_DESK,)))
+    told.tell(alert(evidence=[own, others]))
+    alone = stage(site(recipients=(POLICE_DESK,)))
+    alone.tell(alert(evidence=[own]))
+    left, over = told.tell(alert(revision=5, evidence=[others])), alone.tell({**OVER, "group": "a crowd"})
+    assert values(left) == values(over), "that others say it too may not be told"
+    assert [why for _, _, why in withdrawals(left)] == ["NO_AGREEMENT"], "the audit says why"
 
 
 # -- standing by -------------------------------------------------------------------------------------------------------
