@@ -102,13 +102,11 @@ class _Grants:
             return False
         if self.own(item["agency"]):
             return True
-        below = item["line"] == Line.BELOW
-        return not below and not item["marked"] and bool(self.agreements(item["agency"], item["event_type"]))
+        return leaves_its_agency(item) and bool(self.agreements(item["agency"], item["event_type"]))
 
     def may_know_of_staff(self, agency: str) -> bool:
         """Whether the recipient may know what an agency says of a facility's staff."""
-        jails = {facility.agency for facility in self.site.facilities}
-        return self.recipient.internal_affairs or (self.own(agency) and agency not in jails)
+        return may_know_of_staff(self.recipient, agency, self.site)
 
     def torn(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient gets a piece of evidence without knowing whose it is."""
@@ -116,6 +114,17 @@ class _Grants:
 
     def shows(self, agency: str, event_type: str, field: str) -> bool:
         return self.own(agency) or any(field in a.grants[event_type] for a in self.agreements(agency, event_type))
+
+
+def leaves_its_agency(item: Mapping[str, Any]) -> bool:
+    """Whether an agreement can grant a piece of evidence to anybody."""
+    return item["line"] != Line.BELOW and not item["marked"]
+
+
+def may_know_of_staff(recipient: Recipient, agency: str, site: Site) -> bool:
+    """Whether a recipient may know what an agency says of a facility's staff."""
+    jails = {facility.agency for facility in site.facilities}
+    return recipient.internal_affairs or (agency == recipient.agency and agency not in jails)
 
 
 def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int) -> Disclose | Withhold:
@@ -134,7 +143,7 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
     grants = _Grants(site, recipient, in_force)
-    covered = _covered(evidence, grants)
+    covered = covered_of(evidence, grants.covers)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
         if any(item["staff"] and not grants.may_know_of_staff(item["agency"]) for item in evidence):
             return Withhold(Reason.INTERNAL_AFFAIRS)
@@ -143,12 +152,15 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     return _view(alert, covered, grants)
 
 
-def _covered(evidence: Sequence[Mapping[str, Any]], grants: _Grants) -> list[Mapping[str, Any]]:
-    """The evidence of whole alternatives: half of one carries nothing, and would tell of the other half."""
-    lacking = {_alternative(item) for item in evidence if not grants.covers(item)}
-    return [
-        item for item in evidence if _alternative(item) not in lacking or (item["ground"] == "" and grants.covers(item))
-    ]
+def covered_of(
+    evidence: Sequence[Mapping[str, Any]], covers: Callable[[Mapping[str, Any]], bool]
+) -> list[Mapping[str, Any]]:
+    """The evidence of whole alternatives: half of one carries nothing, and would tell of the other half.
+
+    `covers`: whether the recipient may know that a piece exists.
+    """
+    lacking = {_alternative(item) for item in evidence if not covers(item)}
+    return [item for item in evidence if _alternative(item) not in lacking or (item["ground"] == "" and covers(item))]
 
 
 def _alternative(item: Mapping[str, Any]) -> tuple[str, str]:
@@ -200,7 +212,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
                 }
                 for item, time_shown in zip(open_told, timed, strict=True)
             ),
-            *({"text": text, "agency": "", "event_time": None} for text in _handed_on(torn)),
+            *({"text": text, "agency": "", "event_time": None} for text in _texts(handed_on(torn))),
         ],
         "left_out": sum(not grants.torn(item) for item in covered) - len(open_told),
         **_advised(alert, covered),
@@ -214,12 +226,17 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
     return Disclose(reason, view, until, agreements, named, tuple(sorted(shown)), tuple(sorted(withheld)))
 
 
-def _handed_on(torn: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is told above a tear-line: each thing once and in an order of their own, so that neither tells how many say
-    so. So is only one reference by which an author is called, the oldest one's: two would be two authors."""
+def handed_on(torn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What is told above a tear-line. Of references by which an author is called it is only one, the oldest one's: two
+    would be two authors."""
     references = [item for item in torn if REFERENCE in item["fields"]]
     first = min(references, key=lambda item: (item["event_time"], item["event_id"]), default=None)
-    return sorted({item["text"] for item in torn if item is first or REFERENCE not in item["fields"]})
+    return [item for item in torn if item is first or REFERENCE not in item["fields"]]
+
+
+def _texts(handed: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each thing once and in an order of their own, so that neither tells how many say so."""
+    return sorted({item["text"] for item in handed})
 
 
 def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:
