@@ -46,8 +46,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     parts: list[RenderableType] = [Text(f"over: {alert.headline}", "dim bold") if over else headline]
     where = words.place(alert, site)
     raised = f"raised {words.when(alert.opened, now, zone, named=True)}"
-    at, opened = words.when(alert.at, now, zone), words.when(alert.opened, now, zone)
-    changed = f"changed {at}" if at != opened else ""
+    changed = f"changed {words.when(alert.at, now, zone)}" if alert.at != alert.opened else ""
     parts.append(Text(" · ".join(part for part in (where, raised, changed, words.confidence(alert)) if part)))
     if alert.due is not None and not over:
         parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))

@@ -92,7 +92,8 @@ class Alert:
     until: int | None
     at: int
     opened: int
-    """`at` of the first revision of it that the board saw since it was last closed."""
+    """Since when the recipient was told of it, as its record says; where that does not say it, `at` of the first
+    revision that the board saw since it was last closed."""
     group: str | None
 
     @classmethod
@@ -120,7 +121,7 @@ class Alert:
             record["due"],
             record["until"],
             record["at"],
-            record["at"],
+            record["at"] if record["opened"] is None else record["opened"],
             record["group"],
         )
 
@@ -446,7 +447,7 @@ class Board:
         alert = Alert.of(record)
         was = self._open.get(alert_id)
         self._over.pop(alert_id, None)
-        if was is not None:
+        if was is not None and record["opened"] is None:
             alert = replace(alert, opened=was.opened)
         self._open[alert_id] = alert
         if self.caught_up:

@@ -75,10 +75,10 @@ def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
 def when(time: int, now: int, zone: tzinfo, named: bool = False) -> str:
     """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another.
 
-    `named`: with its zone, "14:02 EST today".
+    `named`: with its zone, "14:02 EST today". So it is on a day on which clocks are changed, in any case.
     """
     moment, today = datetime.fromtimestamp(time / SECOND, zone), datetime.fromtimestamp(now / SECOND, zone)
-    clock = moment.strftime("%H:%M %Z" if named else "%H:%M")
+    clock = moment.strftime("%H:%M %Z" if named or _clocks_change(moment) else "%H:%M")
     if moment.date() == today.date():
         return f"{clock} today"
     if moment.date() == today.date() - timedelta(days=1):
@@ -87,6 +87,12 @@ def when(time: int, now: int, zone: tzinfo, named: bool = False) -> str:
         return f"{clock} tomorrow"
     year = "" if moment.year == today.year else f" {moment.year}"
     return f"{clock} on {moment.day} {moment:%B}{year}"
+
+
+def _clocks_change(moment: datetime) -> bool:
+    """Whether clocks are changed on this day: an hour may come twice then."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
 
 
 def date_and_time(time: int, zone: tzinfo) -> str:

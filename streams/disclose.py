@@ -320,6 +320,8 @@ class _Told:
     kind: str
     rule: str
     """Empty on a withdrawal that was recalled: it names none."""
+    opened: int
+    """`at` of the first record since it was last not open; of the first one known, where records do not say it."""
 
 
 class DiscloseStage:
@@ -363,7 +365,12 @@ class DiscloseStage:
         name, value = decode(record.value, self._schemas)
         if name == "AlertDisclosed":
             self._told[value["recipient"], value["alert_id"]] = _Told(
-                value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
+                value["revision"],
+                value["digest"],
+                value["state"] == "OPEN",
+                value["kind"],
+                value["rule"] or "",
+                value["at"] if value["opened"] is None else value["opened"],
             )
             self._ahead.stale.add(value["alert_id"])
         elif name == "AlertRaised":
@@ -493,7 +500,11 @@ class DiscloseStage:
         if told is not None and told.is_open and told.digest == now_digest:
             return []
         revision = told.revision + 1 if told else 1
-        self._told[recipient.id, alert["alert_id"]] = _Told(revision, now_digest, True, alert["kind"], alert["rule"])
+        # Since when it is open for others would tell of what this recipient may not know.
+        opened = told.opened if told is not None and told.is_open else alert["at"]
+        self._told[recipient.id, alert["alert_id"]] = _Told(
+            revision, now_digest, True, alert["kind"], alert["rule"], opened
+        )
         record = {
             **view,
             "alert_id": alert["alert_id"],
@@ -503,6 +514,7 @@ class DiscloseStage:
             "recipient": recipient.id,
             "kind": alert["kind"],
             "until": decision.until,
+            "opened": opened,
             "at": alert["at"],
             # Not which event: it may be another agency's.
             "cause": cause._replace(event_id=None).record(),

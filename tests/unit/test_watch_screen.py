@@ -101,6 +101,7 @@ def alert(name: str, **changes: Any) -> AlertSaid:
             "agreements": ["city-pd-to-county-jail-housing"],
             "due": None,
             "until": None,
+            "opened": None,
             "at": now_us(),
             "cause": {"kind": "FACT"},
             "group": None,

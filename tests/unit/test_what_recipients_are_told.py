@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
 
 from schemas.agreements import Agreement
-from schemas.codec import decode, digest, encode
+from schemas.avro_files import whole_schema
+from schemas.codec import decode, digest, encode, frame, writer_schema
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -369,6 +373,7 @@ def test_who_is_told_gets_a_record_of_its_own_and_the_audit_one_of_the_decision(
             "recipient": "watch",
             "kind": "housing",
             "until": LATER,
+            "opened": NOW - 5,
             "at": NOW - 5,
             "cause": {"kind": "FACT", "stage": "disclose", "partition": 2, "offset": -1, "event_id": None},
             "group": "a crowd",
@@ -662,6 +667,58 @@ def test_where_only_others_still_say_it_a_recipient_is_told_what_it_would_be_if_
     left, over = told.tell(alert(revision=5, evidence=[others])), alone.tell({**OVER, "group": "a crowd"})
     assert values(left) == values(over), "that others say it too may not be told"
     assert [why for _, _, why in withdrawals(left)] == ["NO_AGREEMENT"], "the audit says why"
+
+
+# -- since when --------------------------------------------------------------------------------------------------------
+
+
+def opened(outs: Iterable[Out]) -> list[int | None]:
+    return [one.get("opened") for one in values(outs)]
+
+
+def test_since_when_a_recipient_was_told_of_it_is_in_each_of_its_records_until_it_is_over() -> None:
+    told = stage(site())
+    assert opened(told.tell(alert(at=1))) == [1]
+    assert opened(told.tell(alert(revision=5, at=2, headline="Graver in 4-B"))) == [1]
+    assert opened(told.tell({**OVER, "at": 3})) == [None]
+    assert opened(told.tell(alert(revision=7, at=4))) == [4], "it is another time"
+
+
+def test_since_when_it_is_open_for_others_is_not_told() -> None:
+    told = stage(site(grant(valid_from=LATER)))
+    told.tell(alert(at=1))
+    told.tell(alert(revision=5, at=2, headline="Graver in 4-B"))
+    assert opened(told.advance(LATER)) == [2]
+
+
+def test_since_when_it_was_told_is_known_after_a_restart_when_the_first_record_is_gone() -> None:
+    before = stage(site(recipients=(JAIL_DESK,)))
+    before.tell(alert(at=1))
+    (last, _) = written(before.tell(alert(revision=5, at=2, headline="Graver in 4-B")))
+    made = recalled(site(), [last])
+    assert opened(made.tell(alert(revision=6, at=3, headline="Gravest in 4-B"))) == [1]
+
+
+def test_a_record_of_before_it_was_told_since_when_leads_to_no_other_one() -> None:
+    contract = json.loads(whole_schema("AlertDisclosed"))
+    contract["fields"] = [field for field in contract["fields"] if field["name"] != "opened"]
+    before = writer_schema(json.dumps(contract))
+    (record,) = values(stage(site(recipients=(JAIL_DESK,))).tell(alert(at=1)))
+    body = BytesIO()
+    fastavro.schemaless_writer(body, before.parsed, record)
+    old = LoggedRecord(0, b"a1", frame(max(SCHEMAS) + 1, body.getvalue()))
+    schemas = {**SCHEMAS, max(SCHEMAS) + 1: before}
+
+    def recalled_by_now(*records: LoggedRecord) -> DiscloseStage:
+        made = DiscloseStage(site(), 2, schemas)
+        made.recall_tick(NOW)
+        for one in records:
+            made.recall("", one)
+        return made
+
+    assert list(recalled_by_now(raised(alert(at=1)), old).reconcile()) == []
+    made = recalled_by_now(old)
+    assert opened(made.tell(alert(revision=5, at=2, headline="Graver in 4-B"))) == [1], "the first that is known"
 
 
 # -- standing by -------------------------------------------------------------------------------------------------------
