@@ -31,9 +31,11 @@ from consumers.board import (
     Entry,
     LinkBack,
     LinkLost,
+    LogReplaced,
     Notice,
     Readable,
     ReportSaid,
+    Said,
     Standing,
     Unreadable,
 )
@@ -151,6 +153,20 @@ def test_since_when_it_is_open_is_what_its_record_says_whenever_the_desk_began_t
     # What it missed is that it was over in between.
     later.fold(alert("a", 5, at=NOW + 5, opened=NOW + 5), NOW)
     assert [entry.alert.opened for entry in later.open_entries(NOW)] == [NOW + 5]
+
+
+def test_of_another_log_nothing_is_known_that_was_said_before() -> None:
+    """As a restored one is: it goes on from an earlier revision, under the same numbers with something else."""
+    desk = board()
+    before: list[Said] = [alert("x"), alert("x", 2), over("x", 3), alert("y"), acknowledged("y", 1)]
+    for one in [*before, Unreadable("t", "k")]:
+        desk.fold(one, NOW)
+    all_is_well(desk, at=NOW + MINUTE)
+    desk.fold(LogReplaced(), NOW)
+    assert vars(desk) == vars(Board(demo_site(partitions=2), ME, started=NOW))
+    assert not desk.caught_up, "it does not see before it has read all of it"
+    assert [told(desk.fold(one, NOW)) for one in (alert("x"), alert("x", 2))] == [ChangeKind.OPENED, ChangeKind.UPDATED]
+    assert shown(desk) == ["x"]
 
 
 def test_what_was_withdrawn_is_not_brought_back_by_an_older_revision() -> None:
