@@ -46,8 +46,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     parts: list[RenderableType] = [Text(f"over: {alert.headline}", "dim bold") if over else headline]
     where = words.place(alert, site)
     raised = f"raised {words.when(alert.opened, now, zone, named=True)}"
-    at, opened = words.when(alert.at, now, zone), words.when(alert.opened, now, zone)
-    changed = f"changed {at}" if at != opened else ""
+    changed = f"changed {words.when(alert.at, now, zone)}" if alert.at != alert.opened else ""
     parts.append(Text(" · ".join(part for part in (where, raised, changed, words.confidence(alert)) if part)))
     if alert.due is not None and not over:
         parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))
@@ -116,9 +115,10 @@ def _standing(entry: Entry, desk_now: int, zone: tzinfo) -> Text:
     said = f"{words.when(known.at, desk_now, zone)} by {known.by}" if known else ""
     if entry.over_at is not None:
         why = words.over_because(entry)
-        told = f", one of these: {why}. {words.until_known(entry.alert)}" if words.OR in why else f": {why}"
+        several, then = ", one of these" if words.OR in why else "", words.until_known(entry)
         parts = [
-            f"Over since {words.when(entry.over_at, desk_now, zone)}{told}.",
+            f"Over since {words.when(entry.over_at, desk_now, zone)}{several}: {why}.",
+            f"{then}." if then else "",
             f"It was acknowledged {said}; that ends no alert." if known else "",
             f"{words.caution(caution)} still holds, whatever is done because of it." if caution else "",
         ]

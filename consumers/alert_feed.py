@@ -1,7 +1,9 @@
 """The feed: a thread that reads a recipient's topics with its own Kafka user, and says what it reads.
 
 It assigns itself every partition from the beginning and commits nothing, so each desk sees everything, and closing one
-leaves nothing behind. Reading again costs little: the topics are compacted, and a desk's own actions are few.
+leaves nothing behind. Reading again costs little: the topics are compacted, and a desk's own actions are few. So it
+begins anew where the log goes back behind what was read, as a restored one does: whoever went on would be right in
+nothing, and would not notice.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumers.board import (
     SECOND,
@@ -23,6 +25,7 @@ from consumers.board import (
     CaughtUp,
     LinkBack,
     LinkLost,
+    LogReplaced,
     Readable,
     ReportSaid,
     Said,
@@ -79,7 +82,8 @@ class AlertFeed:
             self._actions: "DeskActionTaken",
             self._reports: "StageReported",
         }
-        self._schemas = SchemaCache(registry_client(settings))
+        self._registry = registry_client(settings)
+        self._schemas = SchemaCache(self._registry)
         self._refused: set[str] = set()
         self._unreadable: set[tuple[str, str]] = set()
         self._lost = False
@@ -95,7 +99,8 @@ class AlertFeed:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
+                # Nothing is deleted that a desk has yet to read: an offset that is not there is one of another log.
+                "auto.offset.reset": "error",
                 # A full queue otherwise pauses fetching for a second.
                 "fetch.queue.backoff.ms": 10,
                 "reconnect.backoff.max.ms": 1000,
@@ -132,7 +137,7 @@ class AlertFeed:
                 raise CannotWatchError(
                     f"{user} can't read {topic} ({found.error.str()}): has the site been provisioned?"
                 )
-            parts += [TopicPartition(topic, number, 0) for number in found.partitions]
+            parts += [TopicPartition(topic, number, OFFSET_BEGINNING) for number in found.partitions]
         return parts
 
     def start(self, deliver: Deliver) -> None:
@@ -204,6 +209,9 @@ class AlertFeed:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._at_end.add((topic, message.partition() or 0))
                 self._refused.discard(topic)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._read_anew(deliver)
+                return []
             elif error.code() in _REFUSALS:
                 self._refused.add(topic)
                 self._lost = True
@@ -216,6 +224,17 @@ class AlertFeed:
             self._caught_up = True
             said.append(CaughtUp())
         return said
+
+    def _read_anew(self, deliver: Deliver) -> None:
+        """Read all of it from the beginning: what comes after belongs to another log than what came before."""
+        self._at_end.clear()
+        self._unreadable.clear()
+        self._caught_up = False
+        # The registry was replaced with it: what was registered since may have other ids, and these be of others.
+        self._registry.clear_caches()  # type: ignore[no-untyped-call]
+        self._schemas = SchemaCache(self._registry)
+        self._consumer.assign(self._parts)
+        deliver([LogReplaced()])
 
     def _newest_reports(self, records: list[Message]) -> list[Message]:
         """The records without reports that a later one replaces: at the start there are many."""

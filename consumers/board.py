@@ -92,7 +92,8 @@ class Alert:
     until: int | None
     at: int
     opened: int
-    """`at` of the first revision of it that the board saw since it was last closed."""
+    """Since when the recipient was told of it, as its record says; where that does not say it, `at` of the first
+    revision that the board saw since it was last closed."""
     group: str | None
 
     @classmethod
@@ -120,7 +121,7 @@ class Alert:
             record["due"],
             record["until"],
             record["at"],
-            record["at"],
+            record["at"] if record["opened"] is None else record["opened"],
             record["group"],
         )
 
@@ -355,7 +356,23 @@ class CaughtUp:
     """Everything that was there at the start has been said."""
 
 
-Said = AlertSaid | AlertForgotten | ActionSaid | ReportSaid | Unreadable | Readable | LinkLost | LinkBack | CaughtUp
+@dataclass(frozen=True, slots=True)
+class LogReplaced:
+    """The bus has another log than the one that was read, such as a restored one: all of it is said anew."""
+
+
+Said = (
+    AlertSaid
+    | AlertForgotten
+    | ActionSaid
+    | ReportSaid
+    | Unreadable
+    | Readable
+    | LinkLost
+    | LinkBack
+    | CaughtUp
+    | LogReplaced
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +451,23 @@ class Board:
                 self._lost = None
             case CaughtUp():
                 self.caught_up = True
+            case LogReplaced():
+                self._begin_anew(now)
         return None
+
+    def _begin_anew(self, now: int) -> None:
+        """Forget all that was said, and that it was: what another log says has revisions and times of its own."""
+        self._started = now
+        self._revisions.clear()
+        self._open.clear()
+        self._over.clear()
+        self._heard.clear()
+        self._bursts.clear()
+        self._acknowledged.clear()
+        self._reports.clear()
+        self._unreadable.clear()
+        self._clock_behind = 0
+        self.caught_up = False
 
     def _fold_alert(self, record: Mapping[str, Any], now: int) -> Change | None:
         alert_id = record["alert_id"]
@@ -446,7 +479,7 @@ class Board:
         alert = Alert.of(record)
         was = self._open.get(alert_id)
         self._over.pop(alert_id, None)
-        if was is not None:
+        if was is not None and record["opened"] is None:
             alert = replace(alert, opened=was.opened)
         self._open[alert_id] = alert
         if self.caught_up:

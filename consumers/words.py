@@ -50,9 +50,14 @@ IN_SHORT: Final[Mapping[str, str]] = {"contraband_delivery_expected": "done or o
 """By rule: all of its ways and time, where there is no room for them; what matters most of them must not be cut off."""
 UNTIL_KNOWN: Final[Mapping[str, str]] = {
     "rivals_housed_together": "Until your own records show that they no longer share the unit, keep them apart",
-    "contraband_delivery_expected": "Until your own records show which, be ready for it",
+    "contraband_delivery_expected": "Until your own records show what came of it, be ready for it",
 }
 """By rule: what goes on being wise where an alert's end may mean that nothing has changed."""
+NOT_TOLD: Final = "an agreement ended: it may still be so"
+MAYBE_NOT_TOLD: Final = "no longer so or no longer told here: it may still be so"
+MAYBE_NOT_TOLD_ON_A_START: Final = (
+    "no longer so or no longer told here, found when the bus started again: it may still be so"
+)
 YOUR_RECORDS: Final = "Which, your own records may show"
 TIME_PASSED: Final = "too long ago by now"
 OR: Final = " or "
@@ -70,10 +75,10 @@ def zone_of(site: Site, recipient: str, facility: str | None) -> tzinfo:
 def when(time: int, now: int, zone: tzinfo, named: bool = False) -> str:
     """A time as people say it: "14:02 today", "14:02 yesterday", "14:02 on 3 November", with the year if another.
 
-    `named`: with its zone, "14:02 EST today".
+    `named`: with its zone, "14:02 EST today". So it is on a day on which clocks are changed, in any case.
     """
     moment, today = datetime.fromtimestamp(time / SECOND, zone), datetime.fromtimestamp(now / SECOND, zone)
-    clock = moment.strftime("%H:%M %Z" if named else "%H:%M")
+    clock = moment.strftime("%H:%M %Z" if named or _clocks_change(moment) else "%H:%M")
     if moment.date() == today.date():
         return f"{clock} today"
     if moment.date() == today.date() - timedelta(days=1):
@@ -82,6 +87,12 @@ def when(time: int, now: int, zone: tzinfo, named: bool = False) -> str:
         return f"{clock} tomorrow"
     year = "" if moment.year == today.year else f" {moment.year}"
     return f"{clock} on {moment.day} {moment:%B}{year}"
+
+
+def _clocks_change(moment: datetime) -> bool:
+    """Whether clocks are changed on this day: an hour may come twice then."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
 
 
 def date_and_time(time: int, zone: tzinfo) -> str:
@@ -206,21 +217,29 @@ def over_because(entry: Entry) -> str:
             return either([*ways, TIME_PASSED])
         return TIME_PASSED if entry.ended >= until else either(ways)
     return {
-        "TICK": "an agreement ended: it may still be so",
-        "RECONCILED": "found no longer so when the bus started again",
+        "FACT": "no longer so",
+        "TICK": NOT_TOLD,
+        # The record does not tell whether the alert ended or may not be told any more, neither does one of a later
+        # version: of what may still be there it must not be said that it is over.
+        "RECONCILED": MAYBE_NOT_TOLD_ON_A_START,
         "RULE_CHANGED": "the rule that raised it was changed",
-    }.get(entry.over_by or "", "no longer so")
+    }.get(entry.over_by or "", MAYBE_NOT_TOLD)
 
 
 def over_in_short(entry: Entry) -> str:
     """The same in fewer words, where there may be several ways and such words."""
     why = over_because(entry)
+    if why == MAYBE_NOT_TOLD_ON_A_START:
+        return MAYBE_NOT_TOLD
     return IN_SHORT.get(entry.alert.rule or "", why) if OR in why else why
 
 
-def until_known(alert: Alert) -> str:
-    """What an alert's end leaves to do, where it may have ended in several ways."""
-    return UNTIL_KNOWN.get(alert.rule or "", YOUR_RECORDS)
+def until_known(entry: Entry) -> str:
+    """What an alert's end leaves to do, where it may have ended in several ways or may still be so; empty where not."""
+    why, wise = over_because(entry), UNTIL_KNOWN.get(entry.alert.rule or "", "")
+    if OR in why:
+        return wise or YOUR_RECORDS
+    return wise if why == NOT_TOLD else ""
 
 
 def either(ways: Sequence[str]) -> str:

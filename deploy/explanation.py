@@ -14,9 +14,11 @@ from typing import Any
 
 from deploy.log_reader import Found, Said
 from schemas.agreements import Agreement
-from schemas.site import Site
+from schemas.site import Recipient, Site
 from streams.alerts import CONTENT, CauseKind
+from streams.correlations.situation import Line
 from streams.custody import CUSTODY, person_of
+from streams.disclose import covered_of, handed_on, leaves_its_agency, may_know_of_staff
 from streams.facts import KeyKind, parse_key
 from streams.heard import NOTES, read_note
 from streams.outline import Named, is_outline, outlines, whose, with_persons
@@ -289,7 +291,10 @@ def _revision(number: int, logs: _Logs) -> Revision:
         _origin(alert, logs),
         before_it,
         _changed(before, alert),
-        tuple(_ground(item, alert, decisions, logs) for item in alert["evidence"]),
+        tuple(
+            _ground(item, told, alert, logs)
+            for item, told in zip(alert["evidence"], _told(alert, decisions, logs.site), strict=True)
+        ),
         decisions,
     )
 
@@ -315,7 +320,7 @@ def _decision(said: Said) -> Decision:
     )
 
 
-def _ground(item: Mapping[str, Any], alert: Mapping[str, Any], decisions: Sequence[Decision], logs: _Logs) -> Ground:
+def _ground(item: Mapping[str, Any], told: tuple[Told, ...], alert: Mapping[str, Any], logs: _Logs) -> Ground:
     place = _cause_place(alert, logs.site)
     of_it = [one for one in logs.facts if (one.agency, one.event_id) == (item["agency"], item["event_id"])]
     traces = (*_once(of_it, place), *_placed(item["person_id"], logs.facts, place))
@@ -333,7 +338,7 @@ def _ground(item: Mapping[str, Any], alert: Mapping[str, Any], decisions: Sequen
         traces,
         _gone(item, of_it, logs.purged),
         _came_on(item["event_id"], {item["topic"]}, logs.inbound),
-        () if is_outline(alert) else tuple(_told(item, decisions, logs.site)),
+        told,
     )
 
 
@@ -367,20 +372,91 @@ def _placed(person: str | None, traces: Iterable[Trace], cause: Place) -> list[T
     return by_then[-1:] or placed[:1]
 
 
-def _told(item: Mapping[str, Any], decisions: Sequence[Decision], site: Site) -> Iterator[Told]:
+def _told(alert: Mapping[str, Any], decisions: Sequence[Decision], site: Site) -> list[tuple[Told, ...]]:
+    """By piece of evidence: what became of it for whom. Of an outline's nothing is known."""
+    evidence = alert["evidence"]
+    if is_outline(alert):
+        return [() for _ in evidence]
     last = {one.recipient: one for one in decisions if one.decision == "DISCLOSED"}
-    agencies = {recipient.id: recipient.agency for recipient in site.recipients}
-    sources = {agreement.id: agreement.source for agreement in site.agreements}
-    fields = tuple(f"{item['agency']}/{item['event_type']}/{name}" for name in item["fields"])
-    for recipient, decision in last.items():
-        if not set(fields) <= set(decision.shown):
-            yield Told(recipient, Shown.LEFT_OUT, (), tuple(item["fields"]))
-        elif agencies.get(recipient) == item["agency"]:
-            yield Told(recipient, Shown.OWN_INFORMATION, (), tuple(item["fields"]))
-        else:
-            # Of an agreement that the site's files have no more it can't be said whose information it granted.
-            under = tuple(one for one in decision.agreements if sources.get(one, item["agency"]) == item["agency"])
-            yield Told(recipient, Shown.AGREEMENT, under, tuple(item["fields"]))
+    by_recipient = [_told_to(decision, evidence, site) for decision in last.values()]
+    return [tuple(told[number] for told in by_recipient) for number in range(len(evidence))]
+
+
+def _told_to(decision: Decision, evidence: Sequence[Mapping[str, Any]], site: Site) -> list[Told]:
+    """By piece of evidence: what became of it for the recipient of a decision. As it was decided: what is not covered
+    was left out with the rest of its alternative; what is covered, where a field of it was not granted."""
+    then = _Then.of(decision, site)
+    covered = covered_of(evidence, then.covers)
+    told = [item for item in covered if then.fields(item) <= set(decision.shown)]
+    torn = [item for item in told if item["line"] == Line.ABOVE and not then.own(item)]
+    said = [*(item for item in told if not _is_in(item, torn)), *handed_on(torn)]
+    return [then.told(item, _is_in(item, said)) for item in evidence]
+
+
+def _is_in(item: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether it is that very piece: others may say the same."""
+    return any(item is one for one in items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """What a recipient might know when it was decided, as far as the decision and the site's files say so.
+
+    What they say no more is taken to be possible: whose agency a recipient is of that they do not have any more, and
+    what an agreement granted.
+    """
+
+    decision: Decision
+    recipient: Recipient | None
+    by_id: Mapping[str, Agreement]
+    site: Site
+
+    @classmethod
+    def of(cls, decision: Decision, site: Site) -> _Then:
+        """By the site's files as they are now."""
+        by_id = {agreement.id: agreement for agreement in site.agreements}
+        return cls(decision, site.recipient_by_id.get(decision.recipient), by_id, site)
+
+    def under(self, item: Mapping[str, Any]) -> tuple[str, ...]:
+        """The agreements under which the recipient may have known of it."""
+        return tuple(one for one in self.decision.agreements if self._may_grant(one, item))
+
+    def _may_grant(self, agreement_id: str, item: Mapping[str, Any]) -> bool:
+        agreement = self.by_id.get(agreement_id)
+        if agreement is None:
+            # Of one that the site's files have no more it can't be said whose information it granted.
+            return True
+        # It may have granted more than it does now: what was shown says so.
+        shown = any(one.startswith(f"{item['agency']}/{item['event_type']}/") for one in self.decision.shown)
+        return agreement.source == item["agency"] and (item["event_type"] in agreement.grants or shown)
+
+    def own(self, item: Mapping[str, Any]) -> bool:
+        """Whether it is the recipient's own agency's information."""
+        agency: str = item["agency"]
+        if self.recipient is not None:
+            return agency == self.recipient.agency
+        # Of others nothing is shown without an agreement.
+        shown = any(one.startswith(f"{agency}/") for one in self.decision.shown)
+        return shown and not self.under(item)
+
+    def covers(self, item: Mapping[str, Any]) -> bool:
+        """Whether the recipient might know that it exists."""
+        if item["staff"] and self.recipient and not may_know_of_staff(self.recipient, item["agency"], self.site):
+            return False
+        return self.own(item) or (leaves_its_agency(item) and bool(self.under(item)))
+
+    def fields(self, item: Mapping[str, Any]) -> set[str]:
+        """The fields that its text shows, as a decision names them."""
+        return {f"{item['agency']}/{item['event_type']}/{name}" for name in item["fields"]}
+
+    def told(self, item: Mapping[str, Any], said: bool) -> Told:
+        """What became of a piece of evidence, by whether it was said."""
+        fields = tuple(item["fields"])
+        if not said:
+            return Told(self.decision.recipient, Shown.LEFT_OUT, (), fields)
+        if self.own(item):
+            return Told(self.decision.recipient, Shown.OWN_INFORMATION, (), fields)
+        return Told(self.decision.recipient, Shown.AGREEMENT, self.under(item), fields)
 
 
 def _origin(alert: Mapping[str, Any], logs: _Logs) -> Origin:

@@ -258,14 +258,14 @@ def _told(grounds: Sequence[Ground]) -> Iterator[str]:
     for (recipient, how, agreements), shown in fields.items():
         recipients.setdefault((how, agreements, tuple(shown)), []).append(recipient)
     for (how, agreements, names), who in recipients.items():
-        what = ", ".join(names)
+        what = f": {', '.join(names)}" if names else ""
         match how:
             case Shown.LEFT_OUT:
-                yield f"left out for {', '.join(who)}: {what}"
+                yield f"left out for {', '.join(who)}{what}"
             case Shown.OWN_INFORMATION:
-                yield f"told to {', '.join(who)}, its own agency's information: {what}"
+                yield f"told to {', '.join(who)}, its own agency's information{what}"
             case Shown.AGREEMENT:
-                yield f"told to {', '.join(who)} under {', '.join(agreements)}: {what}"
+                yield f"told to {', '.join(who)} under {', '.join(agreements)}{what}"
 
 
 # -- disclosure ------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def _decisions(decisions: Sequence[Decision], paper: Paper) -> Iterator[str]:
         if one.agreements:
             yield from paper.write(f"under {', '.join(one.agreements)}", 6)
         yield from _fields("shown", one.shown, paper)
-        yield from _fields("no agreement for" if one.decision == "WITHHELD" else "withheld", one.withheld, paper)
+        yield from _fields("withheld" if one.decision == "DISCLOSED" else "no agreement for", one.withheld, paper)
 
 
 def _fields(word: str, fields: Sequence[str], paper: Paper) -> Iterator[str]:

@@ -42,6 +42,8 @@ DECISIONS: Final = (
     ("WITHHELD", Reason.NO_AGREEMENT.value),
     ("WITHHELD", Reason.OTHER_FACILITY.value),
     ("WITHDRAWN", Reason.NOTHING_HOLDS.value),
+    ("WITHDRAWN", Reason.NO_AGREEMENT.value),
+    ("WITHDRAWN", Reason.OTHER_FACILITY.value),
 )
 """What is decided on alerts that are told of."""
 STEPS: Final = (PUBLISH, IDENTIFY, PERSON, FACILITY, WAITING, DECIDING, DISCLOSE, COMMIT)

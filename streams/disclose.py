@@ -102,13 +102,11 @@ class _Grants:
             return False
         if self.own(item["agency"]):
             return True
-        below = item["line"] == Line.BELOW
-        return not below and not item["marked"] and bool(self.agreements(item["agency"], item["event_type"]))
+        return leaves_its_agency(item) and bool(self.agreements(item["agency"], item["event_type"]))
 
     def may_know_of_staff(self, agency: str) -> bool:
         """Whether the recipient may know what an agency says of a facility's staff."""
-        jails = {facility.agency for facility in self.site.facilities}
-        return self.recipient.internal_affairs or (self.own(agency) and agency not in jails)
+        return may_know_of_staff(self.recipient, agency, self.site)
 
     def torn(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient gets a piece of evidence without knowing whose it is."""
@@ -116,6 +114,17 @@ class _Grants:
 
     def shows(self, agency: str, event_type: str, field: str) -> bool:
         return self.own(agency) or any(field in a.grants[event_type] for a in self.agreements(agency, event_type))
+
+
+def leaves_its_agency(item: Mapping[str, Any]) -> bool:
+    """Whether an agreement can grant a piece of evidence to anybody."""
+    return item["line"] != Line.BELOW and not item["marked"]
+
+
+def may_know_of_staff(recipient: Recipient, agency: str, site: Site) -> bool:
+    """Whether a recipient may know what an agency says of a facility's staff."""
+    jails = {facility.agency for facility in site.facilities}
+    return recipient.internal_affairs or (agency == recipient.agency and agency not in jails)
 
 
 def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int) -> Disclose | Withhold:
@@ -134,7 +143,7 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
     grants = _Grants(site, recipient, in_force)
-    covered = _covered(evidence, grants)
+    covered = covered_of(evidence, grants.covers)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
         if any(item["staff"] and not grants.may_know_of_staff(item["agency"]) for item in evidence):
             return Withhold(Reason.INTERNAL_AFFAIRS)
@@ -143,12 +152,15 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     return _view(alert, covered, grants)
 
 
-def _covered(evidence: Sequence[Mapping[str, Any]], grants: _Grants) -> list[Mapping[str, Any]]:
-    """The evidence of whole alternatives: half of one carries nothing, and would tell of the other half."""
-    lacking = {_alternative(item) for item in evidence if not grants.covers(item)}
-    return [
-        item for item in evidence if _alternative(item) not in lacking or (item["ground"] == "" and grants.covers(item))
-    ]
+def covered_of(
+    evidence: Sequence[Mapping[str, Any]], covers: Callable[[Mapping[str, Any]], bool]
+) -> list[Mapping[str, Any]]:
+    """The evidence of whole alternatives: half of one carries nothing, and would tell of the other half.
+
+    `covers`: whether the recipient may know that a piece exists.
+    """
+    lacking = {_alternative(item) for item in evidence if not covers(item)}
+    return [item for item in evidence if _alternative(item) not in lacking or (item["ground"] == "" and covers(item))]
 
 
 def _alternative(item: Mapping[str, Any]) -> tuple[str, str]:
@@ -200,7 +212,7 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
                 }
                 for item, time_shown in zip(open_told, timed, strict=True)
             ),
-            *({"text": text, "agency": "", "event_time": None} for text in _handed_on(torn)),
+            *({"text": text, "agency": "", "event_time": None} for text in _texts(handed_on(torn))),
         ],
         "left_out": sum(not grants.torn(item) for item in covered) - len(open_told),
         **_advised(alert, covered),
@@ -214,12 +226,17 @@ def _view(alert: Mapping[str, Any], covered: Sequence[Mapping[str, Any]], grants
     return Disclose(reason, view, until, agreements, named, tuple(sorted(shown)), tuple(sorted(withheld)))
 
 
-def _handed_on(torn: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is told above a tear-line: each thing once and in an order of their own, so that neither tells how many say
-    so. So is only one reference by which an author is called, the oldest one's: two would be two authors."""
+def handed_on(torn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What is told above a tear-line. Of references by which an author is called it is only one, the oldest one's: two
+    would be two authors."""
     references = [item for item in torn if REFERENCE in item["fields"]]
     first = min(references, key=lambda item: (item["event_time"], item["event_id"]), default=None)
-    return sorted({item["text"] for item in torn if item is first or REFERENCE not in item["fields"]})
+    return [item for item in torn if item is first or REFERENCE not in item["fields"]]
+
+
+def _texts(handed: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each thing once and in an order of their own, so that neither tells how many say so."""
+    return sorted({item["text"] for item in handed})
 
 
 def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:
@@ -303,6 +320,8 @@ class _Told:
     kind: str
     rule: str
     """Empty on a withdrawal that was recalled: it names none."""
+    opened: int
+    """`at` of the first record since it was last not open; of the first one known, where records do not say it."""
 
 
 class DiscloseStage:
@@ -346,7 +365,12 @@ class DiscloseStage:
         name, value = decode(record.value, self._schemas)
         if name == "AlertDisclosed":
             self._told[value["recipient"], value["alert_id"]] = _Told(
-                value["revision"], value["digest"], value["state"] == "OPEN", value["kind"], value["rule"] or ""
+                value["revision"],
+                value["digest"],
+                value["state"] == "OPEN",
+                value["kind"],
+                value["rule"] or "",
+                value["at"] if value["opened"] is None else value["opened"],
             )
             self._ahead.stale.add(value["alert_id"])
         elif name == "AlertRaised":
@@ -389,7 +413,7 @@ class DiscloseStage:
         for (recipient, known_as), told in sorted(self._told.items()):
             if told.is_open and known_as not in self._alerts:
                 lost = {"alert_id": known_as, "revision": 0, "kind": told.kind, "rule": told.rule, "at": self._now}
-                yield from self._withdraw(recipient, lost, cause, None)
+                yield from self._withdraw(recipient, lost, Withhold(Reason.NOTHING_HOLDS), cause, news=False)
         self._alerts = {known_as: alert for known_as, alert in self._alerts.items() if alert["state"] == "OPEN"}
 
     def tell(self, alert: Mapping[str, Any]) -> list[Out]:
@@ -444,7 +468,7 @@ class DiscloseStage:
             said = [self._audit(alert, recipient.id, "DISCLOSED", decision, cause)] if records or news else []
             return [*records, *said]
         if told is not None and told.is_open:
-            return self._withdraw(recipient.id, alert, cause, group)
+            return self._withdraw(recipient.id, alert, decision, cause, news=news)
         if news and decision.reason is not Reason.NOTHING_HOLDS:
             return [self._audit(alert, recipient.id, "WITHHELD", decision, cause)]
         return []
@@ -476,7 +500,11 @@ class DiscloseStage:
         if told is not None and told.is_open and told.digest == now_digest:
             return []
         revision = told.revision + 1 if told else 1
-        self._told[recipient.id, alert["alert_id"]] = _Told(revision, now_digest, True, alert["kind"], alert["rule"])
+        # Since when it is open for others would tell of what this recipient may not know.
+        opened = told.opened if told is not None and told.is_open else alert["at"]
+        self._told[recipient.id, alert["alert_id"]] = _Told(
+            revision, now_digest, True, alert["kind"], alert["rule"], opened
+        )
         record = {
             **view,
             "alert_id": alert["alert_id"],
@@ -486,6 +514,7 @@ class DiscloseStage:
             "recipient": recipient.id,
             "kind": alert["kind"],
             "until": decision.until,
+            "opened": opened,
             "at": alert["at"],
             # Not which event: it may be another agency's.
             "cause": cause._replace(event_id=None).record(),
@@ -493,8 +522,14 @@ class DiscloseStage:
         }
         return [self._out(recipient.id, alert["kind"], alert["alert_id"], record)]
 
-    def _withdraw(self, recipient: str, alert: Mapping[str, Any], cause: Cause, group: str | None) -> list[Out]:
+    def _withdraw(
+        self, recipient: str, alert: Mapping[str, Any], decision: Withhold, cause: Cause, *, news: bool
+    ) -> list[Out]:
         """The withdrawal, id only: it reaches everyone who was told, whatever an agreement says meanwhile."""
+        # It still holds and says nothing new: what ended is that it may be told, also where that is found on recovery.
+        # Where it says something new, what may be told of it is over, and that others say it too may not be told.
+        still_holds = not news and decision.reason is not Reason.NOTHING_HOLDS
+        over_by = cause._replace(kind=CauseKind.TICK) if still_holds else cause
         known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
         self._told[recipient, known_as] = replace(
@@ -515,12 +550,12 @@ class DiscloseStage:
             "agreements": [],
             "kind": told.kind,
             "at": alert["at"],
-            "cause": cause._replace(event_id=None).record(),
-            "group": group,
+            "cause": over_by._replace(event_id=None).record(),
+            "group": alert["group"] if news else None,
         }
         return [
             self._out(recipient, told.kind, known_as, record),
-            self._audit(alert, recipient, "WITHDRAWN", Withhold(Reason.NOTHING_HOLDS), cause),
+            self._audit(alert, recipient, "WITHDRAWN", decision, cause),
         ]
 
     def _out(self, recipient: str, kind: str, known_as: str, record: dict[str, Any]) -> Out:

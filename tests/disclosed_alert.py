@@ -27,6 +27,7 @@ def disclosed(**said: Any) -> AlertSaid:
             "agreements": [],
             "due": None,
             "until": None,
+            "opened": None,
             "cause": {"kind": "FACT"},
             "group": None,
             **said,

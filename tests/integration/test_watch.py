@@ -15,10 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from consumers.alert_feed import AlertFeed, now_us
-from consumers.board import Board, Said, Standing
+from consumers.board import Board, LogReplaced, Said, Standing
 from consumers.desk import Desk
+from schemas import topics
 from tests.county import today
 from tests.json_lines import Stream
 from tests.working_site import WorkingSite, environment, until
@@ -103,6 +105,34 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
         )
     finally:
         desk.close()
+        feed.stop()
+
+
+def test_a_desk_whose_place_on_the_log_is_not_there_any_more_reads_all_of_it_anew(
+    a_site: Callable[..., WorkingSite],
+) -> None:
+    site = a_site("gone-back")
+    site.start_worker()
+    site.publish(RIVALS)
+    until(lambda: site.shown_to(RECIPIENT), "the alert was disclosed")
+    board = Board(site.site, RECIPIENT, now_us())
+    feed = AlertFeed(site.settings, site.site, RECIPIENT)
+    replaced: list[Said] = []
+
+    def deliver(said: Sequence[Said]) -> None:
+        for one in said:
+            replaced.extend([one] if isinstance(one, LogReplaced) else [])
+            board.fold(one, now_us())
+
+    feed.start(deliver)
+    try:
+        until(lambda: board.caught_up and board.open_entries(now_us()), "this desk has read the alert")
+        # A restored log is shorter than the one that was read.
+        feed._consumer.seek(TopicPartition(topics.stage_reports(site.site.name), 0, 10**9))
+        until(lambda: replaced, "the desk has heard that the log is another one")
+        until(lambda: board.caught_up and board.open_entries(now_us()), "this desk has read the alert again")
+        assert len(replaced) == 1
+    finally:
         feed.stop()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from rich.console import Console
 
 from consumers import words
+from consumers.alert_detail import detail
 from consumers.board import (
     MUCH_LAG,
     OVER_SHOWN,
@@ -27,9 +31,11 @@ from consumers.board import (
     Entry,
     LinkBack,
     LinkLost,
+    LogReplaced,
     Notice,
     Readable,
     ReportSaid,
+    Said,
     Standing,
     Unreadable,
 )
@@ -132,6 +138,35 @@ def test_a_later_revision_replaces_the_text_and_keeps_the_age() -> None:
     desk.fold(alert("a", 1), NOW)
     (entry,) = desk.open_entries(NOW)
     assert (entry.alert.headline, entry.alert.opened, entry.alert.at) == ("now graver", NOW, NOW + MINUTE)
+
+
+def test_since_when_it_is_open_is_what_its_record_says_whenever_the_desk_began_to_look() -> None:
+    desk, later = board(), board()
+    revisions = [alert("a", number, at=NOW + number, opened=NOW + 1) for number in (1, 2, 3)]
+    for one in revisions:
+        desk.fold(one, NOW)
+    # Compaction has taken the others.
+    later.fold(revisions[-1], NOW)
+    assert desk.lines(NOW) == later.lines(NOW)
+    (entry,) = later.open_entries(NOW)
+    assert (entry.alert.opened, entry.alert.at) == (NOW + 1, NOW + 3)
+    # What it missed is that it was over in between.
+    later.fold(alert("a", 5, at=NOW + 5, opened=NOW + 5), NOW)
+    assert [entry.alert.opened for entry in later.open_entries(NOW)] == [NOW + 5]
+
+
+def test_of_another_log_nothing_is_known_that_was_said_before() -> None:
+    """As a restored one is: it goes on from an earlier revision, under the same numbers with something else."""
+    desk = board()
+    before: list[Said] = [alert("x"), alert("x", 2), over("x", 3), alert("y"), acknowledged("y", 1)]
+    for one in [*before, Unreadable("t", "k")]:
+        desk.fold(one, NOW)
+    all_is_well(desk, at=NOW + MINUTE)
+    desk.fold(LogReplaced(), NOW)
+    assert vars(desk) == vars(Board(demo_site(partitions=2), ME, started=NOW))
+    assert not desk.caught_up, "it does not see before it has read all of it"
+    assert [told(desk.fold(one, NOW)) for one in (alert("x"), alert("x", 2))] == [ChangeKind.OPENED, ChangeKind.UPDATED]
+    assert shown(desk) == ["x"]
 
 
 def test_what_was_withdrawn_is_not_brought_back_by_an_older_revision() -> None:
@@ -523,6 +558,32 @@ def test_a_banner_since_yesterday_says_so_and_counts_further_causes() -> None:
 )  # fmt: skip
 def test_times_are_told_in_the_facilitys_zone(hours: int, said: str) -> None:
     assert words.when(NOW - hours * 60 * MINUTE, NOW, ZoneInfo("America/New_York")) == said
+
+
+@pytest.mark.parametrize(
+    ("fold", "said"), [(0, "01:30 EDT"), (1, "01:30 EST")], ids=["the first time", "the second time"]
+)
+def test_on_a_day_on_which_clocks_are_changed_the_zone_is_named(fold: int, said: str) -> None:
+    zone = ZoneInfo("America/New_York")
+    moment = datetime(2026, 11, 1, 1, 30, tzinfo=zone, fold=fold)
+    time = int(moment.timestamp()) * SECOND
+    assert words.when(time, time, zone) == f"{said} today"
+    assert "EST" not in words.when(time + 24 * 60 * MINUTE, time, zone), "on the next day nobody asks"
+
+
+def test_that_it_changed_in_the_hour_that_comes_twice_is_said_with_the_zone_of_each() -> None:
+    zone = ZoneInfo("America/New_York")
+    raised, changed, due = (
+        int(datetime(2026, 11, 1, 1, minute, tzinfo=zone, fold=fold).timestamp()) * SECOND
+        for minute, fold in ((30, 0), (30, 1), (50, 1))
+    )
+    desk = board()
+    desk.fold(alert("a", 2, at=changed, opened=raised, due=due), changed)
+    paper = Console(width=200, file=StringIO())
+    paper.print(detail(desk.lines(changed)[0], demo_site(), changed, zone, changed))
+    said = paper.file.getvalue()  # type: ignore[attr-defined]
+    assert "raised 01:30 EDT today · changed 01:30 EST today" in said
+    assert "Expected 01:50 EST today" in said
 
 
 def test_the_desk_knows_in_which_ways_the_alerts_of_every_rule_end() -> None:

@@ -41,7 +41,20 @@ NOT_PERSONAL = {
     # The bus's own book-keeping.
     *("time", "at", "event_time", "event_type", "topic", "revision", "state", "rule", "rule_version", "confidence"),
     *("least_severity", "ground", "marked", "joined", "via"),
-    *("stage", "partition", "offset", "tick", "lag", "done", "total", "recipient", "decision", "action", "actions"),
+    *(
+        "stage",
+        "partition",
+        "offset",
+        "tick",
+        "opened",
+        "lag",
+        "done",
+        "total",
+        "recipient",
+        "decision",
+        "action",
+        "actions",
+    ),
     *("limit",),
     *("fields", "fields_shown", "fields_withheld", "left_out", "revision_at", "revision_cause"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -21,12 +21,15 @@ from deploy.explanation_words import in_words
 from deploy.log_reader import Found, Said
 from schemas import topics
 from schemas.codec import decode, encode
-from schemas.events import Event
+from schemas.events import Event, Handling
 from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
+from streams.disclose import DiscloseStage
 from streams.replay import Lack, Place
-from tests.county import DAY, agency_of, demo_site, event, event_id
-from tests.in_memory_bus import InMemoryBus
+from tests.county import DAY, SITE, START, agency_of, demo_site, event, event_id
+from tests.in_memory_bus import InMemoryBus, processed
+from tests.unit.test_tear_line import VISIT, county_bus, in_the_county, tip
+from tests.unit.test_what_recipients_are_told import HOUSED, NOW, POLICE_DESK, alert, grant, site
 
 PEOPLE = ("bo", "cy")
 RIVALS = [
@@ -145,6 +148,146 @@ def test_what_an_agreement_does_not_grant_is_left_out() -> None:
     assert how["It happened at 5th and Main"] == {Shown.LEFT_OUT}
     assert how["Violence between the groups Eastside and Harbor"] == {Shown.AGREEMENT}
     assert "withheld: StreetViolenceReported of city-pd: place" in text(of)
+
+
+def told_of(of: Explanation, event_name: str) -> dict[str, set[tuple[Shown, tuple[str, ...]]]]:
+    """By recipient: how the pieces of evidence of one event were told."""
+    told: dict[str, set[tuple[Shown, tuple[str, ...]]]] = {}
+    for one in (one for ground in evidence(of, event_name) for one in ground.told):
+        told.setdefault(one.recipient, set()).add((one.how, one.agreements))
+    return told
+
+
+def test_what_its_publisher_marked_was_told_to_nobody_else_though_another_event_shows_the_same_fields() -> None:
+    secret = event("StreetViolenceReported", day=2, name="secret", groups=["Eastside", "Harbor"])
+    marked = secret.model_copy(
+        update={"head": secret.head.model_copy(update={"handling": Handling(markings=("LES",))})}
+    )
+    of = explained(published([*RIVALS, marked]))
+    assert told_of(of, "feud")["county-jail-watch"] == {(Shown.AGREEMENT, ("city-pd-to-county-jail-housing",))}
+    assert told_of(of, "secret").values()
+    assert set().union(*told_of(of, "secret").values()) == {(Shown.LEFT_OUT, ())}
+
+
+BOTH_TIP = county_bus(
+    in_the_county(tip(reliability="A", handling="ACT"), "city-pd"),
+    in_the_county(tip("another", day=3.5, reliability="E", substance="a phone"), "sheriff"),
+)
+"""Two who may not know of each other tip one visit."""
+LEFT_OUT = (Shown.LEFT_OUT, ())
+OWN = (Shown.OWN_INFORMATION, ())
+
+
+@pytest.mark.parametrize(
+    ("event_name", "recipient", "told"),
+    [
+        ("the tip", "city-pd-intel", {OWN}),
+        ("the tip", "sheriff-intel", {LEFT_OUT}),
+        ("the tip", "county-watch", {LEFT_OUT, (Shown.AGREEMENT, ("city-pd-to-county-jail-contraband",))}),
+        ("another", "city-pd-intel", {LEFT_OUT}),
+        ("another", "sheriff-intel", {OWN}),
+        ("another", "county-watch", {LEFT_OUT, (Shown.AGREEMENT, ("sheriff-to-county-jail-contraband",))}),
+    ],
+)
+def test_of_what_another_agency_says_beside_nobody_was_told_who_may_not_know_of_it(
+    event_name: str, recipient: str, told: set[tuple[Shown, tuple[str, ...]]]
+) -> None:
+    of = explained(BOTH_TIP, "contraband_delivery_expected")
+    assert told_of(of, event_name)[recipient] == told
+    assert "under :" not in text(of)
+
+
+CALLED_FIRST = [
+    tip(handling="CALL_FIRST", deconfliction_reference="DC-77"),
+    tip("another", day=3.5, handling="CALL_FIRST", deconfliction_reference="DC-12"),
+]
+TOUCHES_STAFF = tip(handling="CALL_FIRST", deconfliction_reference="DC-77", touches_staff=True)
+
+
+@pytest.mark.parametrize(
+    ("bus", "rule"),
+    [
+        (published(RIVALS), "rivals_housed_together"),
+        (BOTH_TIP, "contraband_delivery_expected"),
+        (processed(SITE, [*VISIT, *CALLED_FIRST], START + 4 * DAY), "contraband_delivery_expected"),
+        (processed(SITE, [*VISIT, TOUCHES_STAFF], START + 4 * DAY), "contraband_delivery_expected"),
+    ],
+    ids=["rivals", "two agencies tip", "two to be called", "it touches staff"],
+)
+def test_who_is_said_to_have_been_told_a_text_has_it_in_a_record_and_nobody_else_has(
+    bus: InMemoryBus, rule: str
+) -> None:
+    of = explained(bus, rule)
+    grounds = of.revisions[-1].grounds
+    assert of.revisions[-1].decisions
+    for recipient in bus.site.recipients:
+        record = bus.shown_to(recipient.id).get(of.alert_id)
+        whys = [why["text"] for why in record["why"]] if record else []
+        # Before a text stands whom it is about, where there are several.
+        has = {one.text for one in grounds if any(why == one.text or why.endswith(f": {one.text}") for why in whys)}
+        told = {
+            one.text
+            for one in grounds
+            for told in one.told
+            if told.recipient == recipient.id and told.how is not Shown.LEFT_OUT
+        }
+        assert told == has, recipient.id
+
+
+def told_to_the_police(*pieces: Mapping[str, Any], since: Site | None = None) -> list[Shown]:
+    """How the pieces of evidence of an alert were told to the police; by the site's files as they are since then."""
+    where = site(grant())
+    what = alert(evidence=list(pieces), cause={**alert()["cause"], "partition": 0})
+    stage = DiscloseStage(where, 0, SCHEMAS)
+    stage.recall_tick(NOW)
+    decisions = [
+        Said(Place(out.topic, 0, number), out.value)
+        for number, out in enumerate(stage.tell(what))
+        if out.name == "DisclosureDecided" and isinstance(out.value, Mapping)
+    ]
+    of = explanation_of([Said(Place("", 0, 0), what)], {}, decisions, [], [], (), since or where)
+    return [told.how for one in of.revisions[-1].grounds for told in one.told if told.recipient == POLICE_DESK.id]
+
+
+HALF = {**HOUSED, "event_id": "half", "alternative": "second"}
+REST = {**HALF, "text": "who said so", "fields": [], "line": "BELOW"}
+FIELDLESS = {**REST, "line": "NONE"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "how"),
+    [
+        ([HOUSED, HALF], [Shown.AGREEMENT, Shown.AGREEMENT]),
+        ([HOUSED, HALF, REST], [Shown.AGREEMENT, Shown.LEFT_OUT, Shown.LEFT_OUT]),
+        ([HOUSED, {**HALF, "staff": True}], [Shown.AGREEMENT, Shown.LEFT_OUT]),
+        ([HOUSED, FIELDLESS], [Shown.AGREEMENT, Shown.AGREEMENT]),
+        ([HOUSED, {**FIELDLESS, "event_type": "CustodyEnded"}], [Shown.AGREEMENT, Shown.LEFT_OUT]),
+    ],
+    ids=[
+        "each is enough alone",
+        "one stays with its author",
+        "one touches staff",
+        "no fields",
+        "no fields, and of what is not granted",
+    ],
+)
+def test_what_was_granted_is_left_out_with_the_rest_of_its_alternative(
+    pieces: list[Mapping[str, Any]], how: list[Shown]
+) -> None:
+    assert told_to_the_police(*pieces) == how
+
+
+def test_what_was_shown_was_told_though_its_agreement_grants_less_since() -> None:
+    less = site(grant(grants={"CustodyEnded": ("time",)}))
+    assert told_to_the_police(HOUSED, since=less) == [Shown.AGREEMENT]
+
+
+def test_what_a_recipient_was_told_that_the_files_have_no_more_is_told_by_the_decision() -> None:
+    bus = published(RIVALS)
+    gone = bus.site.model_copy(update={"recipients": ()})
+    of, before = explained(bus, site=gone), explained(bus)
+    for name in ("feud", "stg-bo", "housed-bo"):
+        assert told_of(of, name) == told_of(before, name)
 
 
 def test_without_an_agreement_it_is_withheld_and_says_for_want_of_which() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
 
 from schemas.agreements import Agreement
-from schemas.codec import decode, digest, encode
+from schemas.avro_files import whole_schema
+from schemas.codec import decode, digest, encode, frame, writer_schema
 from schemas.site import Recipient, Site
 from streams.alerts import WITHDRAWN_DIGEST
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -369,6 +373,7 @@ def test_who_is_told_gets_a_record_of_its_own_and_the_audit_one_of_the_decision(
             "recipient": "watch",
             "kind": "housing",
             "until": LATER,
+            "opened": NOW - 5,
             "at": NOW - 5,
             "cause": {"kind": "FACT", "stage": "disclose", "partition": 2, "offset": -1, "event_id": None},
             "group": "a crowd",
@@ -531,7 +536,7 @@ def test_who_may_see_it_no_more_is_told_that_in_that_moment() -> None:
     told.tell(alert())
     outs = told.advance(LATER + DAY)
     assert said(outs) == [("police", 2, "WITHDRAWN")]
-    assert audited(outs) == [("police", "WITHDRAWN", "NOTHING_HOLDS")]
+    assert audited(outs) == [("police", "WITHDRAWN", "NO_AGREEMENT")], "it still holds"
     (record,) = values(outs)
     assert record["group"] is None
     (audit,) = values(outs, "DisclosureDecided")
@@ -616,6 +621,104 @@ def test_what_was_withdrawn_before_is_not_withdrawn_again_after_a_restart() -> N
     records = written([*before.tell(alert()), *before.tell(OVER)])
     assert list(recalled(site(), records).reconcile()) == []
     assert said(recalled(site(), [*records, raised(alert(revision=6))]).reconcile()) == [("watch", 3, "OPEN")]
+
+
+def withdrawals(outs: Iterable[Out]) -> list[tuple[str, str, str]]:
+    """To whom, because of what by its record, and why by the audit."""
+    outs = list(outs)
+    causes = {one["recipient"]: one["cause"]["kind"] for one in values(outs) if one["state"] == "WITHDRAWN"}
+    return [
+        (one["recipient"], causes[one["recipient"]], one["reason"])
+        for one in values(outs, "DisclosureDecided")
+        if one["decision"] == "WITHDRAWN"
+    ]
+
+
+LOCKUP_DESK = JAIL_DESK.model_copy(update={"facilities": ("lockup",)})
+
+
+@pytest.mark.parametrize(
+    ("after", "now_raised", "found"),
+    [
+        (site(), alert(), ("police", "TICK", "NO_AGREEMENT")),
+        (site(grant(valid_until=NOW - 1)), alert(), ("police", "TICK", "NO_AGREEMENT")),
+        (site(grant(), recipients=(LOCKUP_DESK, POLICE_DESK)), alert(), ("watch", "TICK", "OTHER_FACILITY")),
+        (site(grant(), recipients=(POLICE_DESK,)), OVER, ("police", "RECONCILED", "NOTHING_HOLDS")),
+        (site(grant(), recipients=(POLICE_DESK,)), None, ("police", "RECONCILED", "NOTHING_HOLDS")),
+    ],
+    ids=["no agreement any more", "it ended meanwhile", "another facility's desk", "it is over", "it is on no log"],
+)
+def test_a_restart_tells_what_holds_no_more_from_what_holds_and_may_not_be_told_any_more(
+    after: Site, now_raised: Mapping[str, Any] | None, found: tuple[str, str, str]
+) -> None:
+    before = written(stage(site(grant())).tell(alert()))
+    told_before = [one for one in before if b"watch" in (one.value or b"")] if found[0] == "watch" else before
+    records = [*([raised(now_raised)] if now_raised else []), *told_before]
+    assert withdrawals(recalled(after, records).reconcile())[:1] == [found]
+
+
+def test_where_only_others_still_say_it_a_recipient_is_told_what_it_would_be_if_nobody_did() -> None:
+    own = {**HOUSED, "agency": "city-pd"}
+    others = {**HOUSED, "alternative": "second"}
+    told = stage(site(recipients=(POLICE_DESK,)))
+    told.tell(alert(evidence=[own, others]))
+    alone = stage(site(recipients=(POLICE_DESK,)))
+    alone.tell(alert(evidence=[own]))
+    left, over = told.tell(alert(revision=5, evidence=[others])), alone.tell({**OVER, "group": "a crowd"})
+    assert values(left) == values(over), "that others say it too may not be told"
+    assert [why for _, _, why in withdrawals(left)] == ["NO_AGREEMENT"], "the audit says why"
+
+
+# -- since when --------------------------------------------------------------------------------------------------------
+
+
+def opened(outs: Iterable[Out]) -> list[int | None]:
+    return [one.get("opened") for one in values(outs)]
+
+
+def test_since_when_a_recipient_was_told_of_it_is_in_each_of_its_records_until_it_is_over() -> None:
+    told = stage(site())
+    assert opened(told.tell(alert(at=1))) == [1]
+    assert opened(told.tell(alert(revision=5, at=2, headline="Graver in 4-B"))) == [1]
+    assert opened(told.tell({**OVER, "at": 3})) == [None]
+    assert opened(told.tell(alert(revision=7, at=4))) == [4], "it is another time"
+
+
+def test_since_when_it_is_open_for_others_is_not_told() -> None:
+    told = stage(site(grant(valid_from=LATER)))
+    told.tell(alert(at=1))
+    told.tell(alert(revision=5, at=2, headline="Graver in 4-B"))
+    assert opened(told.advance(LATER)) == [2]
+
+
+def test_since_when_it_was_told_is_known_after_a_restart_when_the_first_record_is_gone() -> None:
+    before = stage(site(recipients=(JAIL_DESK,)))
+    before.tell(alert(at=1))
+    (last, _) = written(before.tell(alert(revision=5, at=2, headline="Graver in 4-B")))
+    made = recalled(site(), [last])
+    assert opened(made.tell(alert(revision=6, at=3, headline="Gravest in 4-B"))) == [1]
+
+
+def test_a_record_of_before_it_was_told_since_when_leads_to_no_other_one() -> None:
+    contract = json.loads(whole_schema("AlertDisclosed"))
+    contract["fields"] = [field for field in contract["fields"] if field["name"] != "opened"]
+    before = writer_schema(json.dumps(contract))
+    (record,) = values(stage(site(recipients=(JAIL_DESK,))).tell(alert(at=1)))
+    body = BytesIO()
+    fastavro.schemaless_writer(body, before.parsed, record)
+    old = LoggedRecord(0, b"a1", frame(max(SCHEMAS) + 1, body.getvalue()))
+    schemas = {**SCHEMAS, max(SCHEMAS) + 1: before}
+
+    def recalled_by_now(*records: LoggedRecord) -> DiscloseStage:
+        made = DiscloseStage(site(), 2, schemas)
+        made.recall_tick(NOW)
+        for one in records:
+            made.recall("", one)
+        return made
+
+    assert list(recalled_by_now(raised(alert(at=1)), old).reconcile()) == []
+    made = recalled_by_now(old)
+    assert opened(made.tell(alert(revision=5, at=2, headline="Graver in 4-B"))) == [1], "the first that is known"
 
 
 # -- standing by -------------------------------------------------------------------------------------------------------
