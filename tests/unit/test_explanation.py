@@ -65,7 +65,8 @@ def found(bus: InMemoryBus, topic: str) -> list[Found]:
 
 
 def said(bus: InMemoryBus, topic: str, rule: str) -> list[Said]:
-    decoded = [Said(one.place, decode(one.record.value or b"", SCHEMAS)[1]) for one in found(bus, topic)]
+    records = [(one.place, one.record.value) for one in found(bus, topic)]
+    decoded = [Said(place, decode(value, SCHEMAS)[1]) for place, value in records if value is not None]
     return [one for one in decoded if one.value["rule"] == rule]
 
 

@@ -63,7 +63,8 @@ class Desk:
 
     def new_records(self) -> list[dict[str, Any]]:
         """What is told and was not read, partition by partition."""
-        logs = [self._bus.logs[self._topic, number] for number in range(self._bus.site.partitions)]
+        every_log = (self._bus.logs[self._topic, number] for number in range(self._bus.site.partitions))
+        logs = [[record for record in log if record.value is not None] for log in every_log]
         every = iter(self._bus.history(self._topic))
         told = [[next(every) for _ in log] for log in logs]
         new = [record for log, read in zip(told, self._heard, strict=True) for record in log[read:]]
