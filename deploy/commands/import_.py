@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -168,7 +169,7 @@ def shootings(
         settings = settings_given(site)
         described = load_site(settings)
         police = _police(described, agency, time_zone)
-        listed = shooting_list.read_shootings(files, max_megabytes * 2**20)
+        listed = shooting_list.read_shootings(files, police, time.time_ns() // 1000, max_megabytes * 2**20)
         if isinstance(listed, tuple):
             _refuse(listed, as_json)
         else:
