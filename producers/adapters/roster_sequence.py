@@ -138,15 +138,18 @@ def judge_sequence(
 
 def not_as_begun(lists: Sequence[Listed], begun: Begun | None, before: Imported | None) -> Problem | None:
     """What is wrong where an import was broken off in the middle of a day, and these lists do not go on with it."""
-    last = before.last.day if before is not None else date.min
-    to_come = [one for one in lists if one.day > last]
-    if begun is None or begun.day <= last or not to_come or Begun(to_come[0].day, to_come[0].digest) == begun:
+    if begun is None or (before is not None and begun.day <= before.last.day):
         return None
-    if to_come[0].day == begun.day:
+    # Without what was imported before, which may have been lost, it may be begun from the first day again.
+    since = begun.day if before is None else before.last.day + timedelta(days=1)
+    one = next((one for one in lists if one.day >= since), None)
+    if one is None or Begun(one.day, one.digest) == begun:
+        return None
+    if one.day == begun.day:
         why = f"is not the file of which a part was published when an import was broken off in {begun.day}"
     else:
         why = f"an import was broken off in {begun.day}, of which a part was published: go on with that day"
-    return Problem(to_come[0].file, None, f"{why}; give the file that was given then")
+    return Problem(one.file, None, f"{why}; give the file that was given then")
 
 
 def _not_ended(one: Listed, ended: date) -> str | None:

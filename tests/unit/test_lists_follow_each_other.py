@@ -10,7 +10,16 @@ import pytest
 
 from producers.adapters.roster import Known
 from producers.adapters.roster_file import Damaged, Row, Snapshot, read_snapshot
-from producers.adapters.roster_sequence import ID_BITS, Imported, Judged, Listed, judge_sequence, stays_of
+from producers.adapters.roster_sequence import (
+    ID_BITS,
+    Begun,
+    Imported,
+    Judged,
+    Listed,
+    judge_sequence,
+    not_as_begun,
+    stays_of,
+)
 from producers.roster_import import State
 from tests.imported_roster import REAL, needs_the_real_data
 
@@ -126,6 +135,49 @@ def test_a_list_is_the_same_to_the_next_one_whether_it_was_just_read_or_imported
     state = State(Known(MARCH, rows, {}), "a.csv", {MARCH: "0"})
     assert state.imported.last == Listed("a.csv", MARCH, stays_of(rows.values()), "0")
     assert state.imported.last.newest_admission == rows["x"].admitted
+
+
+FIRST, SECOND, THIRD, FOURTH = lists_of(LONG, {**LONG, "x": 3}, {**LONG, "y": 4}, {**LONG, "z": 5})
+OTHER = replace(THIRD, digest="other")
+AFTER_FIRST = Imported(FIRST, {FIRST.day: FIRST.digest})
+AFTER_THIRD = Imported(THIRD, {THIRD.day: THIRD.digest})
+
+
+@pytest.mark.parametrize(
+    ("lists", "before", "named"),
+    [
+        ([THIRD, FOURTH], AFTER_FIRST, None),
+        ([FIRST], AFTER_FIRST, None),
+        ([OTHER], AFTER_FIRST, "4.csv"),
+        ([FOURTH], AFTER_FIRST, "5.csv"),
+        ([SECOND, THIRD], AFTER_FIRST, "3.csv"),
+        ([OTHER, FOURTH], AFTER_THIRD, None),
+        ([THIRD], None, None),
+        ([OTHER], None, "4.csv"),
+        ([FIRST, SECOND, THIRD], None, None),
+        ([FIRST, SECOND, OTHER], None, "4.csv"),
+        ([FIRST, FOURTH], None, "5.csv"),
+    ],
+    ids=[
+        "the same list, and the next",
+        "nothing new",
+        "another list of that day",
+        "that day is left out",
+        "a day before it, which was left out then",
+        "that day was done in the end",
+        "the same list, the first of all",
+        "another list, the first of all",
+        "all from the first day again, after what was imported was lost",
+        "all from the first day again, with another list of that day",
+        "all from the first day again, without that day",
+    ],
+)
+def test_an_import_that_was_broken_off_in_the_third_list_goes_on_with_it(
+    lists: Sequence[Listed], before: Imported | None, named: str | None
+) -> None:
+    problem = not_as_begun(lists, Begun(THIRD.day, THIRD.digest), before)
+    assert (problem and problem.file) == named
+    assert not_as_begun(lists, None, before) is None
 
 
 # -- on the lists of a real jail, and of one in so many of its people --------------------------------------------------
