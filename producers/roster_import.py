@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from producers.adapters.csv_file import Problem
 from producers.adapters.roster import Jail, Known, Summary, day_events, list_taken
 from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Row, read_snapshot
-from producers.adapters.roster_sequence import Imported, Listed, judge_sequence
+from producers.adapters.roster_sequence import Begun, Imported, Listed, judge_sequence, not_as_begun, stays_of
 from schemas import topics
 from schemas.codec import digest, encode
 from schemas.events import CustodyLevel, Event
@@ -68,9 +68,13 @@ class State:
     @property
     def imported(self) -> Imported:
         """As the sequence is judged by it."""
-        newest = max((row.admitted for row in self.known.rows.values()), default=None)
-        day = self.known.day
-        return Imported(Listed(self.file, day, len(self.known.rows), newest, self.digests[day]), self.digests)
+        stays, day = stays_of(self.known.rows.values()), self.known.day
+        return Imported(Listed(self.file, day, stays, self.digests[day]), self.digests)
+
+    @property
+    def begun(self) -> Begun:
+        """The last list, as it is noted before anything of it is published."""
+        return Begun(self.known.day, self.digests[self.known.day])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,9 @@ class Allowances:
     gaps: bool = False
     """Days are missing."""
     drops: bool = False
-    """Most people leave the list within a day."""
+    """More people are gone within a day than leave a jail."""
+    order: bool = False
+    """A list seems to be older than that of the day before."""
 
 
 NOTHING_ALLOWED: Final = Allowances()
@@ -113,7 +119,9 @@ NOTHING_ALLOWED: Final = Allowances()
 def judge(
     paths: Sequence[Path],
     before: State | None,
+    ended: date,
     *,
+    begun: Begun | None = None,
     columns: Mapping[str, str] = NYC_COLUMNS,
     most_bytes: int = MOST_BYTES,
     allow: Allowances = NOTHING_ALLOWED,
@@ -122,6 +130,7 @@ def judge(
 ) -> Files:
     """Read all files and judge each, and whether they follow each other and what was imported before.
 
+    `ended` is the last day that has ended where the jail is; `begun` the list of which something was published last.
     With `again`, days that were imported before are taken too. Raises ImportRefusedError with all problems.
     """
     read: list[Listed | Damaged] = []
@@ -130,12 +139,23 @@ def judge(
         read.append(one if isinstance(one, Damaged) else Listed.of(one))
         progress()
     imported = before.imported if before is not None else None
-    judged = judge_sequence(read, imported, again=again, gaps_allowed=allow.gaps, drops_allowed=allow.drops)
+    judged = judge_sequence(
+        read,
+        imported,
+        ended,
+        again=again,
+        gaps_allowed=allow.gaps,
+        drops_allowed=allow.drops,
+        order_allowed=allow.order,
+    )
     if judged.gaps or (judged.damage and not allow.set_aside):
         raise ImportRefusedError((*judged.damage, *judged.gaps))
     if again and before is not None and judged.good and judged.good[0].day != min(before.digests):
         why = f"the first day imported was {min(before.digests)}: to import again, begin with that day"
         raise ImportRefusedError([Problem(judged.good[0].file, None, why)])
+    broken_off = not_as_begun(judged.good, begun, imported)
+    if broken_off is not None:
+        raise ImportRefusedError([broken_off])
     return Files(judged.good, judged.damage, judged.already_imported, before.digests if before is not None else {})
 
 
@@ -198,14 +218,16 @@ def publish_days(
     all_days: Iterator[Day],
     sink: Sink,
     clock: Clock,
+    begin: Callable[[Day], None],
     done: Callable[[Day], None],
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Publish day by day: events, wait, tick; `done` is called after each tick.
+    """Publish day by day: events, wait, tick; `begin` is called before anything of a day, `done` after its tick.
 
     However it ends, a day has its tick only after all of its events.
     """
     for day in all_days:
+        begin(day)
         if day.events:
             publish_all(day.events, sink, notice)
             clock.until_identified()
@@ -276,13 +298,14 @@ class SiteClock:
 
 
 class StateFile:
-    """Where an import leaves its state: a private file in the bus's home.
+    """Where an import leaves its state, and which day it has begun: private files in the bus's home.
 
     It holds what the lists held, health flags included, so it is readable by its owner alone.
     """
 
     def __init__(self, home: Path, site: str, facility: str) -> None:
         self.path = home / "import" / site / f"{facility}.roster.json"
+        self.begun_path = self.path.with_name(f"{facility}.begun.json")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -324,14 +347,35 @@ class StateFile:
             "rows": [_kept(row) for row in state.known.rows.values()],
             "ended": [_kept(row) for row in state.known.ended.values()],
         }
-        text = json.dumps({"format": STATE_FORMAT, "sha256": digest(kept), "state": kept})
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self.path.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(self.path)
+        _replace(self.path, json.dumps({"format": STATE_FORMAT, "sha256": digest(kept), "state": kept}))
+
+    def begun(self) -> Begun | None:
+        """The list of which something was published last; None before the first. Raises ValueError where the note is
+        damaged."""
+        if not self.begun_path.exists():
+            return None
+        try:
+            kept = json.loads(self.begun_path.read_text(encoding="utf-8"))
+            return Begun(date.fromisoformat(kept["day"]), str(kept["digest"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.begun_path} is damaged: remove it and go on with the same files as before; nothing is "
+                "published twice"
+            ) from error
+
+    def begin(self, begun: Begun) -> None:
+        """Note a list before anything of it is published."""
+        _replace(self.begun_path, json.dumps({"day": begun.day.isoformat(), "digest": begun.digest}))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
 
 
 def _kept(row: Row) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.in_memory_bus import InMemoryBus
 from tests.working_site import WorkingSite
 
 SAMPLE = tuple(sorted((Path(__file__).parent / "data" / "roster").glob("2026-*.csv*")))
+ENDED = date(2026, 10, 31)
+"""The last day that has ended, for all of these lists."""
 REAL = tuple(sorted((Path(__file__).parents[2] / "shared" / "data" / "nyc-custody").glob("*.csv.gz")))
 needs_the_real_data = pytest.mark.skipif(not REAL, reason="the real data (../shared/data/nyc-custody) is not here")
 
@@ -48,7 +51,7 @@ def jail_of(site: Site) -> Jail:
 def compared(files: tuple[Path, ...]) -> tuple[list[Day], Summary]:
     """The days of an import, which are the same for every site with this jail, and their summary."""
     summary = Summary()
-    return list(days(judge(files, None), None, jail_of(read_site(SITES_DIR / "nyc-history")), summary)), summary
+    return list(days(judge(files, None, ENDED), None, jail_of(read_site(SITES_DIR / "nyc-history")), summary)), summary
 
 
 def all_days(files: tuple[Path, ...]) -> list[Day]:
@@ -89,7 +92,7 @@ def imported(site: WorkingSite, files: tuple[Path, ...], *, shuffle: int | None 
         chosen = [replace(day, events=tuple(choose.sample(day.events, len(day.events)))) for day in chosen]
     with Publisher(site.settings, site.site, "city-jail") as publisher:
         clock = SiteClock(site.settings, site.site, "city-jail", lambda _: None)
-        publish_days(iter(chosen), publisher, clock, lambda _: None)
+        publish_days(iter(chosen), publisher, clock, lambda _: None, lambda _: None)
     return chosen[-1].tick
 
 

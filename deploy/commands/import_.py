@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -72,7 +73,10 @@ def roster(
     ] = False,
     allow_gaps: Annotated[bool, typer.Option("--allow-gaps", help="Accept that days are missing.")] = False,
     allow_drops: Annotated[
-        bool, typer.Option("--allow-drops", help="Accept that most people leave the list within a day.")
+        bool, typer.Option("--allow-drops", help="Accept that more people are gone within a day than leave a jail.")
+    ] = False,
+    allow_order: Annotated[
+        bool, typer.Option("--allow-order", help="Accept that a list seems older than that of the day before.")
     ] = False,
     max_megabytes: Annotated[
         int, typer.Option(min=1, help="Size of a day's list, unpacked, above which it is damaged.")
@@ -106,9 +110,11 @@ def roster(
                 judged = judge(
                     files,
                     before,
+                    jail.last_ended(time.time_ns() // 1000),
+                    begun=file.begun(),
                     columns=names,
                     most_bytes=max_megabytes * 2**20,
-                    allow=Allowances(set_aside, allow_gaps, allow_drops),
+                    allow=Allowances(set_aside, allow_gaps, allow_drops, allow_order),
                     again=again,
                     progress=lambda: progress.advance(judging),
                 )
@@ -169,7 +175,7 @@ def shootings(
         settings = settings_given(site)
         described = load_site(settings)
         police = _police(described, agency, time_zone)
-        listed = shooting_list.read_shootings(files, max_megabytes * 2**20)
+        listed = shooting_list.read_shootings(files, police, time.time_ns() // 1000, max_megabytes * 2**20)
         if isinstance(listed, tuple):
             _refuse(listed, as_json)
         else:
@@ -239,6 +245,10 @@ def _import(
     console: Console,
     advance: Callable[[], None],
 ) -> None:
+    def begin(day: Day) -> None:
+        if before is None or day.state.known.day > before.known.day:
+            file.begin(day.state.begun)
+
     def done(day: Day) -> None:
         # With --again, days that were known are told once more; until the last of them nothing new is known.
         if before is None or day.state.known.day >= before.known.day:
@@ -252,7 +262,7 @@ def _import(
         Publisher(settings, site, jail.agency.id) as publisher,
         closing(SiteClock(settings, site, jail.agency.id, notice)) as clock,
     ):
-        publish_days(all_days, publisher, clock, done, notice)
+        publish_days(all_days, publisher, clock, begin, done, notice)
 
 
 def _jail(site: Site, agency: str | None, facility: str | None) -> Jail:

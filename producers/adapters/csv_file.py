@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -93,6 +93,11 @@ def rows_of(
 
     `columns` are our names to the file's; an empty one is a column that the file does not have.
     """
+    separator = _other_separator(text.split("\n", 1)[0], {theirs for theirs in columns.values() if theirs})
+    if separator is not None:
+        why = f"its columns are separated by {separator}, not by commas: export it again with commas"
+        reading.wrong(1, f"{why} (in Excel: the list separator of the system's regional settings)")
+        return
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(lines, [])]
@@ -120,6 +125,14 @@ def _are_there(header: list[str], columns: Mapping[str, str], reading: Reading) 
     if twice:
         reading.wrong(1, f"has the columns {', '.join(twice)} twice: name each column once")
     return not missing and not twice
+
+
+def _other_separator(header: str, wanted: Set[str]) -> str | None:
+    """What stands between the names of the columns instead of commas, in words; None where nothing known does."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if mark in header and wanted <= {cell.strip(' "\r') for cell in header.split(mark)}:
+            return name
+    return None
 
 
 def _whole(lines: Iterator[list[str]], width: int, most_rows: int, reading: Reading) -> Iterator[tuple[int, list[str]]]:

@@ -50,7 +50,7 @@ class Known:
 
     day: date
     rows: Mapping[str, Row]
-    """Who was on the last list, by id, with what was told of the stay: a level, a group or an infraction that a later
+    """Who was on the last list, by id, with what was told of the stay: a level, a flag or an infraction that a later
     list leaves out is not forgotten, or it would be told again as the first."""
     ended: Mapping[str, Row]
     """Stays that left the lists, by booking number, as last listed: rows drop out for a day and come back."""
@@ -74,11 +74,11 @@ class Known:
 
 
 def _with_what_was_told(row: Row, told: Row) -> Row:
-    level = row.level or told.level
+    level, health = row.level or told.level, told.health if row.health is None else row.health
     affiliated, infraction = row.affiliated or told.affiliated, row.infraction or told.infraction
-    if (level, affiliated, infraction) == (row.level, row.affiliated, row.infraction):
+    if (level, health, affiliated, infraction) == (row.level, row.health, row.affiliated, row.infraction):
         return row
-    return replace(row, level=level, affiliated=affiliated, infraction=infraction)
+    return replace(row, level=level, health=health, affiliated=affiliated, infraction=infraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,11 @@ class Jail:
         """A local time of the facility in microseconds. Of an hour that the clock repeats, the first is meant."""
         utc = local.replace(tzinfo=ZoneInfo(self.facility.time_zone)).astimezone(UTC)
         return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+    def last_ended(self, now: int) -> date:
+        """The last day that has ended where the facility is. `now` is in microseconds."""
+        utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now)
+        return utc.astimezone(ZoneInfo(self.facility.time_zone)).date() - timedelta(days=1)
 
     def as_of(self, day: date) -> int:
         """When the list of a day is true: the midnight that ends it, microseconds."""
@@ -174,10 +179,12 @@ def _changed(old: Row, new: Row, jail: Jail, as_of: int, tally: Tally) -> Iterat
         yield _affiliated(new, jail, as_of)
     if new.infraction and not old.infraction:
         yield _infraction(new, jail, as_of)
-    if new.health != old.health:
+    # Who was not said to be observed, and now is said not to be, is no change.
+    if new.health is not None and new.health != bool(old.health):
         yield _care(new, jail, as_of)
     for what, flapped in (
         ("custody level left out after it was given", old.level is not None and new.level is None),
+        ("health flag left out after it was given", old.health is not None and new.health is None),
         ("not flagged as affiliated any more", old.affiliated and not new.affiliated),
         ("not flagged with an infraction any more", old.infraction and not new.infraction),
         ("top charge changed", old.charge != new.charge),
@@ -221,8 +228,9 @@ def _infraction(row: Row, jail: Jail, as_of: int) -> Event:
 
 
 def _care(row: Row, jail: Jail, as_of: int) -> Event:
-    about = _about(row, jail, as_of, "observed", str(row.health))
-    return CareObserved(**about, observation=Observation.MENTAL_HEALTH, active=row.health)
+    active = bool(row.health)
+    about = _about(row, jail, as_of, "observed", str(active))
+    return CareObserved(**about, observation=Observation.MENTAL_HEALTH, active=active)
 
 
 def _about(row: Row, jail: Jail, time: int, *what: str) -> dict[str, Any]:

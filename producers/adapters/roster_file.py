@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -45,6 +45,9 @@ MOST_ROWS: Final = 100_000
 ROWS_REMEMBERED: Final = 32_768
 """Rows as read that are not read again: nearly all of a list were on the one before."""
 
+DRAWN_WITHIN: Final = timedelta(hours=4)
+"""After the midnight that ends its day, when a nightly list is drawn. Who came since is on the next one as well."""
+
 LEVELS: Final = {
     "": None,
     "MIN": CustodyLevel.MINIMUM,
@@ -52,6 +55,10 @@ LEVELS: Final = {
     "MAX": CustodyLevel.MAXIMUM,
 }
 FLAGS: Final = {"Y": True, "N": False, "": False}
+SEALED_BLANK: Final = (
+    "sealed is blank: it says Y or N in each row; export the column again, or say with --columns that there is none"
+)
+"""An export whose column came out empty would tell of everybody who is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,8 @@ class Row:
     admitted: datetime
     """Local time, without a zone, as the list has it."""
     level: CustodyLevel | None
-    health: bool
+    health: bool | None
+    """None: the list does not say."""
     status: str
     affiliated: bool
     charge: str
@@ -96,11 +104,6 @@ class Snapshot:
     digest: str
     """SHA-256 of what counts of the list, whatever the order of its rows."""
 
-    @property
-    def newest_admission(self) -> datetime | None:
-        """The latest admission on the list."""
-        return max((row.admitted for row in self.rows.values()), default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
@@ -119,6 +122,11 @@ class _Reading(Reading):
     day: date
     too_new: datetime | None = None
     """The latest admission after the day of the file."""
+
+    @property
+    def midnight(self) -> datetime:
+        """That ends the day, local."""
+        return datetime.combine(self.day + timedelta(days=1), datetime.min.time())
 
     @property
     def damaged(self) -> Damaged:
@@ -176,7 +184,7 @@ def _found(text: str, columns: Mapping[str, str], reading: _Reading) -> Iterator
         read = _read(names, values)
         if isinstance(read, str):
             reading.wrong(line, read)
-        elif read.row.admitted.date() > reading.day:
+        elif read.row.admitted >= reading.midnight + DRAWN_WITHIN:
             reading.wrong(line, f"admitted after {reading.day}: a list of a later day; days are swapped or misnamed")
             reading.too_new = max(reading.too_new or read.row.admitted, read.row.admitted)
         else:
@@ -195,6 +203,7 @@ def _read(names: tuple[str, ...], values: tuple[str, ...]) -> _Read | str:
         *(f"{name} has more than {LONGEST} characters" for name, cell in cells.items() if len(cell) > LONGEST),
         *([] if level in LEVELS else ["the custody level is none of MIN, MED, MAX or empty"]),
         *(f"{name} is none of Y, N or empty" for name, flag in flags.items() if flag not in FLAGS),
+        *([SEALED_BLANK] if cells.get("sealed") == "" else []),
         *([admitted] if isinstance(admitted, str) else []),
     ]
     if problems or isinstance(admitted, str):
@@ -203,13 +212,15 @@ def _read(names: tuple[str, ...], values: tuple[str, ...]) -> _Read | str:
         id=cells["id"],
         admitted=admitted,
         level=LEVELS[level],
-        health=FLAGS[flags["health"]],
+        health=FLAGS[flags["health"]] if flags["health"] else None,
         status=cells.get("status", ""),
         affiliated=FLAGS[flags["affiliated"]],
         charge=cells.get("charge", ""),
         infraction=FLAGS[flags["infraction"]],
     )
-    return _Read(row, FLAGS[flags["sealed"]], repr(row))
+    # As it always was where there is no such column: digests of lists that were imported must not change.
+    told = row if "health" in cells else replace(row, health=False)
+    return _Read(row, FLAGS[flags["sealed"]], repr(told))
 
 
 def _admitted(text: str) -> datetime | str:
@@ -217,7 +228,7 @@ def _admitted(text: str) -> datetime | str:
     try:
         admitted = datetime.fromisoformat(text)
     except ValueError:
-        return "the time of admission is no ISO 8601 time"
+        return "the time of admission is no ISO 8601 time, such as 2026-03-01T14:30: export the column in that form"
     if admitted.tzinfo is not None:
         return "the time of admission has a time zone: give the facility's local time"
     if admitted < EARLIEST_ADMISSION:
@@ -235,6 +246,9 @@ def _snapshot(reading: _Reading, listed: Iterable[_Found]) -> Snapshot:
             sealed += 1
             continue
         row = found.read.row
+        if row.admitted >= reading.midnight:
+            aside.append(SetAside(found.line, "admitted after the day had ended: the next list tells of it"))
+            continue
         known = kept.setdefault(row.id, found)
         if known is found:
             continue

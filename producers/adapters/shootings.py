@@ -102,8 +102,10 @@ class Import:
         }
 
 
-def read_shootings(files: Iterable[Path], most_bytes: int = MOST_BYTES) -> Shootings | tuple[Problem, ...]:
-    """The incidents of the files; or everything that is wrong with any of them."""
+def read_shootings(
+    files: Iterable[Path], police: Police, now: int, most_bytes: int = MOST_BYTES
+) -> Shootings | tuple[Problem, ...]:
+    """The incidents of the files; or everything that is wrong with any of them. `now` is in microseconds."""
     incidents: dict[str, Incident] = {}
     problems: list[Problem] = []
     victims = 0
@@ -116,6 +118,9 @@ def read_shootings(files: Iterable[Path], most_bytes: int = MOST_BYTES) -> Shoot
             incident = _incident(line, dict(zip(names_of(NYPD_COLUMNS), values, strict=True)))
             if isinstance(incident, str):
                 reading.wrong(line, incident)
+                continue
+            if police.micros(incident.occurred) > now:
+                reading.wrong(line, "date and time are in the future: correct them, or give --time-zone")
                 continue
             known = incidents.setdefault(incident.number, incident)
             if (known.occurred, known.place) != (incident.occurred, incident.place):

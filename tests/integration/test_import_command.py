@@ -142,7 +142,9 @@ def test_an_importer_killed_in_the_middle_of_a_day_leaves_no_tick_of_it_and_is_m
     importer.kill()
     importer.wait()
     assert site.read(topics.clock(site.site.name)) == []
-    assert not list(home.glob("import/**/*.json")), "no day is done"
+    assert not list(home.glob("import/**/*.roster.json")), "no day is done"
+    (noted,) = home.glob("import/**/*.begun.json")
+    assert json.loads(noted.read_text())["day"] == "2026-03-01", "but one was begun"
 
     site.start_worker()
     again = run(home, SAMPLE, "--json", site=site)

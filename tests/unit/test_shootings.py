@@ -32,11 +32,12 @@ LIST, GROUPS = DATA / "2026-q1.csv", DATA / "groups.toml"
 REAL = Path(__file__).parents[3] / "shared" / "data" / "nyc-shootings" / "2022-q3.csv"
 ZONE = ZoneInfo("America/New_York")
 POLICE = Police(read_site(SITES_DIR / "nyc-history").agency_by_id["city-pd"], ZONE)
+NOW = POLICE.micros(datetime(2026, 3, 31))  # noqa: DTZ001  # local, as the list has it
 HEADER = "INCIDENT_KEY,OCCUR_DATE,OCCUR_TIME,BORO,PRECINCT\n"
 
 
 def listed(*files: Path) -> Shootings:
-    found = read_shootings(files or (LIST,))
+    found = read_shootings(files or (LIST,), POLICE, NOW)
     assert isinstance(found, Shootings), found
     return found
 
@@ -126,6 +127,7 @@ def test_files_may_be_packed_and_an_incident_may_be_in_two_of_them(tmp_path: Pat
         (HEADER.replace("BORO,", ""), 1, "lacks the columns BORO"),
         (f"{HEADER}1,02/30/2026,10:00:00,X,1\n", 2, "date or time is not as the list has it"),
         (f"{HEADER}1,02/20/2026,25:00:00,X,1\n", 2, "date or time is not as the list has it"),
+        (f"{HEADER}1,03/31/2026,00:00:01,X,1\n", 2, "date and time are in the future"),
         (f"{HEADER},02/20/2026,10:00:00,X,1\n", 2, "the incident's number is empty"),
         (f"{HEADER}1,02/20/2026,10:00:00,{'X' * 101},1\n", 2, "borough has more than 100 characters"),
         (f"{HEADER}1,02/20/2026\n", 2, "has 2 columns, not 5"),
@@ -139,7 +141,7 @@ def test_a_damaged_list_is_refused_with_line_and_what_to_do(
 ) -> None:
     path = tmp_path / "list.csv"
     path.write_text(text, encoding="utf-8")
-    found = read_shootings([LIST, path])
+    found = read_shootings([LIST, path], POLICE, NOW)
     assert isinstance(found, tuple)
     assert [(problem.file, problem.line) for problem in found] == [(str(path), line)]
     assert why in found[0].why
@@ -147,7 +149,7 @@ def test_a_damaged_list_is_refused_with_line_and_what_to_do(
 
 def test_a_file_that_is_too_large_or_not_there_is_refused(tmp_path: Path) -> None:
     for path, why in ((LIST, "is larger than"), (tmp_path / "none.csv", "can't be read (No such file or directory)")):
-        found = read_shootings([path], most_bytes=100)
+        found = read_shootings([path], POLICE, NOW, most_bytes=100)
         assert isinstance(found, tuple)
         assert why in found[0].why
 
