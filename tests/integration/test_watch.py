@@ -15,12 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
 
 from consumers.alert_feed import AlertFeed, now_us
 from consumers.board import Board, LogReplaced, Said, Standing
 from consumers.desk import Desk
-from schemas import topics
 from tests.county import today
 from tests.json_lines import Stream
 from tests.working_site import WorkingSite, environment, until
@@ -108,7 +106,7 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
         feed.stop()
 
 
-def test_a_desk_whose_place_on_the_log_is_not_there_any_more_reads_all_of_it_anew(
+def test_a_desk_that_stays_while_the_log_is_made_anew_reads_all_of_it_again(
     a_site: Callable[..., WorkingSite],
 ) -> None:
     site = a_site("gone-back")
@@ -125,15 +123,18 @@ def test_a_desk_whose_place_on_the_log_is_not_there_any_more_reads_all_of_it_ane
             board.fold(one, now_us())
 
     feed.start(deliver)
+    again = site
     try:
         until(lambda: board.caught_up and board.open_entries(now_us()), "this desk has read the alert")
-        # A restored log is shorter than the one that was read.
-        feed._consumer.seek(TopicPartition(topics.stage_reports(site.site.name), 0, 10**9))
-        until(lambda: replaced, "the desk has heard that the log is another one")
-        until(lambda: board.caught_up and board.open_entries(now_us()), "this desk has read the alert again")
-        assert len(replaced) == 1
+        again = site.renewed()
+        until(lambda: replaced and board.caught_up, "the desk has read the new log")
+        assert not board.open_entries(now_us())
+        again.start_worker()
+        again.publish(RIVALS)
+        until(lambda: board.open_entries(now_us()), "this desk has read the alert on the new log")
     finally:
         feed.stop()
+        again.end()
 
 
 def test_a_screen_whose_terminal_takes_no_more_output_ends_by_a_signal_all_the_same(

@@ -116,8 +116,8 @@ def test_what_the_jails_other_users_can_read_is_the_same_as_on_a_bus_where_nobod
     assert with_it == without
     # That two are the same says something where they are not empty.
     read = with_it[WATCH].read
-    assert len(read[topics.alerts_for(name, WATCH, "contraband")]) == 1
-    assert len(read[topics.alerts_for(name, WATCH, "housing")]) == 1
+    for kind in ("contraband", "housing"):
+        assert len([value for _, _, value, _ in read[topics.alerts_for(name, WATCH, kind)] if value is not None]) == 1
     assert read[topics.stage_reports(name)]
 
 
