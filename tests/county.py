@@ -125,6 +125,19 @@ def today(kind: str, person: str | None = None, *, hours: float = 1, **fields: A
     return event(kind, person, day=(_NOW - START) / DAY - hours / 24, **fields)
 
 
+def members_in_one_unit(unit: str = "4-A") -> list[Event]:
+    """Two people in one unit, of two groups: a feud between these makes rivals of them."""
+    return [
+        what
+        for person, group in (("ada", "Eastside"), ("bo", "Harbor"))
+        for what in (
+            event("BookingReported", person),
+            event("HousingAssigned", person, day=1, unit=unit),
+            event("AffiliationValidated", person, day=1, group=group),
+        )
+    ]
+
+
 def agency_of(what: Event) -> str:
     """The agency whose ORI an event carries."""
     return next(a.id for a in SITE.agencies if a.ori == what.head.ori)

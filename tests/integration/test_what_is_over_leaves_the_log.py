@@ -13,7 +13,7 @@ from schemas import topics
 from streams.fold import plain_consumer, read_back
 from streams.segments import OLD_ENOUGH
 from tests.compaction import compacted_in_moments
-from tests.county import DAY, START, event
+from tests.county import DAY, START, event, members_in_one_unit
 from tests.working_site import WorkingSite, until
 
 pytestmark = pytest.mark.bus
@@ -21,15 +21,7 @@ pytestmark = pytest.mark.bus
 DESK = "county-jail-watch"
 SEGMENT_MS = 2_000
 """More than a transaction takes: its marker alone is to close nothing."""
-RIVALS = [
-    what
-    for person, group in (("ada", "Eastside"), ("bo", "Harbor"))
-    for what in (
-        event("BookingReported", person),
-        event("HousingAssigned", person, day=1, unit="4-B"),
-        event("AffiliationValidated", person, day=1, group=group),
-    )
-]
+RIVALS = members_in_one_unit("4-B")
 FEUD = event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], name="the feud")
 EXPUNGED = event("EventWithdrawn", day=3, agency="city-pd", target_event_id=FEUD.head.event_id)
 

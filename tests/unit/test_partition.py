@@ -18,7 +18,7 @@ from streams.partition import FOLDING, Partition
 from streams.records import LoggedRecord, Out
 from streams.segments import CLOSING
 from streams.stage import FACILITY, PERSON
-from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event
+from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event, members_in_one_unit
 from tests.facility_facts import placed
 from tests.in_memory_bus import InMemoryBus, processed
 
@@ -36,15 +36,7 @@ def to_review(person: str) -> list[Event]:
     ]
 
 
-HOUSED = [
-    what
-    for person, group in (("ada", "Eastside"), ("bo", "Harbor"))
-    for what in (
-        event("BookingReported", person),
-        event("HousingAssigned", person, day=1, unit="4-A"),
-        event("AffiliationValidated", person, day=1, group=group),
-    )
-]
+HOUSED = members_in_one_unit()
 FEUD = event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"], name="feud")
 
 

@@ -33,7 +33,7 @@ from streams.shadow import (
     notices,
 )
 from streams.stage import FACILITY, PERSON
-from tests.county import DAY, MAIN, START, agency_of, demo_site, event
+from tests.county import DAY, MAIN, START, agency_of, demo_site, event, members_in_one_unit
 from tests.in_memory_bus import InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
@@ -437,15 +437,7 @@ def test_each_recipient_would_be_told_what_changes_for_it() -> None:
 
 
 def test_who_may_see_it_only_at_another_time_would_not_be_told() -> None:
-    housed = [
-        what
-        for person, group in (("ada", "Eastside"), ("bo", "Harbor"))
-        for what in (
-            event("BookingReported", person),
-            event("HousingAssigned", person, day=1, unit="4-A"),
-            event("AffiliationValidated", person, day=1, group=group),
-        )
-    ]
+    housed = members_in_one_unit()
     bus = bus_of(*housed, event("StreetViolenceReported", day=2, groups=["Eastside", "Harbor"]))
     (alert,) = (one for one in bus.history(ALERTS) if one["rule"] == RIVALS.name)
     begins = min(one.valid_from for one in SITE.agreements)
