@@ -7,7 +7,7 @@ import pytest
 from schemas import topics
 from streams.records import Out
 from streams.segments import CLOSING, OLD_ENOUGH, OpenSegments
-from tests.county import DAY, START, demo_site, event
+from tests.county import DAY, START, agency_of, demo_site, event
 from tests.in_memory_bus import InMemoryBus, processed
 
 SITE = demo_site(partitions=1)
@@ -76,14 +76,16 @@ def test_who_takes_over_closes_what_the_one_before_had_not(
 # -- by the stages of a partition ------------------------------------------------------------------------------------
 
 
+REVIEW = [
+    event("BookingReported", "ada"),
+    event("CustodyClassified", "ada", day=1),
+    event("DisciplinaryRecorded", "ada", day=2),
+]
+
+
 def reviewed() -> InMemoryBus:
     """A bus on which somebody is to be reviewed, and time has stood still since."""
-    happened = [
-        event("BookingReported", "ada"),
-        event("CustodyClassified", "ada", day=1),
-        event("DisciplinaryRecorded", "ada", day=2),
-    ]
-    return processed(SITE, happened, START + 3 * DAY)
+    return processed(SITE, REVIEW, START + 3 * DAY)
 
 
 def at(bus: InMemoryBus, time: int) -> InMemoryBus:
@@ -93,20 +95,32 @@ def at(bus: InMemoryBus, time: int) -> InMemoryBus:
     return bus
 
 
-def ends(bus: InMemoryBus) -> dict[str, bytes | None]:
+def ends(bus: InMemoryBus) -> dict[tuple[str, int], bytes | None]:
     """The key of the last record on the logs of alerts that have any."""
-    return {topic: log[-1].key for (topic, _), log in bus.logs.items() if log and ".alerts" in topic}
+    return {part: log[-1].key for part, log in bus.logs.items() if log and ".alerts" in part[0]}
 
 
 def test_what_a_recipient_was_told_is_closed_as_the_alert_itself_is() -> None:
     bus = reviewed()
-    assert {RAISED, DESK} <= ends(bus).keys()
+    assert {(RAISED, 0), (DESK, 0)} <= ends(bus).keys()
     assert CLOSING not in ends(bus).values()
     at(bus, START + 3 * DAY + OLD_ENOUGH)
     assert set(ends(bus).values()) == {CLOSING}
     before = {key: len(log) for key, log in bus.logs.items() if ".alerts" in key[0]}
     at(bus, START + 9 * DAY)
     assert {key: len(log) for key, log in bus.logs.items() if ".alerts" in key[0]} == before, "once is enough"
+
+
+def test_it_counts_from_the_tick_at_which_an_alert_was_written() -> None:
+    bus = at(processed(SITE, []), START)
+    for what in REVIEW:
+        bus.publish(what, agency_of(what))
+    bus.run()
+    assert (RAISED, 0) in ends(bus)
+    at(bus, START + OLD_ENOUGH - 1)
+    assert CLOSING not in ends(bus).values()
+    at(bus, START + OLD_ENOUGH)
+    assert set(ends(bus).values()) == {CLOSING}
 
 
 def test_what_was_written_by_one_who_died_is_closed_by_the_next() -> None:
@@ -117,5 +131,9 @@ def test_what_was_written_by_one_who_died_is_closed_by_the_next() -> None:
     at(bus, START + 3 * DAY + 1 + OLD_ENOUGH)
     assert set(ends(bus).values()) == {CLOSING}
     assert len(bus.open_alerts()) == 1, "nothing is said by it"
+    before = {part: len(log) for part, log in bus.logs.items() if ".alerts" in part[0]}
     bus.restart_all()
+    at(bus, START + 9 * DAY)
+    at(bus, START + 10 * DAY)
     assert len(bus.open_alerts()) == 1
+    assert {part: len(log) for part, log in bus.logs.items() if ".alerts" in part[0]} == before, "it is closed already"

@@ -264,6 +264,25 @@ def test_nothing_that_is_told_of_a_failure_names_anybody() -> None:
     assert told.value == b""
 
 
+@pytest.mark.parametrize(
+    ("of", "source"),
+    [
+        ("person", topics.person_facts("demo")),
+        ("facility", topics.facility_facts("demo")),
+        ("disclose", topics.alerts_raised("demo")),
+    ],
+)
+def test_a_letter_says_on_which_partition_of_which_log_it_failed(of: str, source: str) -> None:
+    partition = Partition.of(demo_site(partitions=4), 3, SCHEMAS)
+    getattr(partition, of).failures.note("a rule", "ada", LookupError())
+    tick = LoggedRecord(0, TICK_KEY, encode("Tick", {"time": START}, SCHEMA_IDS["Tick"]))
+    (letter,) = partition.process("person", tick)
+    assert (letter.topic, letter.partition) == (topics.dead_letters("demo", topics.BUS), 0)
+    assert letter.key == f"{source}/3/a rule".encode()
+    assert (header(letter.headers, "topic"), header(letter.headers, "partition")) == (source, "3")
+    assert partition.process("person", tick) == [], "it is told once"
+
+
 def test_a_tick_goes_on_where_following_somebody_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     failures = Failures()
     stage = PersonStage(SITE, 0, SCHEMAS, failures=failures)
