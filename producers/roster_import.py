@@ -8,7 +8,6 @@ by running it again: event ids depend on content only.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from producers.adapters.csv_file import Problem
 from producers.adapters.roster import Jail, Known, Summary, day_events, list_taken
 from producers.adapters.roster_file import MOST_BYTES, NYC_COLUMNS, Damaged, Row, read_snapshot
 from producers.adapters.roster_sequence import Begun, Imported, Listed, judge_sequence, not_as_begun, stays_of
+from producers.replaced_file import replace_file
 from schemas import topics
 from schemas.codec import digest, encode
 from schemas.events import CustodyLevel, Event
@@ -347,7 +347,7 @@ class StateFile:
             "rows": [_kept(row) for row in state.known.rows.values()],
             "ended": [_kept(row) for row in state.known.ended.values()],
         }
-        _replace(self.path, json.dumps({"format": STATE_FORMAT, "sha256": digest(kept), "state": kept}))
+        replace_file(self.path, json.dumps({"format": STATE_FORMAT, "sha256": digest(kept), "state": kept}))
 
     def begun(self) -> Begun | None:
         """The list of which something was published last; None before the first. Raises ValueError where the note is
@@ -365,17 +365,7 @@ class StateFile:
 
     def begin(self, begun: Begun) -> None:
         """Note a list before anything of it is published."""
-        _replace(self.begun_path, json.dumps({"day": begun.day.isoformat(), "digest": begun.digest}))
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+        replace_file(self.begun_path, json.dumps({"day": begun.day.isoformat(), "digest": begun.digest}))
 
 
 def _kept(row: Row) -> dict[str, Any]:

@@ -6,12 +6,12 @@ The log is the state: whoever was in custody in a simulated county would be so f
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from producers.replaced_file import replace_file
 from producers.simulator.world import SOURCE
 from schemas.events import EVENT_TYPES, CustodyEnded, Event, EventWithdrawn, Head, PersonRef, TipOutcome
 from schemas.site import Site
@@ -80,11 +80,6 @@ class Leftovers:
         """Keep this, whole or not at all. Raises OSError."""
         if left_open == self._kept:
             return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
         # Only the owner reads it: numbers of persons, if invented ones.
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(left_open, out)
-        new.replace(self._path)
+        replace_file(self._path, json.dumps(left_open))
         self._kept = left_open
