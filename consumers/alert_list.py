@@ -54,21 +54,22 @@ class Row:
     @property
     def revisions(self) -> frozenset[tuple[str, int]]:
         """What is to be read in it: which alerts, at which revisions."""
-        return frozenset((entry.key, entry.alert.revision) for entry in _entries(self.line))
+        return frozenset((entry.key, entry.alert.revision) for entry in entries_of(self.line))
 
 
-def _entries(line: Entry | Notice) -> tuple[Entry, ...]:
+def entries_of(line: Entry | Notice) -> tuple[Entry, ...]:
+    """The alerts that a line is about."""
     return line.entries if isinstance(line, Notice) else (line,)
 
 
 def to_acknowledge(line: Entry | Notice) -> list[Entry]:
     """What of it is open, and not acknowledged as it is now."""
-    return [entry for entry in _entries(line) if entry.standing in {Standing.OPEN, Standing.CHANGED}]
+    return [entry for entry in entries_of(line) if entry.standing in {Standing.OPEN, Standing.CHANGED}]
 
 
 def is_acknowledged(line: Entry | Notice) -> bool:
     """Whether some of it is open, and all of that is acknowledged."""
-    return not to_acknowledge(line) and any(entry.standing is Standing.ACKNOWLEDGED for entry in _entries(line))
+    return not to_acknowledge(line) and any(entry.standing is Standing.ACKNOWLEDGED for entry in entries_of(line))
 
 
 def first_to_read(rows: Sequence[Row]) -> Row:

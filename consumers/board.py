@@ -631,6 +631,11 @@ class Board:
         ]
         return min(ticks, default=0)
 
+    def is_shown(self, now: int) -> bool:
+        """Whether what was read is to be shown. While it reads, that may be over already; when reading takes too long,
+        or one topic can't be read, it is better than nothing."""
+        return self.caught_up or not self.sight(now).starting
+
     def sight(self, now: int) -> Sight:
         """Whether the desk sees everything; where not, why and since when."""
         blind: list[Blindness] = []

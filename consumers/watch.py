@@ -25,7 +25,7 @@ from textual.widgets import Footer, Static
 from consumers import words
 from consumers.alert_detail import detail
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
-from consumers.alert_list import SEVERITY_STYLES, AlertList, Row, rows_of, to_acknowledge
+from consumers.alert_list import SEVERITY_STYLES, AlertList, Row, entries_of, rows_of, to_acknowledge
 from consumers.board import PATIENCE, SECOND, Blind, Board, Entry, Notice, ReportSaid, Said, Sight, Standing
 from consumers.desk import Desk
 from consumers.ended_by_signal import ended_by_signal
@@ -227,7 +227,7 @@ class WatchApp(App[int]):
 
     def on_watch_app_heard(self, message: Heard) -> None:
         """Fold, and show the outcome at once."""
-        was_shown = self._is_shown
+        was_shown = self._board.is_shown(self._clock())
         changes = [self._board.fold(said, self._clock()) for said in message.said]
         self._note_reports(message.said)
         if was_shown and any(change is not None and change.is_urgent for change in changes):
@@ -253,17 +253,11 @@ class WatchApp(App[int]):
         sight = self._board.sight(now)
         self._show_banner(sight, now)
         self._show_heading()
-        rows = rows_of(self._board.lines(now), self._opened) if self._is_shown else []
+        rows = rows_of(self._board.lines(now), self._opened) if self._board.is_shown(now) else []
         if self._list.is_left_alone:
             self._close_help()
         self._list.show(rows, self._board.time(now), self._nothing(sight))
         self._show_detail()
-
-    @property
-    def _is_shown(self) -> bool:
-        """Whether what was read is shown. While it reads, that may be over already; when reading takes too long, or one
-        topic can't be read, it is better than nothing."""
-        return self._board.caught_up or not self._board.sight(self._clock()).starting
 
     @property
     def _list(self) -> AlertList:
@@ -359,8 +353,7 @@ class WatchApp(App[int]):
             return
         wanted = to_acknowledge(row.line)
         if not wanted:
-            entries = row.line.entries if isinstance(row.line, Notice) else (row.line,)
-            over = all(entry.standing is Standing.OVER for entry in entries)
+            over = all(entry.standing is Standing.OVER for entry in entries_of(row.line))
             self.notify("It is over: nothing to acknowledge." if over else "Already acknowledged.")
             return
         if not self.query_one("#body").has_class("whole"):

@@ -158,7 +158,7 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
 
 def _begin(board: Board) -> bool:
     """Say what is open as soon as all of that is read; where one topic can't be read, the rest after a while."""
-    if not board.caught_up and board.sight(now_us()).starting:
+    if not board.is_shown(now_us()):
         return False
     for entry in board.open_entries(now_us()):
         _line({"change": "open", **_as_json(entry)})
