@@ -75,11 +75,16 @@ def test_alerts_stream_as_json_lines_what_is_open_is_listed_once_and_blindness_i
     assert process.wait(60) == 0
 
 
-def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Callable[..., WorkingSite]) -> None:
-    site = a_site("acknowledged")
+def with_an_alert(site: WorkingSite) -> WorkingSite:
+    """A site with a worker, on which the desk has been told of an alert."""
     site.start_worker()
     site.publish(RIVALS)
     until(lambda: site.shown_to(RECIPIENT), "the alert was disclosed")
+    return site
+
+
+def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Callable[..., WorkingSite]) -> None:
+    site = with_an_alert(a_site("acknowledged"))
     board = Board(site.site, RECIPIENT, now_us())
     feed = AlertFeed(site.settings, site.site, RECIPIENT)
 
@@ -109,10 +114,7 @@ def test_what_one_desk_acknowledges_every_desk_of_the_recipient_knows(a_site: Ca
 def test_a_desk_that_stays_while_the_log_is_made_anew_reads_all_of_it_again(
     a_site: Callable[..., WorkingSite],
 ) -> None:
-    site = a_site("gone-back")
-    site.start_worker()
-    site.publish(RIVALS)
-    until(lambda: site.shown_to(RECIPIENT), "the alert was disclosed")
+    site = with_an_alert(a_site("gone-back"))
     board = Board(site.site, RECIPIENT, now_us())
     feed = AlertFeed(site.settings, site.site, RECIPIENT)
     replaced: list[Said] = []

@@ -100,15 +100,20 @@ def ends(bus: InMemoryBus) -> dict[tuple[str, int], bytes | None]:
     return {part: log[-1].key for part, log in bus.logs.items() if log and ".alerts" in part[0]}
 
 
+def lengths(bus: InMemoryBus) -> dict[tuple[str, int], int]:
+    """How many records there are on the logs of alerts."""
+    return {part: len(log) for part, log in bus.logs.items() if ".alerts" in part[0]}
+
+
 def test_what_a_recipient_was_told_is_closed_as_the_alert_itself_is() -> None:
     bus = reviewed()
     assert {(RAISED, 0), (DESK, 0)} <= ends(bus).keys()
     assert CLOSING not in ends(bus).values()
     at(bus, START + 3 * DAY + OLD_ENOUGH)
     assert set(ends(bus).values()) == {CLOSING}
-    before = {key: len(log) for key, log in bus.logs.items() if ".alerts" in key[0]}
+    before = lengths(bus)
     at(bus, START + 9 * DAY)
-    assert {key: len(log) for key, log in bus.logs.items() if ".alerts" in key[0]} == before, "once is enough"
+    assert lengths(bus) == before, "once is enough"
 
 
 def test_it_counts_from_the_tick_at_which_an_alert_was_written() -> None:
@@ -131,9 +136,9 @@ def test_what_was_written_by_one_who_died_is_closed_by_the_next() -> None:
     at(bus, START + 3 * DAY + 1 + OLD_ENOUGH)
     assert set(ends(bus).values()) == {CLOSING}
     assert len(bus.open_alerts()) == 1, "nothing is said by it"
-    before = {part: len(log) for part, log in bus.logs.items() if ".alerts" in part[0]}
+    before = lengths(bus)
     bus.restart_all()
     at(bus, START + 9 * DAY)
     at(bus, START + 10 * DAY)
     assert len(bus.open_alerts()) == 1
-    assert {part: len(log) for part, log in bus.logs.items() if ".alerts" in part[0]} == before, "it is closed already"
+    assert lengths(bus) == before, "it is closed already"
