@@ -342,10 +342,9 @@ class DiscloseStage:
         """The open ones; those of a stay that is over would otherwise be kept for ever."""
         self._told: dict[tuple[str, str], _Told] = {}
         self._now = 0
-        self._undecided: set[tuple[str, str]] = set()
-        """Alerts and recipients of whom it could not be decided whether they may know them."""
-        self._try_again = 0
-        """When it is decided on these again, microseconds."""
+        self._undecided: dict[tuple[str, str], int] = {}
+        """Alerts and recipients of whom it could not be decided whether they may know them: when it is tried again,
+        microseconds."""
         self._ahead: Ahead[str] = Ahead()
         """By alert. Stale is what was not compared with what was told, since one or the other was recalled."""
         self._boundaries = sorted(
@@ -434,12 +433,12 @@ class DiscloseStage:
         cause = self._cause(CauseKind.TICK)
         if self._crosses_a_boundary(before):
             return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
-        if not self._undecided or self._now < self._try_again:
-            return []
-        self._try_again = self._now + RETRY
-        again = sorted((key, name) for key, name in self._undecided if key in self._alerts)
-        by_id, self._undecided = self._site.recipient_by_id, set()
-        return [out for key, name in again for out in self._tell_one(self._alerts[key], by_id[name], cause, news=True)]
+        again = sorted(one for one, time in self._undecided.items() if time <= self._now)
+        for one in again:
+            del self._undecided[one]
+        alerts, by_id = self._alerts, self._site.recipient_by_id
+        open_again = [(alerts[key], by_id[name]) for key, name in again if key in alerts]
+        return [out for alert, one in open_again for out in self._tell_one(alert, one, cause, news=True)]
 
     def _crosses_a_boundary(self, before: int) -> bool:
         """Whether an agreement began or ended since."""
@@ -482,8 +481,7 @@ class DiscloseStage:
             if self.failures is None:
                 raise
             self.failures.say(f"{DISCLOSE} to {recipient.id}", error)
-            self._undecided.add((alert["alert_id"], recipient.id))
-            self._try_again = max(self._try_again, self._now + RETRY)
+            self._undecided[alert["alert_id"], recipient.id] = self._now + RETRY
             return None
 
     def _disclosed(

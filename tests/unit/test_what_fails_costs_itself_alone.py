@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -348,6 +348,60 @@ def test_where_it_can_t_be_decided_whether_one_may_know_the_others_are_told(monk
         (topics.disclosures("demo"), 0),
     }
     assert ticked(partition, later + RETRY) == []
+
+
+def test_what_fails_later_does_not_keep_what_failed_before_from_being_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, (first, second) = disclose.DiscloseStage(SITE, 0, SCHEMAS, Failures()), two_reviews()
+    with monkeypatch.context() as failing:
+        failing.setattr(disclose, "decide", fails_always)
+        assert stage.tell(first) == stage.advance(RETRY // 2) == stage.tell(second) == []
+    assert audited(stage.advance(RETRY - 1)) == set()
+    assert audited(stage.advance(RETRY)) == {first["alert_id"]}
+    assert audited(stage.advance(RETRY // 2 + RETRY - 1)) == set()
+    assert audited(stage.advance(RETRY // 2 + RETRY)) == {second["alert_id"]}
+
+
+def test_what_fails_again_is_tried_once_more_as_long_after_unless_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, (first, second) = disclose.DiscloseStage(SITE, 0, SCHEMAS, Failures()), two_reviews()
+    with monkeypatch.context() as failing:
+        failing.setattr(disclose, "decide", fails_always)
+        assert stage.tell(first) == stage.tell(second) == stage.advance(RETRY) == []
+    stage.tell({**second, "state": "WITHDRAWN", "revision": 2})
+    assert audited(stage.advance(2 * RETRY - 1)) == set()
+    assert audited(stage.advance(2 * RETRY)) == {first["alert_id"]}
+
+
+def test_from_whom_an_alert_is_withheld_once_that_can_be_decided_is_on_the_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    intel = SITE.recipient_by_id["city-pd-intel"].model_copy(update={"kinds": ("housing",)})
+    site = SITE.model_copy(update={"recipients": (intel,), "agreements": ()})
+    stage, (first, _) = disclose.DiscloseStage(site, 0, SCHEMAS, Failures()), two_reviews()
+    with monkeypatch.context() as failing:
+        failing.setattr(disclose, "decide", fails_always)
+        assert stage.tell(first) == []
+    outs = stage.advance(RETRY)
+    assert audited(outs) == {first["alert_id"]}
+    assert [(said["decision"], said["recipient"]) for said in written(outs)] == [("WITHHELD", intel.id)]
+
+
+def fails_always(alert: Any, *_: Any) -> Any:
+    raise LookupError(alert["headline"])
+
+
+def two_reviews() -> list[dict[str, Any]]:
+    return list(processed(SITE, [*HAPPENED, *REVIEWED], START + 3 * DAY).open_alerts().values())
+
+
+def audited(outs: Iterable[Out]) -> set[str]:
+    """The alerts of which a decision is on the audit."""
+    return {said["alert_id"] for said in written(out for out in outs if out.name == "DisclosureDecided")}
+
+
+def written(outs: Iterable[Out]) -> list[Mapping[str, Any]]:
+    return [out.value for out in outs if isinstance(out.value, Mapping)]
 
 
 def ticked(partition: Partition, time: int) -> list[Out]:
