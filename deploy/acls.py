@@ -104,7 +104,7 @@ def acls_of_agency(site: Site, agency: Agency) -> frozenset[Acl]:
     return frozenset(
         {
             _topic(user, Operation.WRITE, topics.agency_prefix(site.name, agency.id), Pattern.PREFIXED),
-            _topic(user, Operation.READ, topics.dead_letters(site.name, agency.id)),
+            *(_topic(user, Operation.READ, box.topic.name) for box in topics.dead_letter_boxes(site, agency.id)),
             _topic(user, Operation.READ, topics.settled_letters(site.name, agency.id)),
             _own_group(user),
         }

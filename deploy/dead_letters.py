@@ -1,7 +1,9 @@
 """Dead letters of an agency, or of the bus itself: what was set aside, why, and what became of it.
 
 A letter stays where it lies for as long as it is kept; nobody can take it away. What was done about it is said on a
-topic of its owner's, by the number of the letter: nothing leaves it unseen, and whoever looks sees the same.
+topic of its owner's, by the number of the letter: nothing leaves it unseen, and whoever looks sees the same. What came
+on an agency's care topics lies on a topic of its own, which keeps it for a shorter time; it is read and settled with
+the others.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from schemas.events import EVENT_TYPES
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
+from schemas.topics import DeadLetterBox
 from streams.fold import BrokerQuietError, plain_consumer, read_back
 from streams.records import Headers, LoggedRecord, Record, header
 
@@ -54,8 +57,8 @@ class Settled:
 class Letter:
     """A record that was set aside."""
 
-    number: int
-    """Its offset on the topic of its owner's dead letters: the topic has one partition."""
+    number: str
+    """What it is called, of all its owner's."""
     at: int
     """When it was set aside, milliseconds since 1970."""
     reason: str
@@ -68,30 +71,36 @@ class Letter:
     settled: Settled | None = None
 
 
-def letters(set_aside: Iterable[Record], done: Iterable[Record]) -> list[Letter]:
-    """The letters, in order, each with what became of it: the last that was said."""
+def number_of(box: DeadLetterBox, offset: int) -> str:
+    """What a letter is called: its offset, since its topic has one partition; of one about care, `care-` before it."""
+    return f"care-{offset}" if box.care else str(offset)
+
+
+def letters(set_aside: Iterable[tuple[DeadLetterBox, Record]], done: Iterable[Record]) -> list[Letter]:
+    """The letters, as they were set aside one after the other, each with what became of it: the last that was said."""
     became = dict(filter(None, (settled(record.key, record.headers, record.timestamp) for record in done)))
-    return [_letter(record, became.get(record.offset)) for record in set_aside]
+    found = ((number_of(box, record.offset), record) for box, record in set_aside)
+    return sorted((_letter(number, record, became.get(number)) for number, record in found), key=lambda one: one.at)
 
 
-def _letter(record: Record, settled: Settled | None) -> Letter:
+def _letter(number: str, record: Record, settled: Settled | None) -> Letter:
     def said(name: str) -> str:
         return header(record.headers, name) or ""
 
     where = said("topic"), _number(said("partition")), _number(said("offset"))
-    return Letter(record.offset, record.timestamp, said("reason"), said("detail"), *where, record.value or b"", settled)
+    return Letter(number, record.timestamp, said("reason"), said("detail"), *where, record.value or b"", settled)
 
 
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def settled(key: bytes | None, headers: Headers, at: int) -> tuple[int, Settled] | None:
+def settled(key: bytes | None, headers: Headers, at: int) -> tuple[str, Settled] | None:
     """Of which letter a record speaks, and what became of it; None where it is none of ours."""
     number, became = (key or b"").decode(errors="replace"), header(headers, "became")
-    if not number.isdecimal() or became not in set(Became):
+    if became not in set(Became):
         return None
-    return int(number), Settled(Became(became), header(headers, "why") or "", at)
+    return number, Settled(Became(became), header(headers, "why") or "", at)
 
 
 def why_not_dismissed(chosen: Iterable[Letter]) -> str | None:
@@ -121,7 +130,7 @@ class DeadLetters:
     """The letters of one owner, an agency or the bus itself, read and settled as that user."""
 
     def __init__(self, site: Site, owner: str, consumer: Consumer, producer: Producer, schemas: SchemaCache) -> None:
-        self._box = topics.dead_letters(site.name, owner)
+        self._boxes = {box.topic.name: box for box in topics.dead_letter_boxes(site, owner)}
         self._done = topics.settled_letters(site.name, owner)
         self._consumer = consumer
         self._producer = producer
@@ -129,11 +138,15 @@ class DeadLetters:
         """What is needed to read the letters that `read` gave."""
 
     def read(self) -> list[Letter]:
-        """All that are kept, in order."""
-        records: dict[str, list[LoggedRecord]] = {self._box: [], self._done: []}
-        for topic, record in read_back(self._consumer, [(self._box, 0), (self._done, 0)]):
-            records[topic].append(record)
-        found = letters(records[self._box], records[self._done])
+        """All that are kept, as they were set aside one after the other."""
+        aside: list[tuple[DeadLetterBox, LoggedRecord]] = []
+        done: list[LoggedRecord] = []
+        for topic, record in read_back(self._consumer, [(topic, 0) for topic in (*self._boxes, self._done)]):
+            if topic == self._done:
+                done.append(record)
+            else:
+                aside.append((self._boxes[topic], record))
+        found = letters(aside, done)
         self.schemas.ensure([letter.value for letter in found])
         return found
 
@@ -147,7 +160,7 @@ class DeadLetters:
 
         for letter in settled:
             headers: list[tuple[str, str | bytes | None]] = [("became", became.value), ("why", why)]
-            self._producer.produce(self._done, b"", str(letter.number), 0, headers=headers, on_delivery=told)
+            self._producer.produce(self._done, b"", letter.number, 0, headers=headers, on_delivery=told)
         if self._producer.flush(SECONDS) or failed:
             raise DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
 

@@ -20,7 +20,7 @@ from deploy.nobody_told import Untold
 from deploy.tls import RENEW_BEFORE
 from deploy.topic_report import DeadLetters, StageStands, TopicStands
 from schemas.site import Site
-from schemas.topics import BUS, DEAD_LETTERS_KEPT_MS
+from schemas.topics import BUS
 from streams.identify import FUTURE_TOLERANCE
 from streams.standby import STANDBY
 
@@ -308,7 +308,7 @@ def lag_found(topics: Iterable[TopicStands]) -> Finding:
     return Finding(Part.LAG, Grade.WARNING, says, "look again in a minute; where it grows, start another worker")
 
 
-SETTLE_WITHIN: Final = 7 * 24 * 60 * 60 * 1_000_000
+SETTLE_WITHIN: Final = 3 * 24 * 60 * 60 * 1_000_000
 """Microseconds before a dead letter goes from which on it is urgent to settle it."""
 
 
@@ -317,14 +317,13 @@ def dead_letters_found(letters: Iterable[DeadLetters], now: int) -> Finding:
 
     What nobody settles goes in the end, and then nothing tells of it any more.
     """
-    kept = sorted(letters, key=lambda one: (one.agency, one.reason))
+    kept = sorted(letters, key=lambda one: (one.agency, one.reason, one.care))
     if not kept:
         return Finding(Part.DEAD_LETTERS, Grade.OK, "none")
-    told = "; ".join(f"{one.agency}: {one.count:,} {one.reason}" for one in kept)
-    goes = {one: one.oldest + DEAD_LETTERS_KEPT_MS * 1000 for one in kept}
-    told += f"; the first goes on {datetime.fromtimestamp(min(goes.values()) / 1e6, UTC):%Y-%m-%d}"
+    told = "; ".join(f"{one.agency}: {one.count:,} {one.reason}{' of care' if one.care else ''}" for one in kept)
+    told += f"; the first goes on {datetime.fromtimestamp(min(one.goes for one in kept) / 1e6, UTC):%Y-%m-%d}"
     # The bus's own are faults of ours, which nobody can mend here.
-    is_urgent = any(one.agency != BUS and at - now <= SETTLE_WITHIN for one, at in goes.items())
+    is_urgent = any(one.agency != BUS and one.goes - now <= SETTLE_WITHIN for one in kept)
     do = "mend or dismiss them by `sallyport dlq`, report those of the bus itself: docs/operations.md#dead-letters"
     return Finding(Part.DEAD_LETTERS, Grade.CRITICAL if is_urgent else Grade.WARNING, told, do)
 

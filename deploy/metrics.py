@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +27,7 @@ from deploy.question import Question
 from deploy.tallies import Standing
 from deploy.topic_report import DeadLetters, ReportError, StageStands, TopicReport, TopicStands
 from schemas import topics
-from schemas.events import EVENT_TYPES, TIP_EVENTS, CustodyEvent, ListTaken
+from schemas.events import CARE_EVENTS, EVENT_TYPES, TIP_EVENTS, CustodyEvent, ListTaken
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 from streams.identify import Refusal
@@ -134,19 +135,30 @@ def _topics(all_of_them: Sequence[TopicStands], site: str) -> Iterator[Metric]:
 
 
 def _dead_letters(counted: Sequence[DeadLetters], described: Site) -> Iterator[Metric]:
-    site, letters = described.name, [one for one in counted if not _can_only_be_tips(one, described)]
+    site, labels = described.name, ["agency", "reason"]
+    together: defaultdict[tuple[str, str], list[DeadLetters]] = defaultdict(list)
+    for one in counted:
+        if not _can_only_be_tips(one, described):
+            together[one.agency, one.reason].append(one)
     yield _gauge(
         "dead_letters",
         "Events that were set aside, are still kept, and of which nobody said what became of them.",
-        ["agency", "reason"],
-        [((one.agency, one.reason), one.count) for one in letters],
+        labels,
+        [(of, sum(one.count for one in some)) for of, some in together.items()],
         site,
     )
     yield _gauge(
         "dead_letter_oldest_timestamp_seconds",
-        "When the first of them was set aside, seconds since 1970. They are kept for 30 days.",
-        ["agency", "reason"],
-        [((one.agency, one.reason), one.oldest / MICROS) for one in letters],
+        "When the first of them was set aside, seconds since 1970.",
+        labels,
+        [(of, min(one.oldest for one in some) / MICROS) for of, some in together.items()],
+        site,
+    )
+    yield _gauge(
+        "dead_letter_goes_timestamp_seconds",
+        "When the first of them is deleted, seconds since 1970: after 30 days, or 7 where it came on a care topic.",
+        labels,
+        [(of, min(one.goes for one in some) / MICROS) for of, some in together.items()],
         site,
     )
 
@@ -154,9 +166,11 @@ def _dead_letters(counted: Sequence[DeadLetters], described: Site) -> Iterator[M
 def _can_only_be_tips(letters: DeadLetters, site: Site) -> bool:
     """Whether that agency has nothing but tips that could be set aside so: to count it would be to count tips."""
     agency = site.agency_by_id.get(letters.agency)
+    if letters.care:
+        return False
     if letters.reason in OF_TIPS or agency is None:
         return letters.reason in OF_TIPS
-    others = [EVENT_TYPES[name] for name in agency.publishes if name not in TIP_EVENTS]
+    others = [EVENT_TYPES[name] for name in agency.publishes if name not in TIP_EVENTS | CARE_EVENTS]
     if letters.reason == Refusal.UNKNOWN_FACILITY:
         return not any(issubclass(one, (CustodyEvent, ListTaken)) for one in others)
     return not others

@@ -29,12 +29,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from consumers.board import REPORTING
 from deploy.acls import BUS
 from deploy.broker_says import in_a_line
-from deploy.dead_letters import settled
+from deploy.dead_letters import number_of, settled
 from schemas import codec, topics
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
 from schemas.site import Site
-from schemas.topics import Cleanup, TopicSpec
+from schemas.topics import Cleanup, DeadLetterBox, TopicSpec
 from streams.fold import logged
 from streams.records import header
 
@@ -82,6 +82,13 @@ class DeadLetters:
     count: int
     oldest: int
     """When the first of them was refused, microseconds since 1970."""
+    care: bool = False
+    """Whether they came on care topics: then they are kept for a shorter time."""
+
+    @property
+    def goes(self) -> int:
+        """When the first of them is deleted, microseconds since 1970."""
+        return self.oldest + topics.dead_letters_kept_ms(care=self.care) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,17 +283,18 @@ def _whole(user: Mapping[str, Any], places: Iterable[Place]) -> Iterator[Message
 
 def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list[bytes], int]:
     """Dead letters that nobody settled, counted; the last report of each stage, as bytes; when the last of all came."""
-    agency_of = {spec.name: owner for owner, spec in topics.dead_letter_topics(site).items()}
-    settles = {topics.settled_letters(site.name, owner): owner for owner in topics.dead_letter_topics(site)}
+    owners = (*site.agency_by_id, topics.BUS)
+    box_of = {box.topic.name: box for owner in owners for box in topics.dead_letter_boxes(site, owner)}
+    settles = {topics.settled_letters(site.name, owner): owner for owner in owners}
     reports = topics.stage_reports(site.name)
     places = [
         (spec.name, partition)
         for spec in topics.all_topics(site)
-        if spec.name in agency_of or spec.name in settles or spec.name == reports
+        if spec.name in box_of or spec.name in settles or spec.name == reports
         for partition in range(spec.partitions)
     ]
-    refused: dict[tuple[str, int], tuple[str, int]] = {}
-    done: set[tuple[str, int]] = set()
+    refused: dict[tuple[str, str], tuple[DeadLetterBox, str, int]] = {}
+    done: set[tuple[str, str]] = set()
     latest: dict[object, object] = {}
     newest = 0
     for message in _whole(settings.kafka(site.user(BUS)), places):
@@ -299,14 +307,16 @@ def _read(settings: Settings, site: Site) -> tuple[tuple[DeadLetters, ...], list
             if (one := settled(record.key, record.headers, record.timestamp)) is not None:
                 done.add((settles[topic], one[0]))
         else:
-            reason = header(record.headers, "reason") or "UNKNOWN"
-            refused[agency_of[topic], record.offset] = reason, record.timestamp * 1000
-    came: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for letter, (reason, at) in refused.items():
+            box, reason = box_of[topic], header(record.headers, "reason") or "UNKNOWN"
+            refused[box.owner, number_of(box, record.offset)] = box, reason, record.timestamp * 1000
+    came: defaultdict[tuple[str, str, bool], list[int]] = defaultdict(list)
+    for letter, (box, reason, at) in refused.items():
         if letter not in done:
-            came[letter[0], reason].append(at)
+            came[box.owner, reason, box.care].append(at)
     return (
-        tuple(DeadLetters(agency, reason, len(at), min(at)) for (agency, reason), at in sorted(came.items())),
+        tuple(
+            DeadLetters(agency, reason, len(at), min(at), care) for (agency, reason, care), at in sorted(came.items())
+        ),
         [value for value in latest.values() if isinstance(value, bytes)],
         newest,
     )

@@ -18,8 +18,8 @@ from schemas.site import Recipient, Site
 
 VERSION: Final = "v1"
 DAY_MS: Final = 86_400_000
-DEAD_LETTERS_KEPT_MS: Final = 30 * DAY_MS
-"""How long a dead letter is there to be mended: it holds personal data, so it goes then, mended or not."""
+CARE_KEPT_MS: Final = 7 * DAY_MS
+"""How long a health event is kept on its care topic, and, where it was refused, as a dead letter: the shortest."""
 
 
 BUS: Final = "bus"
@@ -46,6 +46,17 @@ class TopicSpec:
     """Short name of the Avro record it carries; None for bytes as they came (dead letters) and for mixed facts."""
     config: dict[str, str] = field(default_factory=dict)
     """Further Kafka settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterBox:
+    """A dead-letter topic, and whose it is."""
+
+    owner: str
+    """An agency's id, or `BUS`."""
+    care: bool
+    """Whether it is the one for what came on that agency's care topics."""
+    topic: TopicSpec
 
 
 @cache
@@ -79,8 +90,22 @@ def dead_letters(site: str, agency: str) -> str:
     """Where records of an agency go that are no events, or not yet. Read by that agency and the bus only.
 
     Under the name `BUS`: what a stage could make nothing of on the bus's own topics, such as a history site's clock.
+    Which of an agency's records go here, and which to its `care_dead_letters`, `set_aside_on` says.
     """
     return f"{site}.bus.dead-letters.{agency}.{VERSION}"
+
+
+def care_dead_letters(site: str, agency: str) -> str:
+    """The same of what came on an agency's care topics. Read by whom the others are, and kept as long as care is."""
+    return f"{site}.bus.dead-letters.{agency}.care.{VERSION}"
+
+
+def set_aside_on(site: str, agency: str, event_type: str) -> str:
+    """The dead-letter topic for a refused record that came on an agency's inbound topic for one type of event.
+
+    The topic decides, not the record: bytes that nobody can read may be about health, too.
+    """
+    return care_dead_letters(site, agency) if event_type in CARE_EVENTS else dead_letters(site, agency)
 
 
 def settled_letters(site: str, agency: str) -> str:
@@ -152,7 +177,7 @@ def inbound_topics(site: Site) -> list[TopicSpec]:
             site.partitions,
             Cleanup.DELETE,
             # Identify has copied each event to the facts; health events are kept here the shortest.
-            (7 if event_type in CARE_EVENTS else 30) * DAY_MS,
+            CARE_KEPT_MS if event_type in CARE_EVENTS else 30 * DAY_MS,
             event_type,
         )
         for agency in site.agencies
@@ -160,12 +185,24 @@ def inbound_topics(site: Site) -> list[TopicSpec]:
     ]
 
 
-def dead_letter_topics(site: Site) -> dict[str, TopicSpec]:
-    """The dead-letter topics: of each agency, by its id, and of the bus itself."""
-    return {
-        owner: TopicSpec(dead_letters(site.name, owner), 1, Cleanup.DELETE, DEAD_LETTERS_KEPT_MS, None)
-        for owner in (*site.agency_by_id, BUS)
-    }
+def dead_letter_boxes(site: Site, owner: str) -> list[DeadLetterBox]:
+    """The dead-letter topics of an agency, by its id, or of the bus itself (`BUS`): all that `set_aside_on` names."""
+    published = () if owner == BUS else site.agency_by_id[owner].event_types
+    return [
+        _box(site.name, owner, care=False),
+        *([_box(site.name, owner, care=True)] if CARE_EVENTS.intersection(published) else []),
+    ]
+
+
+def _box(site: str, owner: str, *, care: bool) -> DeadLetterBox:
+    name = care_dead_letters(site, owner) if care else dead_letters(site, owner)
+    return DeadLetterBox(owner, care, TopicSpec(name, 1, Cleanup.DELETE, dead_letters_kept_ms(care=care), None))
+
+
+def dead_letters_kept_ms(*, care: bool) -> int:
+    """How long a dead letter is there to be mended; `care`: of what came on a care topic. It goes then, mended or not:
+    it holds personal data."""
+    return CARE_KEPT_MS if care else 30 * DAY_MS
 
 
 def settled_letter_topics(site: Site) -> list[TopicSpec]:
@@ -208,7 +245,7 @@ def all_topics(site: Site) -> list[TopicSpec]:
     """Every topic of a site."""
     return [
         *inbound_topics(site),
-        *dead_letter_topics(site).values(),
+        *(box.topic for owner in (*site.agency_by_id, BUS) for box in dead_letter_boxes(site, owner)),
         *settled_letter_topics(site),
         *internal_topics(site),
         *(topic for recipient in site.recipients for topic in recipient_topics(site, recipient)),

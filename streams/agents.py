@@ -354,13 +354,17 @@ class Partitions:
         source = self._sources[batch.topic]
         found = identify(record, source, self.site, self._schemas, self._outside.wall_clock())
         if isinstance(found, DeadLetter):
-            topic = topics.dead_letters(self.site.name, source.agency.id)
+            topic = topics.set_aside_on(self.site.name, source.agency.id, source.event_type)
             return [set_aside(topic, batch, record, found.reason, found.detail), *found.records]
         return found.records
 
     def _poison(self, stage: str, batch: Batch, record: Record, error: Exception) -> Out:
         source = self._sources.get(batch.topic)
-        topic = topics.dead_letters(self.site.name, source.agency.id if source else topics.BUS)
+        topic = (
+            topics.set_aside_on(self.site.name, source.agency.id, source.event_type)
+            if source
+            else topics.dead_letters(self.site.name, topics.BUS)
+        )
         detail = f"the stage {stage} could make nothing of it ({type(error).__name__})"
         return set_aside(topic, batch, record, "POISON", detail)
 

@@ -264,7 +264,8 @@ def _settled(conflict: Conflict, partition: int, site: Site) -> list[Out]:
     }
     key = f"{falls.sort.topic}/{falls.event_id}".encode()
     headers = tuple((name, value.encode()) for name, value in reason.items())
-    return [Out(topics.dead_letters(site.name, falls.agency), 0, key, None, falls.raw, headers)]
+    topic = topics.set_aside_on(site.name, falls.agency, falls.sort.event_type)
+    return [Out(topic, 0, key, None, falls.raw, headers)]
 
 
 class FacilityStage:

@@ -77,7 +77,7 @@ def list_(
 
 @dlq_app.command("show")
 def show(
-    number: Annotated[int, typer.Argument(help="The letter's number.")], as_agency: AsOrBus, site: OfSite = None
+    number: Annotated[str, typer.Argument(help="The letter's number.")], as_agency: AsOrBus, site: OfSite = None
 ) -> None:
     """Show one event whole, as JSON, with why it was set aside: personal data. What is no event is shown in hex.
 
@@ -201,7 +201,7 @@ def _tell_published(outcome: Outcome, settled: Sequence[Letter]) -> None:
 
 @dlq_app.command("dismiss")
 def dismiss(
-    numbers: Annotated[list[int], typer.Argument(help="The letters' numbers.")],
+    numbers: Annotated[list[str], typer.Argument(help="The letters' numbers.")],
     as_agency: AsOrBus,
     why: Annotated[str, typer.Option(help="Why nothing is to be done about them: whoever looks reads it.")],
     site: OfSite = None,
@@ -258,7 +258,7 @@ def _of_reason(letters: Sequence[Letter], reason: str | None) -> list[Letter]:
     return [one for one in letters if reason is None or one.reason == reason]
 
 
-def _numbered(letters: Sequence[Letter], numbers: Sequence[int]) -> list[Letter]:
+def _numbered(letters: Sequence[Letter], numbers: Sequence[str]) -> list[Letter]:
     by_number = {letter.number: letter for letter in letters}
     missing = next((number for number in numbers if number not in by_number), None)
     if missing is not None:
@@ -297,7 +297,7 @@ def _show(found: Sequence[Letter], every: bool) -> None:
         table.add_column(column, justify="right" if column == "number" else "left", overflow="fold")
     for one in found:
         became = (one.settled.became.lower(), one.settled.why) if one.settled else ("", "")
-        told = str(one.number), _time(one.at)[:19].replace("T", " "), one.topic, one.reason, one.detail
+        told = one.number, _time(one.at)[:19].replace("T", " "), one.topic, one.reason, one.detail
         table.add_row(*(Text(printable(cell)) for cell in (*told, *(became if every else ()))))
     Console().print(table)
 

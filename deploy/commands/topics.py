@@ -56,8 +56,9 @@ def _show(report: TopicReport, console: Console, now: float) -> None:
     for column in ("agency", "reason"):
         dead.add_column(column, overflow="fold")
     dead.add_column("records", justify="right")
+    dead.add_column("the first goes (UTC)")
     for letters in report.dead_letters:
-        dead.add_row(letters.agency, letters.reason, f"{letters.count:,}")
+        dead.add_row(letters.agency, letters.reason, f"{letters.count:,}", _day(letters.goes))
     console.print(dead if report.dead_letters else "No dead letters.")
     stages = Table(title="Stages", title_justify="left")
     for column in ("stage", "partition", "state", "last tick (UTC)", "lag", "reported"):
@@ -86,6 +87,10 @@ def _state(stage: StageStands) -> str:
     if stage.state == "REFOLDING":
         return f"refolding, {stage.done:,} of {stage.total:,}"
     return stage.state.lower()
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%d")
 
 
 def _tick(stage: StageStands) -> str:

@@ -483,8 +483,9 @@ def _set_aside(site: WorkingSite, flow: Iterable[Item]) -> Iterator[str]:
     expected = Counter(item.reason for item in flow if isinstance(item, Bad))
     letters: dict[bytes, str] = {}
     for agency in site.site.agencies:
-        for message in site.read(topics.dead_letters(site.site.name, agency.id)):
-            letters[message.key()] = dict(message.headers())["reason"].decode()
+        for box in topics.dead_letter_boxes(site.site, agency.id):
+            for message in site.read(box.topic.name):
+                letters[message.key()] = dict(message.headers())["reason"].decode()
     found = Counter(reason for reason in letters.values() if reason != "CONFLICT")
     if found != expected:
         yield f"dead letters by reason: {dict(found)}, and there should be {dict(expected)}"

@@ -18,7 +18,7 @@ from schemas.codec import encode_event
 from schemas.events import Event, type_name
 from schemas.registry_client import registry_client, schema_ids
 from schemas.settings import Settings
-from tests.county import JAIL, POLICE, event_id, today
+from tests.county import JAIL, MAIN, POLICE, event_id, today
 from tests.working_site import WorkingSite, environment, until
 
 pytestmark = pytest.mark.bus
@@ -67,7 +67,7 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     found = json.loads(listed.stdout)
     assert [one["reason"] for one in found] == ["UNKNOWN_UNIT", "UNKNOWN_UNIT", "NOT_FRAMED"]
     assert "9-Z" not in listed.stdout
-    ada, bo, junk = (str(one["number"]) for one in found)
+    ada, bo, junk = (one["number"] for one in found)
     assert json.loads(dlq(site, "show", ada).stdout)["event"]["unit"] == "9-Z"
     assert json.loads(dlq(site, "show", junk).stdout)["bytes"] == b"no Avro at all".hex()
 
@@ -75,7 +75,7 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     scripted = dlq(site, "take", "--out", str(tmp_path / "scripted.jsonl"), "--json")
     assert json.loads(scripted.stdout) == {
         "file": str(tmp_path / "scripted.jsonl"),
-        "taken": [int(ada), int(bo)],
+        "taken": [ada, bo],
         "conflicts": 0,
         "unreadable": 1,
     }
@@ -122,6 +122,34 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
     assert dlq(site, "list", agency="nobody").stderr.startswith("sallyport: no agency 'nobody'")
 
 
+def test_what_was_refused_of_care_is_listed_mended_and_settled_with_the_rest(site: WorkingSite, tmp_path: Path) -> None:
+    nowhere = f"{MAIN}-annex"
+    send(
+        site,
+        today("HousingAssigned", "ada", hours=3, unit="9-Z"),
+        today("CareObserved", "ada", hours=3, facility=nowhere, name="mended"),
+    )
+    until(lambda: sum(counted(site).values()) == 2, "both were set aside")
+    send(site, today("CareObserved", "ada", hours=2, facility=nowhere, name="dismissed"))
+    until(lambda: sum(counted(site).values()) == 3, "so was the third")
+    found = json.loads(dlq(site, "list", "--json").stdout)
+    assert {one["reason"] for one in found} == {"UNKNOWN_UNIT", "UNKNOWN_FACILITY"}
+    of_care = [one["number"] for one in found if one["reason"] == "UNKNOWN_FACILITY"]
+    assert [number.startswith("care-") for number in of_care] == [True, True]
+    assert json.loads(dlq(site, "show", of_care[0]).stdout)["event"]["facility"] == nowhere
+
+    mend = tmp_path / "mend.jsonl"
+    assert dlq(site, "take", "--out", str(mend)).exit_code == 0
+    lines = [line for line in mend.read_text().splitlines() if event_id("dismissed") not in line]
+    mend.write_text("".join(line.replace("9-Z", "4-B").replace(nowhere, MAIN) + "\n" for line in lines))
+    done = dlq(site, "publish", str(mend))
+    assert done.stdout.splitlines()[-1] == "2 events published, 2 letters settled", done.stderr
+    assert dlq(site, "dismiss", of_care[1], "--why", "of the test system").stdout == "1 letter dismissed\n"
+    assert counted(site) == {}
+    general = site.read(topics.dead_letters(site.site.name, JAIL), JAIL)
+    assert [dict(one.headers())["reason"] for one in general] == [b"UNKNOWN_UNIT"], "no word of care is there"
+
+
 def test_what_the_bus_could_make_nothing_of_is_the_operator_s_to_look_at_and_not_to_be_published(
     site: WorkingSite, tmp_path: Path
 ) -> None:
@@ -130,7 +158,7 @@ def test_what_the_bus_could_make_nothing_of_is_the_operator_s_to_look_at_and_not
     until(lambda: counted(site) == {"POISON": 1}, "it was set aside")
     (poison,) = json.loads(dlq(site, "list", "--json", agency="bus").stdout)
     assert (poison["reason"], poison["topic"], poison["became"]) == ("POISON", own, None)
-    number = str(poison["number"])
+    number = poison["number"]
     assert json.loads(dlq(site, "show", number, agency="bus").stdout)["bytes"] == b"no fact at all".hex()
     assert dlq(site, "take", "--out", str(tmp_path / "of the bus"), agency="bus").exit_code == 1
     refused = dlq(site, "publish", "-", agency="bus")
@@ -155,7 +183,7 @@ def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site:
         "stopped": None,
         "settled": [by_reason["UNKNOWN_UNIT"]],
     }
-    dismissed = dlq(site, "dismiss", str(by_reason["NOT_FRAMED"]), "--why", "of the test system", "--json")
+    dismissed = dlq(site, "dismiss", by_reason["NOT_FRAMED"], "--why", "of the test system", "--json")
     assert json.loads(dismissed.stdout) == {"settled": [by_reason["NOT_FRAMED"]]}
     nothing = dlq(site, "take", "--out", str(tmp_path / "nothing.jsonl"), "--json")
     assert (nothing.exit_code, nothing.stdout) == (1, "")

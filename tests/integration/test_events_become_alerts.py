@@ -94,9 +94,11 @@ def test_bad_input_is_set_aside_with_its_reason_and_the_stream_goes_on(site_with
     until(lambda: site.shown_to("county-jail-watch"), "the stream went on to the alert")
 
     reasons: dict[str, list[str]] = {}
-    for agency in site.site.agency_by_id:
-        for letter in site.read(topics.dead_letters(site.site.name, agency), agency):
+    boxes = [box for agency in site.site.agency_by_id for box in topics.dead_letter_boxes(site.site, agency)]
+    for box in boxes:
+        for letter in site.read(box.topic.name, box.owner):
             headers = {name: value.decode() for name, value in letter.headers()}
+            assert topics.set_aside_on(*topics.parse_inbound(headers["topic"])) == box.topic.name
             reasons.setdefault(headers["topic"], []).append(headers["reason"])
             assert letter.value(), "the bytes are kept as they came"
     assert {topic for topic, _ in inbound} == {topic for topic, found in reasons.items() if "NOT_FRAMED" in found}

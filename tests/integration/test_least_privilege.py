@@ -67,6 +67,7 @@ WRITES = {
 READS = {
     "now.county-jail": [
         r"now\.bus\.dead-letters\.county-jail\.v1",
+        r"now\.bus\.dead-letters\.county-jail\.care\.v1",
         r"now\.county-jail\.dead-letters-settled\.v1",
     ],
     "now.county-jail-annex": [

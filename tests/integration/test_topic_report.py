@@ -161,6 +161,24 @@ def test_dead_letters_are_counted_by_agency_and_reason(bus: Settings, site: Site
     assert before <= first.oldest <= second.oldest <= time.time_ns() // 1_000
 
 
+def test_what_was_refused_of_care_is_counted_apart_and_settled_by_a_number_of_its_own(
+    bus: Settings,
+) -> None:
+    demo = read_site(SITES_DIR / "demo")
+    alone = {"agencies": demo.agencies[:1], "facilities": (), "recipients": (), "agreements": ()}
+    site = demo.model_copy(update={"name": f"counted-{next(NAMES)}", "partitions": 1, **alone})
+    provision(bus, site)
+    for topic in (topics.dead_letters(site.name, "county-jail"), topics.care_dead_letters(site.name, "county-jail")):
+        put(bus, site.user("bus"), topic, 2, headers=[("reason", b"FUTURE")])
+    producer = Producer(bus.kafka(site.user("county-jail")))
+    producer.produce(
+        topics.settled_letters(site.name, "county-jail"), b"", "care-1", headers=[("became", b"DISMISSED")]
+    )
+    assert producer.flush(SECONDS) == 0
+    found = topic_report(bus, site).dead_letters
+    assert [(one.reason, one.count, one.care) for one in found] == [("FUTURE", 2, False), ("FUTURE", 1, True)]
+
+
 def test_the_last_that_each_stage_reported_is_told(bus: Settings, site: Site) -> None:
     topic = topics.stage_reports(site.name)
     with registry_client(bus) as client:

@@ -64,7 +64,8 @@ class Watch:
 
     def _identified(self, topic: str, number: int, entry: Entry) -> bool:
         source = self._sources[topic]
-        dead = (topics.dead_letters(self._site.name, source.agency.id), 0, f"{topic}/{number}/{entry.offset}".encode())
+        box = topics.set_aside_on(self._site.name, source.agency.id, source.event_type)
+        dead = (box, 0, f"{topic}/{number}/{entry.offset}".encode())
         found = identify(entry, source, self._site, SCHEMAS, 1 << 62)
         if isinstance(found, DeadLetter):
             return dead in self._written or found.reason == "EXPIRED"

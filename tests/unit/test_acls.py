@@ -60,7 +60,17 @@ def test_an_agency_does_not_write_for_one_whose_id_begins_with_its_own(site: Sit
 
 def test_an_agency_reads_nothing_but_its_own_dead_letters_and_what_became_of_them(site: Site) -> None:
     read = {topic.name for topic in topics.all_topics(site) if allowed(site, "county-jail", Operation.READ, topic.name)}
-    assert read == {"demo.bus.dead-letters.county-jail.v1", "demo.county-jail.dead-letters-settled.v1"}
+    assert read == {
+        "demo.bus.dead-letters.county-jail.v1",
+        "demo.bus.dead-letters.county-jail.care.v1",
+        "demo.county-jail.dead-letters-settled.v1",
+    }
+
+
+def test_what_was_refused_of_care_is_read_by_its_agency_and_the_bus_and_nobody_else(site: Site) -> None:
+    topic = topics.care_dead_letters("demo", "county-jail")
+    everybody = {user.removeprefix("demo.") for user in users(site)}
+    assert {who for who in everybody if allowed(site, who, Operation.READ, topic)} == {"county-jail", "bus"}
 
 
 def test_a_recipient_reads_its_own_alerts_its_desk_and_the_stage_reports(site: Site) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from deploy.dead_letters import Became, Letter, Settled, event_of, letters, record_of, why_not_dismissed
+from deploy.dead_letters import Became, Letter, Settled, event_of, record_of, why_not_dismissed
+from deploy.dead_letters import letters as letters_of
+from schemas import topics
 from schemas.codec import encode, encode_event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from streams.records import LoggedRecord
-from tests.county import SITE, event
+from streams.records import LoggedRecord, Record
+from tests.county import JAIL, SITE, event
 from tests.json_text import parse_text
+
+GENERAL, CARE = sorted(topics.dead_letter_boxes(SITE, JAIL), key=lambda box: box.care)
+
+
+def letters(set_aside: Sequence[Record], done: Sequence[Record]) -> list[Letter]:
+    return letters_of([(GENERAL, record) for record in set_aside], done)
 
 
 def letter(number: int, **said: str) -> LoggedRecord:
@@ -25,7 +34,18 @@ def done(number: str, became: str, why: str = "", at: int = 7) -> LoggedRecord:
 
 def test_a_letter_says_what_it_is_and_where_it_came() -> None:
     record = letter(4, reason="UNKNOWN_UNIT", detail="unit is not one", topic="t", partition="3", offset="9")
-    assert letters([record], []) == [Letter(4, 1_004, "UNKNOWN_UNIT", "unit is not one", "t", 3, 9, b"as it came")]
+    assert letters([record], []) == [Letter("4", 1_004, "UNKNOWN_UNIT", "unit is not one", "t", 3, 9, b"as it came")]
+
+
+def test_what_was_refused_of_care_is_among_the_rest_as_it_came_and_settled_by_a_number_of_its_own() -> None:
+    set_aside = [(GENERAL, letter(4)), (GENERAL, letter(6)), (CARE, letter(4)), (CARE, letter(5))]
+    found = letters_of(set_aside, [done("care-4", "PUBLISHED"), done("6", "DISMISSED")])
+    assert [(one.number, one.settled and one.settled.became) for one in found] == [
+        ("4", None),
+        ("care-4", Became.PUBLISHED),
+        ("care-5", None),
+        ("6", Became.DISMISSED),
+    ]
 
 
 def test_a_letter_that_says_nothing_of_itself_is_one_too() -> None:

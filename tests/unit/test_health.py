@@ -185,7 +185,7 @@ CAME = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 A_DAY = 24 * 60 * 60 * 1_000_000
 
 
-@pytest.mark.parametrize(("days", "grade"), [(0, Grade.WARNING), (22.9, Grade.WARNING), (23, Grade.CRITICAL)])
+@pytest.mark.parametrize(("days", "grade"), [(0, Grade.WARNING), (26.9, Grade.WARNING), (27, Grade.CRITICAL)])
 def test_dead_letters_are_told_by_agency_and_reason_and_in_time_before_they_go(days: float, grade: Grade) -> None:
     now = CAME + int(days * A_DAY)
     assert graded(health.dead_letters_found([], now)) is Grade.OK
@@ -195,6 +195,14 @@ def test_dead_letters_are_told_by_agency_and_reason_and_in_time_before_they_go(d
     assert found.says == "jail: 2,000 UNKNOWN_UNIT; police: 1 FUTURE; the first goes on 2026-01-31"
     of_the_bus = health.dead_letters_found([DeadLetters("bus", "POISON", 1, CAME)], now)
     assert graded(of_the_bus) is Grade.WARNING, "nobody can mend it here"
+
+
+@pytest.mark.parametrize(("days", "grade"), [(0, Grade.WARNING), (3.9, Grade.WARNING), (4, Grade.CRITICAL)])
+def test_dead_letters_of_care_go_sooner(days: float, grade: Grade) -> None:
+    letters = [DeadLetters("jail", "FUTURE", 3, CAME), DeadLetters("jail", "FUTURE", 1, CAME, care=True)]
+    found = health.dead_letters_found(letters, CAME + int(days * A_DAY))
+    assert graded(found) is grade
+    assert found.says == "jail: 3 FUTURE; jail: 1 FUTURE of care; the first goes on 2026-01-08"
 
 
 @pytest.mark.parametrize(

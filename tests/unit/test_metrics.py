@@ -103,6 +103,7 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
         "sallyport_alerts_open{'site': 'demo', 'rule': 'a_rule', 'kind': 'housing', 'severity': 'HIGH'}": 2,
         "sallyport_feed_failing{'site': 'demo', 'agency': 'city-pd', 'rule': 'feed_silent'}": 1,
         f"sallyport_dead_letter_oldest_timestamp_seconds{{'site': 'demo', {letters}}}": 60,
+        f"sallyport_dead_letter_goes_timestamp_seconds{{'site': 'demo', {letters}}}": 60 + 30 * 86_400,
         "sallyport_topic_records{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 120,
         "sallyport_topic_lag{'site': 'demo', 'topic': 'demo.county-jail.booking-reported.v1'}": 3,
         f"sallyport_dead_letters{{'site': 'demo', {letters}}}": 2,
@@ -124,6 +125,8 @@ def test_what_the_report_says_is_told_but_for_what_tips_lead_to() -> None:
         ("city-pd", ("BookingReported", "ContrabandTipped"), "UNKNOWN_FACILITY", True),
         ("city-pd", ("ListTaken", "ContrabandTipped"), "UNKNOWN_FACILITY", True),
         ("city-pd", ("ContrabandTipped", "TipOutcome"), "NOT_FRAMED", False),
+        # What is refused of care is set aside apart: the rest is of tips.
+        ("city-pd", ("ContrabandTipped", "CareObserved"), "NOT_FRAMED", False),
         ("bus", ("ContrabandTipped",), "NOT_FRAMED", True),
     ],
 )
@@ -136,6 +139,19 @@ def test_what_only_a_tip_of_an_agency_can_be_set_aside_for_is_not_counted(
     report = TopicReport("demo", (), (DeadLetters(agency, reason, 1, 0),), ())
     names = told(report, site=demo_site(agencies=tuple(agencies)))
     assert any(name.startswith("sallyport_dead_letter") for name in names) is is_told
+
+
+def test_what_was_refused_of_care_is_counted_with_the_rest_and_told_by_when_the_first_of_both_goes() -> None:
+    day = 86_400
+    some = DeadLetters("county-jail", "FUTURE", 3, day * 1_000_000)
+    of_care = DeadLetters("county-jail", "FUTURE", 2, 5 * day * 1_000_000, care=True)
+    found = told(TopicReport("demo", (), (some, of_care), ()))
+    labels = "{'site': 'demo', 'agency': 'county-jail', 'reason': 'FUTURE'}"
+    assert {name: value for name, value in found.items() if name.startswith("sallyport_dead_letter")} == {
+        f"sallyport_dead_letters{labels}": 5,
+        f"sallyport_dead_letter_oldest_timestamp_seconds{labels}": day,
+        f"sallyport_dead_letter_goes_timestamp_seconds{labels}": 12 * day,
+    }
 
 
 def test_of_a_bus_that_is_away_that_is_told_and_what_this_machine_sees_itself() -> None:

@@ -199,6 +199,35 @@ async def test_what_comes_in_is_identified_while_what_folds_is_still_recovered(
     assert broken == []
 
 
+@pytest.mark.parametrize("breaks", [False, True], ids=["is refused", "breaks the stage"])
+@pytest.mark.parametrize(
+    ("event_type", "box"),
+    [
+        ("BookingReported", topics.dead_letters("demo", "county-jail")),
+        ("CareObserved", topics.care_dead_letters("demo", "county-jail")),
+    ],
+)
+async def test_what_came_on_a_care_topic_is_set_aside_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, event_type: str, box: str, breaks: bool
+) -> None:
+    written: list[str] = []
+    broken: list[Any] = []
+    without_a_broker(monkeypatch, lambda *_: Keeping(written))
+    monkeypatch.setattr(agents, "recover", lambda *_: Recovered({"person": 0, "facility": 0}, iter(())))
+    if breaks:
+        monkeypatch.setattr(agents, "identify", lambda *_: 1 / 0)
+    nobody_asks = SchemaCache(cast(Any, None))
+    partitions = Partitions(Settings(home=tmp_path), demo_site(partitions=1), nobody_asks, {}, broken.append)
+    await partitions.own(frozenset({0}), 1)
+    running = partitions.running[0]
+    running.loop.hand_over("identify", nonsense(topics.inbound("demo", "county-jail", event_type)))
+    async with asyncio.timeout(10):
+        while running.loop.waiting["identify"]:  # noqa: ASYNC110  # a loop tells nobody
+            await asyncio.sleep(0)
+        await partitions.close()
+    assert (written, broken) == ([box], [])
+
+
 def half_followed(site: Site, number: int) -> Following:
     """What is known of a number by who stood by for too short a time: of the higher ones more."""
     fold = Fold(Partition.of(site, number, {}))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas import topics
+from schemas.events import EVENT_TYPES
 from schemas.topics import DAY_MS, Cleanup
-from tests.county import SITE
+from tests.county import SITE, demo_site
 
 FOR_EVER = -1
 EVENTS = (Cleanup.DELETE, 4, 30 * DAY_MS)
@@ -42,6 +43,7 @@ ALL = {
     "city-pd.contraband-tipped.v1": ("ContrabandTipped", *EVENTS),
     "city-pd.tip-outcome.v1": ("TipOutcome", *EVENTS),
     "bus.dead-letters.county-jail.v1": SET_ASIDE,
+    "bus.dead-letters.county-jail.care.v1": (None, Cleanup.DELETE, 1, 7 * DAY_MS),
     "bus.dead-letters.city-pd.v1": SET_ASIDE,
     "bus.dead-letters.county-court.v1": SET_ASIDE,
     "bus.dead-letters.bus.v1": SET_ASIDE,
@@ -80,13 +82,31 @@ def test_these_are_all_topics_of_the_demo_site() -> None:
     assert found == {f"demo.{name}": what for name, what in ALL.items()}
 
 
-def test_dead_letters_are_found_by_whose_they_are() -> None:
-    assert {owner: spec.name for owner, spec in topics.dead_letter_topics(SITE).items()} == {
-        "county-jail": "demo.bus.dead-letters.county-jail.v1",
-        "city-pd": "demo.bus.dead-letters.city-pd.v1",
-        "county-court": "demo.bus.dead-letters.county-court.v1",
-        topics.BUS: "demo.bus.dead-letters.bus.v1",
-    }
+@pytest.mark.parametrize(
+    ("owner", "boxes"),
+    [
+        (
+            "county-jail",
+            {"demo.bus.dead-letters.county-jail.v1": False, "demo.bus.dead-letters.county-jail.care.v1": True},
+        ),
+        ("city-pd", {"demo.bus.dead-letters.city-pd.v1": False}),
+        ("county-court", {"demo.bus.dead-letters.county-court.v1": False}),
+        (topics.BUS, {"demo.bus.dead-letters.bus.v1": False}),
+    ],
+)
+def test_dead_letters_are_found_by_whose_they_are(owner: str, boxes: dict[str, bool]) -> None:
+    found = topics.dead_letter_boxes(SITE, owner)
+    assert {box.topic.name: box.care for box in found} == boxes
+    assert {box.owner for box in found} == {owner}
+
+
+@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+def test_what_is_refused_is_kept_as_long_as_its_inbound_topic_keeps_it(event_type: str) -> None:
+    agency = SITE.agencies[0].model_copy(update={"publishes": (event_type,)})
+    site = demo_site(agencies=(agency,), facilities=(), recipients=(), agreements=())
+    kept = {spec.name: spec.retention_ms for spec in topics.all_topics(site)}
+    inbound = topics.inbound(site.name, agency.id, event_type)
+    assert kept[topics.set_aside_on(site.name, agency.id, event_type)] == kept[inbound]
 
 
 def test_what_a_prefix_right_names_is_one_agencys_own_and_nothing_that_begins_alike() -> None:

@@ -92,7 +92,7 @@ def test_what_was_set_aside_is_listed_as_it_was_written_and_steers_no_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     detail = "unit [/] :skull: \\ \x1b]0;owned\x07"
-    dlq._show([Letter(1, 0, "INVALID", detail, "demo.a.b.v1", 0, 0, b"")], every=False)
+    dlq._show([Letter("1", 0, "INVALID", detail, "demo.a.b.v1", 0, 0, b"")], every=False)
     assert "unit [/] :skull: \\ \N{REPLACEMENT CHARACTER}]0;owned" in capsys.readouterr().out
 
 
