@@ -16,6 +16,7 @@ from schemas import topics
 from schemas.settings import Settings
 from streams.fencing import BrokenWriterError, Fenced, PartitionWriter
 from streams.records import Out
+from tests.county import JAIL, POLICE
 from tests.working_site import WAIT_S, WorkingSite, until
 
 pytestmark = pytest.mark.bus
@@ -107,11 +108,15 @@ async def test_writers_of_other_partitions_are_left_alone(site: WorkingSite) -> 
     assert sorted(seen(site, 3)) == [b"0", b"1", b"2"]
 
 
-async def test_what_the_broker_refuses_for_good_is_no_endless_retry(site: WorkingSite) -> None:
+@pytest.mark.parametrize("is_there", [True, False], ids=["another's topic", "a topic that nobody made"])
+async def test_what_the_broker_refuses_for_good_is_no_endless_retry(site: WorkingSite, is_there: bool) -> None:
+    name = site.site.name
+    # Police publish nothing of care, so provisioning makes them no such topic.
+    topic = topics.inbound(name, JAIL, "BookingReported") if is_there else topics.care_dead_letters(name, POLICE)
     writer = PartitionWriter(site.settings, site.site, 0)
     await writer.open()
     with pytest.raises(BrokenWriterError, match="sallyport provision"):
-        await writer.write([out(site, "a", topic=f"{site.site.name}.county-jail.booking-reported.v1")])
+        await writer.write([out(site, "a", topic=topic)])
 
 
 SLEEPER = """
