@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.settings import Settings
 from schemas.site import Site
@@ -62,8 +62,15 @@ class PartitionWriter:
             "message.max.bytes": 2 * 1024 * 1024,
             "queue.buffering.max.messages": 200_000,
             "socket.nagle.disable": True,
+            # A commit only says that something was not written; this says what, and why.
+            "delivery.report.only.error": True,
+            "on_delivery": self._note_undelivered,
+            # That a topic is not there is known before the transaction's time is over.
+            "topic.metadata.propagation.max.ms": TRANSACTION_TIMEOUT_MS // 2,
             "log_level": 2,
         }
+        self._undelivered: tuple[KafkaException, str] | None = None
+        """Why a record was not taken, and the topic it was for."""
         self._producer: Producer | None = None
         # One thread: a transaction's calls belong together, and librdkafka wants them in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.transactional_id)
@@ -108,6 +115,7 @@ class PartitionWriter:
         producer = self._producer
         if producer is None:
             raise BrokenWriterError(f"{self.transactional_id} is not open")
+        self._undelivered = None
         try:
             producer.begin_transaction()
             for number, out in enumerate(records, start=1):
@@ -116,6 +124,8 @@ class PartitionWriter:
                     producer.poll(0)
             self._retrying(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
         except KafkaException as error:
+            if self._undelivered is not None:
+                self._raise_if_final(*self._undelivered)
             self._raise_if_final(_in_full(producer, error))
             # Neither aborted nor opened again. After an abort, a record that is still on its way would open a
             # transaction that nobody ends; and to open again would fence whoever may own the partition by now. Who
@@ -135,7 +145,11 @@ class PartitionWriter:
             else:
                 return
 
-    def _raise_if_final(self, error: KafkaException) -> None:
+    def _note_undelivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._undelivered = KafkaException(error), message.topic() or ""
+
+    def _raise_if_final(self, error: KafkaException, topic: str = "") -> None:
         reason: KafkaError = error.args[0]
         if reason.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             raise Fenced(f"{self.transactional_id} has another writer") from error
@@ -143,7 +157,8 @@ class PartitionWriter:
             raise BrokenWriterError(f"{self.transactional_id}: {reason.name()}") from error
         if reason.code() in _REFUSALS:
             raise BrokenWriterError(
-                f"{self.transactional_id}: the broker refuses ({reason.name()}): run `sallyport provision`"
+                f"{self.transactional_id}: the broker refuses ({' '.join([reason.name(), topic]).strip()}): "
+                "run `sallyport provision`"
             ) from error
 
     def _close(self) -> None:

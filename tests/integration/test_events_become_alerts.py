@@ -103,9 +103,9 @@ def test_bad_input_is_set_aside_with_its_reason_and_the_stream_goes_on(site_with
             assert letter.value(), "the bytes are kept as they came"
     assert {topic for topic, _ in inbound} == {topic for topic, found in reasons.items() if "NOT_FRAMED" in found}
     assert sorted(reasons[housing]) == sorted(["NOT_FRAMED", *(reason for reason, _ in expected.values())])
-    counted = {(d.agency, d.reason): d.count for d in topic_report(site.settings, site.site).dead_letters}
-    assert counted[JAIL, "UNKNOWN_UNIT"] == 1
-    assert sum(counted.values()) == len(inbound) + len(expected)
+    counted = topic_report(site.settings, site.site).dead_letters
+    assert [d.count for d in counted if (d.agency, d.reason) == (JAIL, "UNKNOWN_UNIT")] == [1]
+    assert sum(d.count for d in counted) == len(inbound) + len(expected)
     logged = site.said(site.workers[0])
     assert not [secret for secret in ("B-ada", "Eastside", "5th and Main", "ny099013c") if secret in logged]
 

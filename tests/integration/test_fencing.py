@@ -115,7 +115,8 @@ async def test_what_the_broker_refuses_for_good_is_no_endless_retry(site: Workin
     topic = topics.inbound(name, JAIL, "BookingReported") if is_there else topics.care_dead_letters(name, POLICE)
     writer = PartitionWriter(site.settings, site.site, 0)
     await writer.open()
-    with pytest.raises(BrokenWriterError, match="sallyport provision"):
+    why = "TOPIC_AUTHORIZATION_FAILED" if is_there else f"UNKNOWN_TOPIC_OR_PART {topic}"
+    with pytest.raises(BrokenWriterError, match=rf"the broker refuses \({why}\): run `sallyport provision`"):
         await writer.write([out(site, "a", topic=topic)])
 
 
