@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf
-from typing import Final
+from typing import Final, TypeGuard
 
 from rapidfuzz.distance import OSA, JaroWinkler
 
@@ -36,7 +36,7 @@ _BESIDE: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "m
 """What stands beside a name and is mostly left out: generations, titles."""
 
 
-def is_full(name: str | None) -> bool:
+def is_full(name: str | None) -> TypeGuard[str]:
     """Whether a name has enough parts to tell people apart."""
     return name is not None and len(parts(name)) >= LEAST_PARTS
 
@@ -73,9 +73,7 @@ def is_other(one: str, other: str) -> bool:
 def is_doubtful(one: str | None, other: str | None) -> bool:
     """Whether two names, both whole, are neither alike nor two people's for sure: Fernandez is no Hernandez, but may
     have been written so."""
-    if one is None or other is None or not is_full(one) or not is_full(other):
-        return False
-    return not likeness(one, other) and not is_other(one, other)
+    return is_full(one) and is_full(other) and not likeness(one, other) and not is_other(one, other)
 
 
 def is_nearly(one: str, other: str) -> bool:

@@ -101,7 +101,7 @@ def expected(told: Iterable[Told[Any]], now: int) -> list[Delivery]:
     return sorted((one for one in known.values() if one.over > now), key=lambda one: (one.at, one.method, one.number))
 
 
-_Numbered = tuple[str, str]
+_Numbered = tuple[type[Visit | Mail | Deposit | Movement], str]
 """What a facility numbers, and the number: one series of numbers for visits, one for mail, money and movements each,
 whatever they are for."""
 
@@ -110,12 +110,12 @@ def _numbered(body: Visit | VisitCancellation | VisitCompletion | Mail | Deposit
     """What a fact tells of."""
     match body:
         case Mail():
-            return "item", body.item_number
+            return Mail, body.item_number
         case Deposit():
-            return "transaction", body.transaction_number
+            return Deposit, body.transaction_number
         case Movement():
-            return "movement", body.movement_number
-    return "visit", body.visit_number
+            return Movement, body.movement_number
+    return Visit, body.visit_number
 
 
 def _ended_by(seizure: Seizure, time: int, delivery: Delivery) -> bool:

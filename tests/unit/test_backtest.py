@@ -17,10 +17,12 @@ from streams.backtest import (
     AsItWent,
     Backtest,
     InTheEnd,
+    Published,
     Rules,
     facts_of,
     in_parts,
     on_one_partition,
+    open_in_the_end,
     published,
 )
 from streams.facts import partition_of
@@ -73,6 +75,12 @@ def test_an_event_puts_on_the_logs_what_the_workers_make_of_its_record(
     found = identify(record, source, site, SCHEMAS, what.head.time)
     assert isinstance(found, Facts)
     assert facts_of(published(what, agency), site, came) == found.records
+
+
+def test_what_is_only_heard_is_not_encoded() -> None:
+    call = event("CallCompleted", "ada")
+    agency = ONE.agency_by_id[agency_of(call)]
+    assert published(call, agency) == Published(call, agency, b"", 0)
 
 
 def test_an_event_that_would_be_set_aside_is_told_why() -> None:
@@ -145,6 +153,12 @@ def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
     test = InTheEnd(ONE)
     told(test, [*known_elsewhere, *RIVALS])
     assert sorted(unit or "" for _, _, unit in summary(test.end())) == ["4-B", "5-A"]
+
+
+def test_what_is_open_in_the_end_does_not_say_in_which_part_it_was_found() -> None:
+    found = {"alert_id": "it", "state": "OPEN", "cause": {"stage": "facility", "partition": 3}, "group": "recovery"}
+    said = {"alert_id": "it", "state": "OPEN", "cause": {"stage": "facility", "partition": 0}, "group": None}
+    assert open_in_the_end([[found]]) == [said]
 
 
 def test_a_site_is_in_as_many_parts_as_share_it() -> None:

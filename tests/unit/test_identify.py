@@ -213,6 +213,15 @@ def test_whom_a_tip_asks_to_call_first_can_be_found_by_a_service_or_by_a_referen
     assert (found.reason if isinstance(found, DeadLetter) else None) == refused
 
 
+def test_a_tip_for_which_nobody_can_be_called_says_what_to_add() -> None:
+    said = event("ContrabandTipped", sid="S1", handling="CALL_FIRST")
+    assert taken(said, POLICE, site=demo_site(deconfliction=None)) == DeadLetter(
+        "NOBODY_TO_CALL",
+        "handling asks to be called first, and nobody could: add deconfliction_reference, "
+        "or have deconfliction named in site.toml",
+    )
+
+
 @pytest.mark.parametrize("handling", ["ACT", "WATCH_ONLY"])
 def test_a_tip_that_asks_nobody_to_call_needs_neither(handling: str) -> None:
     said = event("ContrabandTipped", sid="S1", handling=handling)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.names import is_full, is_nearly, is_other, likeness, parts
+from streams.names import is_doubtful, is_full, is_nearly, is_other, likeness, parts
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,28 @@ def test_these_are_not(one: str, other: str) -> None:
 def test_names_are_of_two_people_where_nothing_else_can_be(one: str, other: str, are_other: bool) -> None:
     assert is_other(one, other) is are_other
     assert is_other(other, one) is are_other
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "doubtful"),
+    [
+        ("Fernandez, Ana", "Hernandez, Ana", True),
+        # These are alike, in every part or nearly so, or two people's for sure.
+        ("Fernandez, Ana", "Ana Fernandez", False),
+        ("Fernandez, Ana", "Fernandes, Ana", False),
+        ("Smith, Harry", "Smith, Barry", False),
+        # A name that is not whole, or not known, leaves nothing to doubt.
+        ("A. Fernandez", "Hernandez, Ana", False),
+        ("Fernandez", "Hernandez", False),
+        (None, "Hernandez, Ana", False),
+        (None, None, False),
+    ],
+)
+def test_a_name_is_in_doubt_where_it_may_be_another_wrongly_written_and_is_not_like_it(
+    one: str | None, other: str | None, doubtful: bool
+) -> None:
+    assert is_doubtful(one, other) is doubtful
+    assert is_doubtful(other, one) is doubtful
 
 
 @pytest.mark.parametrize(

@@ -629,6 +629,12 @@ def test_a_feed_that_an_operator_took_out_since_was_silent_and_its_alert_was_rig
     assert [replayed(bus, one) for one in (silent, over)] == [Replay(Verdict.IDENTICAL, Basis.WHOLE)] * 2
 
 
+def test_a_feed_that_was_taken_out_since_was_silent_by_what_compaction_had_left() -> None:
+    bus = no_longer_published(compacted(all_silent("HousingAssigned")), "HousingAssigned")
+    silent, _ = of_feeds(bus)
+    assert replayed(bus, silent) == Replay(Verdict.IDENTICAL, Basis.AS_LEFT)
+
+
 def two_taken_out_one_after_the_other() -> InMemoryBus:
     bus = all_silent("CustodyClassified", "DisciplinaryRecorded", "HousingAssigned")
     for taken_out in ("CustodyClassified", "DisciplinaryRecorded"):
