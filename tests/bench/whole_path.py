@@ -296,7 +296,7 @@ def rounds(
 def _checked(site: WorkingSite) -> frozenset[tuple[str, str]]:
     """The open alerts; nothing may have been set aside, and somebody must have been told."""
     for agency in site.site.agencies:
-        aside = site.end_of(topics.dead_letters(site.site.name, agency.id))
+        aside = sum(site.end_of(box.topic.name) for box in topics.dead_letter_boxes(site.site, agency.id))
         if aside:
             raise Failed(f"{aside} records of {agency.id} were set aside")
     alerts = site.open_alerts()
