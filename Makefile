@@ -26,7 +26,7 @@ run: $(STAMP)  ## the whole bus on this machine, a simulated county, and the shi
 	@$(BIN)/sallyport up --site county --site nyc-history --simulate --watch county-watch
 
 test: $(STAMP)  ## every test, on a real broker and registry
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## ruff, strict mypy, import contracts
 	@$(BIN)/ruff check .
