@@ -87,7 +87,7 @@ def up(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def up_on_a_terminal(settings: Settings, *options: str) -> Iterator[Terminal]:
-    """Start it on a terminal, as a person does; where it still runs in the end Ctrl-C, and nothing may be left."""
+    """Start it on a terminal, as a person does; in the end Ctrl-C, and nothing may be left."""
     terminal = Terminal(command(*options), environment(settings))
     try:
         yield terminal
