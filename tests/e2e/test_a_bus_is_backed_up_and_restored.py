@@ -1,5 +1,6 @@
 """A bus that runs is backed up into one file, and goes on; out of the file, at another place and on other ports, comes
-the same bus: the same open alerts, what desks acknowledged, the users with their passwords, and it works."""
+the same bus: the same open alerts, also on the screen, what desks acknowledged, the users with their passwords, and it
+works."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from schemas.events import Event
 from schemas.settings import Settings
 from schemas.site import read_site
 from tests.county import today
-from tests.running_up import up
+from tests.running_up import up, up_on_a_terminal
 from tests.working_site import WAIT_S, WorkingSite, environment, site_files, until
 
 pytestmark = [pytest.mark.bus, pytest.mark.timeout(500)]
@@ -42,14 +43,13 @@ FEUD = today("StreetViolenceReported", hours=1, groups=["Eastside", "Harbor"], r
 
 
 @contextmanager
-def running(settings: Settings, directory: Path) -> Iterator[WorkingSite]:
-    """The site whose files are there, while `sallyport up` runs it."""
+def at_work(settings: Settings, directory: Path) -> Iterator[WorkingSite]:
+    """The site whose files are there, on the bus of these settings."""
     site = WorkingSite(settings.model_copy(update={"site_file": directory}), directory, read_site(directory))
-    with up(settings, "--site", str(directory)):
-        try:
-            yield site
-        finally:
-            site.end()
+    try:
+        yield site
+    finally:
+        site.end()
 
 
 def sallyport(settings: Settings, *arguments: str) -> str:
@@ -89,7 +89,7 @@ def test_a_bus_that_runs_is_backed_up_and_is_the_same_at_another_place(
     directory = site_files(tmp_path, "our-county")
     (tmp_path / "backups").mkdir()
 
-    with running(old, directory) as site:
+    with up(old, "--site", str(directory)), at_work(old, directory) as site:
         site.publish([*rivals("4-B", "ada", "bo"), *rivals("5-A", "cy", "di"), FEUD])
         until(lambda: in_unit(site, "4-B") and in_unit(site, "5-A"), "both alerts were disclosed")
         first, *_ = (alert for alert in site.shown_to(RECIPIENT).values() if alert["unit"] == "4-B")
@@ -117,7 +117,10 @@ def test_a_bus_that_runs_is_backed_up_and_is_the_same_at_another_place(
     shutil.rmtree(directory)
 
     assert "Restored our-county" in sallyport(new, "restore", str(archive))
-    with running(new, new.home / "sites" / "our-county") as site:
+    directory = new.home / "sites" / "our-county"
+    on_a_terminal = up_on_a_terminal(new, "--site", str(directory), "--watch", RECIPIENT)
+    with on_a_terminal as terminal, at_work(new, directory) as site:
+        until(lambda: first["headline"] in terminal.text, "the screen showed what was open", 240)
         site.until_settled()
         assert open_alerts(site) == opened
         assert site.records(topics.alerts_raised("our-county")) == history, "nothing was raised or withdrawn anew"
