@@ -236,6 +236,8 @@ class Publisher:
             does()
         except PublishError as error:
             self._refuse(error)
+        except KafkaException as error:
+            self._gave_up(error.args[0])
         except Exception as error:
             why = f"sending ended ({type(error).__name__}); what was accepted waits in {self._directory}"
             self._refuse(PublishError(why))
@@ -290,6 +292,12 @@ class Publisher:
             )
         except BufferError:
             return False
+        except KafkaException:
+            # The client is finished, and says no more than that here: who listens is told why.
+            with self._changed:
+                if self._changed.wait_for(self._ends, AGAIN_S):
+                    return False
+            raise
         return True
 
     def _framed(self, event: Spooled) -> bytes | None:
@@ -324,7 +332,7 @@ class Publisher:
         if error is None:
             self._acknowledged.append((spool, number))
         elif error.fatal():
-            self._refuse(PublishError(f"Kafka's client gave up ({error.name()}): publish again; nothing is lost"))
+            self._gave_up(error)
         else:
             why = f"{message.topic()}: the broker refuses ({error.name()}): {_advice(error)}"
             self._refuse(PublishError(f"{why}; what was accepted waits in {self._directory}"))
@@ -335,6 +343,15 @@ class Publisher:
             self._refuse(PublishError(f"the broker does not accept the password of {user}: {_advice(error)}"))
         elif error.code() == KafkaError._SSL and "certificate" in error.str():
             self._refuse(PublishError(f"the broker's certificate is not vouched for by {self._settings.ca_path}"))
+
+    def _gave_up(self, error: KafkaError) -> None:
+        """Kafka's client is finished: nothing more is sent with it."""
+        if error.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+            # Who may write to no topic at all is refused before any is named.
+            why = f"the broker refuses {self._site.user(self._agency.id)} ({error.name()}): {_advice(error)}"
+            self._refuse(PublishError(f"{why}; what was accepted waits in {self._directory}"))
+        else:
+            self._refuse(PublishError(f"Kafka's client gave up ({error.name()}): publish again; nothing is lost"))
 
     def _refuse(self, error: PublishError) -> None:
         with self._changed:
