@@ -55,7 +55,7 @@ $(BENCH_STAMP): requirements-bench.lock
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
 	@touch $@
 
-bench: bench-engine-stage bench-whole-path bench-latency bench-growth bench-takeover  ## all benches, one after the other (two hours), into docs/performance.md
+bench: bench-engine-stage bench-whole-path bench-latency bench-growth bench-takeover  ## all benches, one after the other (two and a half hours), into docs/performance.md
 
 bench-engine-stage: $(STAMP) $(BENCH_STAMP)  ## the engine against its peers, measured on this machine and written into docs/performance.md
 	@PYTHONPATH=. $(BIN)/python tests/bench/engine_stage.py $(ARGS)

@@ -107,7 +107,8 @@ def families(
 def _ground(ground: Ground, site: str) -> Iterator[Metric]:
     yield _gauge(
         "certificate_expiry_timestamp_seconds",
-        "When the certificate ends that a server shows, seconds since 1970; 0: it is good no more.",
+        "When the certificate ends that a server shows, or, if that is sooner, a CA by which it is trusted, seconds "
+        "since 1970; 0: it is good no more.",
         ["server"],
         [((server,), ends) for server, ends in ground.certificates.items()],
         site,

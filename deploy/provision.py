@@ -30,7 +30,7 @@ from schemas.topics import all_topics
 
 Progress = Callable[[str], None]
 KEPT_HERE: Final = ("spool", "quarantine", "import")
-"""Directories of the home that hold something of each site."""
+"""Directories of the home that hold a directory for each site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ def with_password(directory: Path, site: Site) -> frozenset[str]:
 
 def purge(settings: Settings, site: Site, progress: Progress = lambda _: None) -> Provisioned:
     """Remove a site from the bus for good: topics with all records, groups, users, passwords, rights, schemas; and what
-    this machine kept of it: spools, quarantined files, the memory of what was imported, what a killed backup left.
+    this machine kept of it: spools, quarantined files, the memory of what was imported, what a simulated county left
+    open, what a killed backup left.
 
     Raises ProvisionError, OSError. Schemas that the registry does not let go of are named in the notes.
     """
@@ -122,6 +123,10 @@ def remove_kept(home: Path, site: str) -> list[Path]:
     kept = [path for part in KEPT_HERE if (path := home / part / site).exists()]
     for path in kept:
         shutil.rmtree(path)
+    # Else a county of that name, made anew, would begin by ending what the new site never heard of.
+    if (left_open := home / "simulator" / f"{site}.json").exists():
+        left_open.unlink()
+        kept.append(left_open)
     # It is of all sites, and of use to none.
     return [*kept, home / SNAPSHOT] if remove_left_snapshot(home) else kept
 

@@ -283,7 +283,7 @@ def main(
     people: Annotated[int, typer.Option(help="People known.")] = 100_000,
     facts_each: Annotated[int, typer.Option("--facts", help="Events of each.")] = 10,
     partitions: Annotated[int, typer.Option(help="Partitions of the site.")] = 4,
-    runs: Annotated[int, typer.Option(help="Kills of each kind, which alternate.")] = 3,
+    runs: Annotated[int, typer.Option(help="Kills of each kind, which alternate.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON; the page stays as it is.")] = False,
 ) -> None:
     """Measure the time from kill -9 of a worker to the first new alert, cold and with a standby, for the page.

@@ -222,7 +222,7 @@ def main(
     size: Annotated[
         list[int] | None, typer.Option(help="People; may be repeated. 10 events each, above 100,000 two.")
     ] = None,
-    runs: Annotated[int, typer.Option(help="Runs of each, which alternate.")] = 3,
+    runs: Annotated[int, typer.Option(help="Runs of each, which alternate.")] = 5,
     of: Annotated[Path | None, typer.Option(hidden=True, help="Measure a file of facts in this process.")] = None,
     jail: Annotated[int | None, typer.Option(hidden=True, help="Measure a jail of so many in this process.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON; the page stays as it is.")] = False,

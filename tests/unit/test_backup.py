@@ -434,6 +434,14 @@ def test_what_a_killed_backup_left_goes_with_a_site_that_is_removed(home: Path, 
     assert remove_kept(home, "demo") == []
 
 
+def test_what_a_simulated_county_left_open_goes_with_its_site_and_no_other(home: Path) -> None:
+    left_open = home / "simulator" / "county.json"
+    assert left_open not in remove_kept(home, "demo")
+    assert left_open.exists()
+    assert remove_kept(home, "county") == [left_open]
+    assert not left_open.exists()
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     """They are as a session has them, for what is started from here, too, and whatever started the tests."""
