@@ -254,13 +254,19 @@ class Chaos:
         while self._identified < identified:
             if time.monotonic() > deadline:
                 left = self._published - self._identified
-                raise AssertionError(f"in {PATIENCE_S:.0f} s the workers took none of {left:,} records")
+                said = self._last_words()
+                raise AssertionError(f"in {PATIENCE_S:.0f} s the workers took none of {left:,} records; {said}")
             self._tend()
             before, self._identified = self._identified, self._count_identified()
             if self._identified > before:
                 deadline = time.monotonic() + PATIENCE_S
             if self._identified < identified:
                 time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        """The last line of each worker's log: by then these go with the rest."""
+        logs = sorted(self._site.directory.glob("worker-*.log"))
+        return "; ".join(f"{log.stem}: {(log.read_text().splitlines() or ['nothing'])[-1]}" for log in logs)
 
     def _count_identified(self) -> int:
         """How many records the workers have taken; as many as before where the broker does not tell."""
