@@ -265,8 +265,8 @@ class Chaos:
 
     def _last_words(self) -> str:
         """The last line of each worker's log: by then these go with the rest."""
-        logs = sorted(self._site.directory.glob("worker-*.log"))
-        return "; ".join(f"{log.stem}: {(log.read_text().splitlines() or ['nothing'])[-1]}" for log in logs)
+        said = _worker_logs(self._site.directory)
+        return "; ".join(f"{name}: {(text.splitlines() or ['nothing'])[-1]}" for name, text in said)
 
     def _count_identified(self) -> int:
         """How many records the workers have taken; as many as before where the broker does not tell."""
@@ -404,8 +404,14 @@ class Chaos:
 
 def exits(directory: Path) -> Iterator[str]:
     """Why workers gave up, each by the name of its error, as their logs say."""
+    for _, text in _worker_logs(directory):
+        yield from re.findall(r"the worker exits \(\d\): (\w+)", text)
+
+
+def _worker_logs(directory: Path) -> Iterator[tuple[str, str]]:
+    """What each worker said, by its name; one that was killed may have ended in the middle of a character."""
     for log in sorted(directory.glob("worker-*.log")):
-        yield from re.findall(r"the worker exits \(\d\): (\w+)", log.read_text(errors="replace"))
+        yield log.stem, log.read_text(errors="replace")
 
 
 def unexplained(gave_up: Mapping[str, int], faults: Mapping[str, int]) -> Iterator[str]:
