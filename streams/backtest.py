@@ -24,6 +24,7 @@ from streams.alerts import alerts_in
 from streams.clock import tick
 from streams.correlations import FACILITY_CORRELATIONS, PERSON_CORRELATIONS
 from streams.correlations.situation import FacilityCorrelation, PersonCorrelation
+from streams.facts import is_of_one_person
 from streams.heard import Noted
 from streams.identify import DeadLetter, Source, identified
 from streams.records import LoggedRecord, Out
@@ -165,24 +166,45 @@ class AsItWent(Backtest):
 
 
 class InTheEnd(Backtest):
-    """Everything is folded silently and evaluated once.
+    """Everything is folded silently and evaluated once. Who is the same as whom comes first: so most facts are given on
+    to the person whose they are without having been folded for another.
 
     Those who have the other partitions, if there are any, get what is for these, and do as this one does.
     """
+
+    def __init__(self, site: Site, rules: Rules = Rules(), numbers: Iterable[int] | None = None) -> None:  # noqa: B008
+        super().__init__(site, rules, numbers)
+        self._held = deque[tuple[PersonStage, LoggedRecord]]()
+        """Facts of persons that are not folded yet."""
 
     def tell(self, facts: Iterable[Out]) -> list[Alert]:
         """Take in what is put on the logs of its partitions. Nothing follows before the end."""
         for out in facts:
             log = self._logs.get((out.topic, out.partition))
-            if log is not None and self._noted.is_news(out):
-                log.stage.refold(log.append(out))
+            if log is None or not self._noted.is_news(out):
+                continue
+            record = log.append(out)
+            if isinstance(log.stage, PersonStage) and record.value is not None and is_of_one_person(out.key):
+                self._held.append((log.stage, record))
+            else:
+                log.stage.refold(record)
         return []
 
     def settle(self) -> list[Out]:
         """What is to be written so that what is recorded is what is derived, on whatever partition: a round of it. What
         is forwarded or purged may change what is derived, and so on: the last round finds nothing."""
         # As the cause no record is named: which came last says nothing.
-        return [out for log in self._logs.values() for out in log.stage.reconcile(0)]
+        return [*self._fold(), *[out for log in self._logs.values() for out in log.stage.reconcile(0)]]
+
+    def _fold(self) -> Iterator[Out]:
+        """Fold what is held, or give it on."""
+        while self._held:
+            stage, record = self._held.popleft()
+            given = stage.pass_on(record)
+            if given is None:
+                stage.refold(record)
+            else:
+                yield given
 
     def end(self) -> list[Alert]:
         """The alerts that are open in the end, where all partitions are its own."""

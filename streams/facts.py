@@ -34,6 +34,7 @@ from streams.records import Headers, Record
 
 TICK_KEY: Final = b"~tick"
 SAME_AS: Final = "same-as"
+_SAME_AS_PART: Final = f"/{SAME_AS}/".encode()
 _EVERYONE: Final = "~everyone"
 _EVERYONE_KEY: Final = _EVERYONE.encode()
 _WITHDRAWN: Final = "~withdrawn"
@@ -103,6 +104,11 @@ class FactKey:
 def person_key(person: str, agency: str, event_id: str, role: str, variant: str) -> bytes:
     """Key of a fact about one person."""
     return f"{person}/{agency}/{event_id}/{role}/{variant}".encode()
+
+
+def is_of_one_person(key: bytes) -> bool:
+    """Whether the fact of that key is one person's, and joins that one to nobody."""
+    return not key.startswith(b"~") and _SAME_AS_PART not in key
 
 
 def parse_key(key: bytes) -> FactKey:
@@ -220,6 +226,13 @@ class Rarity:
     """Of a forwarded fact: the person that it was first addressed to."""
     purge_by: int | None = None
     """Microseconds; from then on nothing may be derived from it."""
+
+    @property
+    def expires(self) -> bool:
+        """Whether it, or what joined it, has a purge date."""
+        if self.purge_by is not None:
+            return True
+        return bool(self.joined_by) and any(joining.purge_by is not None for joining in self.joined_by)
 
 
 COMMON: Final = Rarity()
@@ -387,9 +400,7 @@ def _joinings(text: str) -> tuple[Joining, ...]:
     return tuple(Joining(of, agency, event_id, int(purge) if purge else None) for of, agency, event_id, purge in parts)
 
 
-@lru_cache(8_192)
 def _stay(text: bytes) -> StayKey:
-    """One object for the facts of a stay that come soon after each other; a picture sees to the others."""
     facility, booking_number = text.split(b";", 1)
     return _known(facility), booking_number.decode()
 

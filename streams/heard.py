@@ -141,18 +141,19 @@ def listed(event: ListTaken, agency: str, topic: str, site: Site) -> Out:
 
 def read_note(record: Record) -> Note:
     """A note from its record. Raises ValueError where the key is not as it is written here."""
-    return parse_note(record.key or b"")._replace(topic=header(record.headers, _TOPIC) or "")
+    return parse_note(record.key or b"", header(record.headers, _TOPIC) or "")
 
 
-def parse_note(key: bytes) -> Note:
-    """A note from its key alone. Raises ValueError where that is not as it is written here."""
+def parse_note(key: bytes, topic: str = "") -> Note:
+    """A note from its key alone, and the topic where that is known. Raises ValueError where the key is not as it is
+    written here."""
     match key.decode().split("/"):
         case ["~heard", agency, event_type, slot]:
-            return Heard(agency, event_type, int(slot), None)
+            return Heard(agency, event_type, int(slot), None, topic)
         case ["~heard", agency, event_type, slot, hour]:
-            return Heard(agency, event_type, int(slot), int(hour))
+            return Heard(agency, event_type, int(slot), int(hour), topic)
         case ["~listed", agency, facility, slot, changed, content]:
-            return Listed(agency, facility, int(slot), int(changed), content)
+            return Listed(agency, facility, int(slot), int(changed), content, topic)
     raise ValueError("a key that no stage writes")
 
 

@@ -110,6 +110,12 @@ class PersonStage:
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))
 
+    def pass_on(self, record: Record) -> Out | None:
+        """A person's fact as it goes to whom its person is joined, by all that is folded, without being folded here
+        before; None where it belongs here, or nobody can say: then it is to be folded."""
+        there = self.picture.as_of_another(record)
+        return None if there is None else to_person(there, self._site)
+
     def derive_ahead(self, most: int) -> int:
         """Derive up to so many of the persons that were touched since they were derived last: how many are left."""
         self._find_stale()

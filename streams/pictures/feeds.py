@@ -191,7 +191,8 @@ class _Feed:
         if not heard:
             insort(self.slots, note.slot)
             # What was learned of the days after is out of date; of its own day only days before were learned from.
-            self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= note.slot}
+            if self.learned:
+                self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= note.slot}
         # One of several with the same name, whichever came first.
         self.topic = max(self.topic, note.topic)
         return not known
@@ -255,15 +256,19 @@ class Feeds:
         if self._expected is not None and (note.agency, note.event_type) not in self._expected:
             self._outlived.add((note.key,))
             return None
-        feeds = self._feeds.setdefault(note.agency, {OF_ALL: _Feed()})
-        feed = feeds.setdefault(note.event_type, _Feed())
+        feeds = self._feeds.get(note.agency)
+        if feeds is None:
+            feeds = self._feeds[note.agency] = {OF_ALL: _Feed()}
+        feed = feeds.get(note.event_type)
+        if feed is None:
+            feed = feeds[note.event_type] = _Feed()
         newest = feed.slots[-1] if feed.slots else note.slot
         if note.slot < newest - KEPT:
             self._outlived.add((note.key,))
             return None
         if not feed.add(note):
             return None
-        feeds[OF_ALL].add(note._replace(hour=None, topic=""))
+        feeds[OF_ALL].add(Heard(note.agency, note.event_type, note.slot, None))
         if note.slot // SLOTS_A_DAY > newest // SLOTS_A_DAY:
             feeds[OF_ALL].drop(note.slot - KEPT)
             gone = feed.drop(note.slot - KEPT)

@@ -38,7 +38,6 @@ from streams.facts import (
     FactKey,
     Joining,
     KeyKind,
-    Rarity,
     event_id_of,
     parse_key,
     read_fact,
@@ -308,15 +307,16 @@ class PersonPicture:
 
     def _tell(self, fact: Fact) -> Change:
         known = self._variants(fact.event_key, fact.person, fact.role)
-        if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
-            return NOTHING
-        is_said_already = not known and fact.role == SAME_AS and self._is_said(fact)
         conflict = None
         stay = True
+        is_said_already = False
         if known:
+            if any(one.raw == fact.raw and one.rarity.joined_by == fact.rarity.joined_by for one in known):
+                return NOTHING
             variants, conflict = with_variant(known, fact, self._event)
             self._keep(known, variants)
         else:
+            is_said_already = fact.role == SAME_AS and self._is_said(fact)
             stay = self._add(fact)
         if fact.rarity.joined_by:
             self._people[fact.person].is_forwarded_to = True
@@ -331,7 +331,8 @@ class PersonPicture:
             # A link that was withdrawn before it came joins nobody, but may make it contested to whom.
             if fact.role != SAME_AS:
                 return NOTHING
-        self._expiry.watch(fact)
+        if fact.rarity is not COMMON:
+            self._expiry.watch(fact)
         if is_said_already:
             return NOTHING
         # What stands in another's place concerns whatever that one concerned.
@@ -342,7 +343,8 @@ class PersonPicture:
         """Whether another event joins the same two, for ever: nearly every event of a person with two numbers does."""
         known = self._people.get(link.person)
         first = known.links[0] if known is not None and known.links else None
-        return first is not None and first.rarity == link.rarity == Rarity(first.rarity.same_as) and self._stands(first)
+        rare = link.rarity
+        return first is not None and not rare.expires and not rare.joined_by and first.rarity == rare and self._stands(first)
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
@@ -370,7 +372,7 @@ class PersonPicture:
         if person.facts and person.facts[-1].stay == fact.stay:
             fact.stay = person.facts[-1].stay
         if fact.rarity is not COMMON and not person.expires:
-            person.expires = next(_purges(fact), None) is not None
+            person.expires = fact.rarity.expires
         found = self._of_event.get(fact.event_key)
         if found is None:
             self._of_event[fact.event_key] = fact
@@ -417,7 +419,7 @@ class PersonPicture:
             event = self._facts_of(one.event_key)
             self._of_event[one.event_key] = (*event, *variants[1:])
             person.fallen = (*person.fallen, *variants[1:])
-            person.expires = person.expires or any(True for fact in variants for _ in _purges(fact))
+            person.expires = person.expires or any(fact.rarity.expires for fact in variants)
 
     def _look_again(self, persons: Iterable[str]) -> None:
         for person in persons:
@@ -462,7 +464,19 @@ class PersonPicture:
             if not self._joinings_stand(fact):
                 yield fact, fact.moved_to(fact.origin, ())
             elif joined is not None:
-                yield fact, fact.moved_to(joined[0], (*fact.rarity.joined_by, joined[1]))
+                yield fact, _forwarded(fact, joined)
+
+    def as_of_another(self, record: Record) -> Fact | None:
+        """The fact of a record as it belongs to another person, where that need not be found out by keeping it here
+        first: by all that is folded, to whom its person is joined is not contested. None: it is to be folded here."""
+        known = self._people.get((record.key or b"").partition(b"/")[0].decode())
+        if known is None or not known.links:
+            return None
+        view = self._view(known.id)
+        if view.joined is None or view.is_contested:
+            return None
+        fact = read_fact(record)
+        return None if self._is_spent(fact) or not self._joinings_stand(fact) else _forwarded(fact, view.joined)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -601,6 +615,12 @@ class PersonPicture:
             and self.announced.get(hop.of, to) == to
             for hop, to in fact.hops
         )
+
+
+def _forwarded(fact: Fact, joined: tuple[str, Joining]) -> Fact:
+    """A fact of a person who is joined to another, as that one's."""
+    person, by = joined
+    return fact.moved_to(person, (*fact.rarity.joined_by, by))
 
 
 def _contested(known: Person) -> bool:
