@@ -344,7 +344,13 @@ class PersonPicture:
         known = self._people.get(link.person)
         first = known.links[0] if known is not None and known.links else None
         rare = link.rarity
-        return first is not None and not rare.expires and not rare.joined_by and first.rarity == rare and self._stands(first)
+        return (
+            first is not None
+            and not rare.expires
+            and not rare.joined_by
+            and first.rarity == rare
+            and self._stands(first)
+        )
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 

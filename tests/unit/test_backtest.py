@@ -141,6 +141,22 @@ def test_in_the_end_nothing_is_told_before_all_has_been_taken_in() -> None:
     assert moved.end() == []
 
 
+@pytest.mark.parametrize(
+    "events", [fights_of("ada", sid="S1"), fights_of("ada", sid="S1")[::-1]], ids=["as it was", "backwards"]
+)
+def test_in_the_end_facts_go_to_whose_they_are_without_having_been_anothers(events: list[Event]) -> None:
+    test, persons = InTheEnd(ONE), topics.person_facts(ONE.name)
+    told(test, events)
+    given = [out for out in test.settle() if out.topic == persons]
+    # All but the booking, which is hers by both numbers; none is taken back from where it was.
+    assert len(given) == len(events) - 1
+    assert None not in [out.value for out in given]
+    test.tell(given)
+    assert summary([out.value for out in test.settle() if isinstance(out.value, dict)]) == [
+        ("classification_review", "OPEN", None)
+    ]
+
+
 def test_in_the_end_all_rounds_count_until_nothing_more_follows() -> None:
     """Who is of which group is known of one person's other number, and reaches the unit a round later."""
     known_elsewhere = [

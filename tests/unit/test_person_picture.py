@@ -627,6 +627,50 @@ def test_a_link_joins_its_person_to_another_who_has_the_facts_then() -> None:
     assert len(moves(made)) == 3
 
 
+@pytest.mark.parametrize(
+    "what",
+    [fact(FINE), fact(FOR_A_WEEK), fact(FINE, joined_by=(by(OTHER_JOIN, "cy"),), origin="cy")],
+    ids=["its own", "that will be purged", "that came from another"],
+)
+def test_a_fact_of_a_joined_person_is_known_as_anothers_without_being_kept(what: Fact) -> None:
+    made = picture(link(JOIN, "bo"))
+    found = made.as_of_another(record(what))
+    assert made.facts == 1, "the link"
+    fold(made, what)
+    ((_, there),) = made.misplaced("ada")
+    assert found is not None
+    assert record(found) == record(there)
+
+
+@pytest.mark.parametrize(
+    ("known", "what"),
+    [
+        ([], fact(FINE)),
+        ([fact(BOOKED)], fact(FINE)),
+        ([link(JOIN, "bo", "dot")], fact(FINE)),
+        ([link(JOIN, "bo"), withdrawal(JOIN)], fact(FINE)),
+        ([link(JOIN_FOR_A_WEEK, "bo"), tick(7)], fact(FINE)),
+        ([link(JOIN, "bo"), link(OTHER_JOIN, "cy")], fact(FINE)),
+        ([link(JOIN, "bo"), withdrawal(FINE)], fact(FINE)),
+        ([link(JOIN, "bo"), tick(7)], fact(FOR_A_WEEK)),
+        ([link(JOIN, "bo"), withdrawal(OTHER_JOIN)], fact(FINE, joined_by=(by(OTHER_JOIN, "cy"),), origin="cy")),
+    ],
+    ids=[
+        "of whom nothing is known",
+        "who is joined to nobody",
+        "another is joined",
+        "by what is withdrawn",
+        "by what is purged",
+        "it is contested to whom",
+        "what is withdrawn",
+        "what is purged",
+        "what came by a join that is withdrawn",
+    ],
+)
+def test_every_other_fact_is_to_be_kept_first(known: Iterable[Fact | LoggedRecord], what: Fact) -> None:
+    assert picture(*known).as_of_another(record(what)) is None
+
+
 def test_a_fact_that_goes_on_says_its_whole_way() -> None:
     made = picture(fact(FINE, "ada", joined_by=(by(OTHER_JOIN, "cy"),), origin="cy"), link(JOIN, "bo"))
     assert moves(made) == [(FINE.head.event_id, "bo", (by(OTHER_JOIN, "cy"), by(JOIN, "ada")))]
