@@ -86,8 +86,7 @@ class Refusal(StrEnum):
     NOBODY_TO_CALL = "NOBODY_TO_CALL"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """An inbound topic, as the site describes it."""
 
     topic: str
@@ -95,8 +94,7 @@ class Source:
     event_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The event is taken: what it puts on the facts topics."""
 
     records: tuple[Out, ...]
