@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
@@ -82,7 +82,7 @@ class Written:
         """
         for one in parse(self._file, self._agency, self._event_type):
             why = None if one.event is None else _unfit(one.event, self._agency, self._site, self._now)
-            yield one if why is None else replace(one, event=None, problems=(Problem(one.line, "", why),))
+            yield one if why is None else one._replace(event=None, problems=(Problem(one.line, "", why),))
         self._same()
 
     def judged(self) -> Judged:

@@ -27,7 +27,7 @@ from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.failures import RETRY, Failures
 from streams.identify import to_person
 from streams.pictures.facility import FacilityPicture, Focus
-from streams.pictures.person import PersonPicture
+from streams.pictures.person import PURGED, PersonPicture
 from streams.placements import PLACING, Placements
 from streams.records import Out, Record
 
@@ -104,7 +104,9 @@ class PersonStage:
             if self.failures is not None:
                 self.failures.note_unread(error)
             raise
-        self._ahead.stale |= change.persons
+        # Before anything is derived whoever is known is stale: beside them only who is not known any more may be.
+        if self._ahead.begun or change.event_type == PURGED:
+            self._ahead.stale |= change.persons
         if change.groups:
             self._stale_groups |= change.groups
         if change.ticked:

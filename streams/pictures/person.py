@@ -13,10 +13,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import OrderedDict, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from schemas.codec import WriterSchema, decode, decode_event
 from schemas.events import (
@@ -54,11 +54,12 @@ from streams.pictures.variants import Variants, with_variant
 from streams.records import Record, header
 
 AFFILIATION_TYPES: Final = frozenset({"AffiliationValidated", "AffiliationReported"})
+PURGED: Final = "Purged"
 JOINED: Final = "Joined"
 REPLACED: Final = "Replaced"
 STAY: Final = "Stay"
-"""Changes that are no event's: identities were joined; a fact was replaced by another one of its key; a person's stays
-in custody, or what is known of when they began, are others."""
+"""Changes that are no event's: a fact has gone from the log; identities were joined; a fact was replaced by another one
+of its key; a person's stays in custody, or what is known of when they began, are others."""
 VIEWS: Final = 262_144
 """Persons of whom what is derived is kept, some 400 bytes each."""
 B_ = TypeVar("B_", bound=Body)
@@ -101,14 +102,18 @@ class Affiliation:
     source: Fact
 
 
+Kept: TypeAlias = list[Fact] | tuple[()]
+"""Facts of one person. Of most persons one of two sorts is empty, and takes no memory then."""
+
+
 @dataclass(slots=True)
 class Person:
     """The facts of one person."""
 
     id: str
-    facts: list[Fact]
+    facts: Kept = ()
     """In order; of each event and role the one that stands where there are several contents."""
-    links: list[Fact] = field(default_factory=list)
+    links: Kept = ()
     """That this person is the same as another."""
     fallen: Variants = ()
     """Other contents of the same events."""
@@ -261,7 +266,7 @@ class PersonPicture:
         self._expiry.forget(raw_key)
         if key.kind is KeyKind.EVERYONE:
             groups = self.street.forget(event_key, key.variant)
-            return Change(groups=groups, event_type="Purged", event=event_key) if groups else NOTHING
+            return Change(groups=groups, event_type=PURGED, event=event_key) if groups else NOTHING
         known = self._variants(event_key, key.person, key.role)
         left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
         if len(left) == len(known):
@@ -272,7 +277,7 @@ class PersonPicture:
                 self._take_back(gone)
         if next(self._people[key.person].all(), None) is None:
             del self._people[key.person]
-        return Change(frozenset({key.person}), event_type="Purged", event=event_key)
+        return Change(frozenset({key.person}), event_type=PURGED, event=event_key)
 
     def _take_back(self, gone: Fact) -> None:
         """Let the person not be found any more by what a fact said that has gone, unless another fact says it too: who
@@ -372,13 +377,16 @@ class PersonPicture:
         self.fact_bytes += len(fact.raw)
         person = self._people.get(fact.person)
         if person is None:
-            person = self._people[fact.person] = Person(fact.person, [])
-        # One object for all facts of a person, and for most of a stay.
+            person = self._people[fact.person] = Person(fact.person)
+        # One object for all facts of a person, and for most of a stay or of those that came the same way.
         fact.person = person.id
         if person.facts and person.facts[-1].stay == fact.stay:
             fact.stay = person.facts[-1].stay
-        if fact.rarity is not COMMON and not person.expires:
-            person.expires = fact.rarity.expires
+        if fact.rarity is not COMMON:
+            alike = person.links if fact.role == SAME_AS else person.facts
+            if alike and alike[-1].rarity == fact.rarity:
+                fact.rarity = alike[-1].rarity
+            person.expires = person.expires or fact.rarity.expires
         found = self._of_event.get(fact.event_key)
         if found is None:
             self._of_event[fact.event_key] = fact
@@ -388,11 +396,11 @@ class PersonPicture:
             # An event of two numbers is two facts: its bytes are there once.
             fact.event_key = others[0].event_key
             if others[0].raw == fact.raw:
-                fact.raw = others[0].raw
+                fact.raw, fact.time = others[0].raw, others[0].time
         if fact.role == SAME_AS:
-            person.links.append(fact)
+            person.links = _with(person.links, fact)
         elif not person.facts or person.facts[-1].time < fact.time:
-            person.facts.append(fact)
+            person.facts = _with(person.facts, fact)
             view = self._views.get(person.id)
             if view is not None and fact.rarity is COMMON and fact.event_key not in self._withdrawn:
                 return view.grow(fact, person.facts)
@@ -414,7 +422,7 @@ class PersonPicture:
             del self._of_event[one.event_key]
         for fact in known:
             for kept in (person.facts, person.links):
-                if fact in kept:
+                if isinstance(kept, list) and fact in kept:
                     kept.remove(fact)
         person.fallen = tuple(fact for fact in person.fallen if fact not in known)
         self.facts += len(variants[1:]) - len(known)
@@ -591,7 +599,7 @@ class PersonPicture:
             standing = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
             if known.expires or known.is_forwarded_to:
                 standing = [fact for fact in standing if self._stands(fact)]
-            if len(standing) == len(known.facts):
+            if known.facts and len(standing) == len(known.facts):
                 standing = known.facts
         until = NEVER
         if known.expires:
@@ -621,6 +629,13 @@ class PersonPicture:
             and self.announced.get(hop.of, to) == to
             for hop, to in fact.hops
         )
+
+
+def _with(kept: Kept, fact: Fact) -> list[Fact]:
+    """The facts and another, which is the last of them: in the very list, where there are any."""
+    found = kept or []
+    found.append(fact)
+    return found
 
 
 def _forwarded(fact: Fact, joined: tuple[str, Joining]) -> Fact:

@@ -130,6 +130,7 @@ LATER = event("DisciplinaryRecorded", "ada", day=3, name="later")
 FOR_A_WEEK = event("DisciplinaryRecorded", "ada", day=2, name="for a week", purge_day=7)
 JOIN = event("BookingReported", "ada", day=1, name="join")
 OTHER_JOIN = event("BookingReported", "ada", day=1, name="other join")
+OTHER_FOR_A_WEEK = event("BookingReported", "ada", day=3, name="other for a week", purge_day=7)
 JOIN_FOR_A_WEEK = event("BookingReported", "ada", day=1, name="join for a week", purge_day=7)
 FEUD = event("StreetViolenceReported", day=1, name="feud", groups=["Eastside", "Harbor"])
 FEUD_AGAIN = event("StreetViolenceReported", day=1, name="feud", groups=["Eastside", "Northside"])
@@ -377,6 +378,21 @@ def test_each_person_has_the_content_that_came_for_it_and_of_one_content_the_byt
     raws = [told.fact.raw for person in ("ada", "bo", "cy") for told in made.told(person, Infraction)]
     assert raws == [fact(what).raw for what in (AS_MINOR, AS_MAJOR, AS_MINOR)]
     assert raws[0] is raws[2]
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        [link(JOIN_FOR_A_WEEK, "bo"), link(OTHER_FOR_A_WEEK, "bo")],
+        [fact(what, joined_by=(by(JOIN, "cy"),), origin="cy") for what in (FOR_A_WEEK, OTHER_FOR_A_WEEK)],
+    ],
+    ids=["links to one person", "facts that came the same way"],
+)
+def test_what_few_facts_have_is_there_once_for_those_of_a_person_that_have_the_same(alike: list[Fact]) -> None:
+    made = picture(*alike)
+    first, second = (found for what in alike for found in made._facts_of(what.event_key))
+    assert first.rarity == second.rarity == alike[0].rarity
+    assert first.rarity is second.rarity
 
 
 def test_all_contents_move_with_their_person() -> None:

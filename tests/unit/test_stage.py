@@ -405,6 +405,21 @@ def test_what_was_announced_before_a_restart_is_not_announced_again() -> None:
     assert announcements(again.stage.reconcile(0)) == []
 
 
+def test_who_is_purged_before_anything_is_derived_is_joined_to_nobody_any_more() -> None:
+    before = Scene()
+    outs = announcements(before.happens(BOOKED, JOIN, OTHER_JOIN))
+    after = Scene(facts=before.facts)
+    after.facts.taken.clear()
+    after.refolds()
+    for out in outs:
+        after.stage.refold(logged(out))
+    keys = [record.key or b"" for record in before.facts.bus.logs[PERSONS, before.number]]
+    of_her = [key for key in keys if key.startswith(ADA.encode())]
+    for key in of_her:
+        after.stage.refold(LoggedRecord(0, key, None))
+    assert announcements(after.stage.reconcile(0)) == announced("")
+
+
 def test_a_recovery_moves_what_was_not_moved() -> None:
     scene = Scene().refolds(BOOKED, FINE, JOIN)
     outs = list(scene.stage.reconcile(9))
