@@ -107,6 +107,8 @@ def test_of_a_list_it_is_noted_besides_how_much_had_changed() -> None:
     assert parse_note(came.key) == Heard(JAIL, "ListTaken", START // SLOT + 54, START // HOUR)
     assert parse_note(taken.key) == Listed(JAIL, "county-jail-main", START // SLOT, 7, "ab" * 8)
     assert (taken.value, taken.headers) == (b"", (("topic", b"demo.county-jail.list-taken.v1"),))
+    for note in (came, taken):
+        assert read_note(LoggedRecord(0, note.key, b"", note.headers)).topic == "demo.county-jail.list-taken.v1"
     assert taken.partition == came.partition == partition_of(JAIL, SITE.partitions)
     assert parse_note(taken.key).id == note_id(JAIL, "county-jail-main", START // SLOT)
 
