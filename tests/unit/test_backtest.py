@@ -27,7 +27,7 @@ from streams.backtest import (
 )
 from streams.facts import partition_of
 from streams.identify import FUTURE_TOLERANCE, DeadLetter, Facts, Refusal, Source, identify
-from streams.records import LoggedRecord
+from streams.records import LoggedRecord, Out
 from tests.county import DAY, SITE, agency_of, demo_site, event
 
 ONE = on_one_partition(SITE)
@@ -192,11 +192,12 @@ def test_who_holds_some_of_the_partitions_takes_in_what_is_on_these_alone() -> N
 
     def placed(numbers: Iterable[int] | None) -> set[str]:
         """Of whom it is said where they are."""
-        test = InTheEnd(site, numbers=numbers)
+        test, everything = InTheEnd(site, numbers=numbers), list[Out]()
         for one in told_of:
             facts = facts_of(published(one, site.agency_by_id[agency_of(one)]), site)
             assert not isinstance(facts, DeadLetter)
-            test.tell(facts)
+            everything += facts
+        test.tell(everything)
         return {out.key.decode().rpartition("/")[2] for out in test.settle() if out.name == "PersonInCustody"}
 
     everybody = placed(None)
