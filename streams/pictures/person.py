@@ -490,7 +490,7 @@ class PersonPicture:
         if view.joined is None or view.is_contested:
             return None
         fact = read_fact(record)
-        return None if self._is_spent(fact) or not self._joinings_stand(fact) else _forwarded(fact, view.joined)
+        return _forwarded(fact, view.joined) if self._stands(fact) else None
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
