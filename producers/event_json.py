@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from schemas.events import EVENT_TYPES, Event
+from schemas.events import EVENT_TYPES, Event, Head, PersonId, PersonRef
 from schemas.site import Agency
 
 EVENT_NAMESPACE: Final = uuid.UUID("e7e47000-5a11-5e07-8a11-000000000002")
@@ -94,7 +94,7 @@ def parse(
 
 def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
     """As `parse`, of a text with events of several agencies: each says whose it is, in `head.ori`."""
-    event = _complete(text, by_ori)
+    event = _complete(text.rstrip(), by_ori)
     if event is not None:
         return (Parsed(1, text, event, ()),)
     return _parsed(_items(text), lambda item: by_ori.get(_ori(item)), None)
@@ -117,12 +117,13 @@ def _parsed(
 # -- an event that lacks nothing -------------------------------------------------------------------------------------
 
 _TYPE_FIRST: Final = re.compile(r'\s*\{\s*"type":\s*"(\w+)"\s*,')
-_APART: Final = re.compile(r'"\s+:')
-"""A name and its colon that do not stand together."""
 _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(sorted(TIME_FIELDS & model.model_fields.keys())) for name, model in EVENT_TYPES.items()
 }
 """By type of event: the fields of its body that are times."""
+_NAMES_OF_A_HEAD: Final = len(Head.model_fields)
+_NAMES_OF_A_PERSON: Final = len(PersonRef.model_fields)
+_NAMES_OF_A_NUMBER: Final = len(PersonId.model_fields)
 
 
 def _complete(text: str, by_ori: Mapping[str, Agency]) -> Event | None:
@@ -130,28 +131,34 @@ def _complete(text: str, by_ori: Mapping[str, Agency]) -> Event | None:
     it: read in one go, at half the price. None for everything else, which may be an event all the same."""
     begins = _TYPE_FIRST.match(text)
     model = EVENT_TYPES.get(begins[1]) if begins else None
-    # Else each '":' ends a name, and each name ends so: they can be counted.
-    if begins is None or model is None or "\\" in text or _APART.search(text):
+    if begins is None or model is None or not _names_can_be_counted(text):
         return None
     try:
         event = model.model_validate_json("{" + text[begins.end() :], strict=True)
     except ValidationError:
         return None
-    agency = by_ori.get(event.head.ori)
+    head = event.head
+    agency = by_ori.get(head.ori)
     if agency is None or begins[1] not in agency.event_types:
         return None
-    times = [event.head.time, event.head.handling.purge_by, *[getattr(event, name) for name in _TIMES[begins[1]]]]
-    if any(map(_looks_like_seconds, filter(None, times))):
+    times = [head.time, head.handling.purge_by, *[getattr(event, name) for name in _TIMES[begins[1]]]]
+    if any(time is not None and _looks_like_seconds(time) for time in times):
         return None
     # Of a name that is there twice the last one was read.
     return event if text.count('":') == 1 + _names(event) else None
 
 
+def _names_can_be_counted(text: str) -> bool:
+    """Whether each '":' ends a name, and each name ends so."""
+    return not ("\\" in text or "\t" in text or "\r" in text or "\n" in text or '" ' in text)
+
+
 def _names(event: Event) -> int:
     """How many names of fields an event was read from."""
     head = event.head
-    records = [event, head, head.handling, *head.persons, *[number for ref in head.persons for number in ref.ids]]
-    return sum([len(record.model_fields_set) for record in records])
+    # What a head, its persons and their numbers have is never left out: the models know how many names these are.
+    persons = [_NAMES_OF_A_PERSON + _NAMES_OF_A_NUMBER * len(ref.ids) for ref in head.persons]
+    return len(event.model_fields_set) + _NAMES_OF_A_HEAD + len(head.handling.model_fields_set) + sum(persons)
 
 
 # -- reading JSON ----------------------------------------------------------------------------------------------------

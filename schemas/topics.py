@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from schemas.events import CARE_EVENTS, EVENT_TYPES
@@ -68,6 +68,7 @@ def kebab(event_type: str) -> str:
 _TYPE_OF_KEBAB: Final = {kebab(name): name for name in EVENT_TYPES}
 
 
+@lru_cache(4_096)
 def inbound(site: str, agency: str, event_type: str) -> str:
     """The topic on which an agency publishes one type of event."""
     return f"{site}.{agency}.{kebab(event_type)}.{VERSION}"

@@ -39,6 +39,8 @@ _EVERYONE: Final = "~everyone"
 _EVERYONE_KEY: Final = _EVERYONE.encode()
 _WITHDRAWN: Final = "~withdrawn"
 _JOINED: Final = "~joined"
+_JOINED_BY: Final = "joined-by"
+_ORIGIN: Final = "origin"
 SUBJECT: Final = "subject"
 """Role of the person whom an event is about. Others in it are named there; nothing is known *of them* by it."""
 
@@ -180,6 +182,11 @@ class Joining:
     def event_key(self) -> EventKey:
         """What a withdrawal of it would name."""
         return event_key(self.agency, self.event_id)
+
+    @property
+    def header(self) -> str:
+        """As a part of the header `joined-by`."""
+        return f"{self.of}/{self.agency}/{self.event_id}/{self.purge_by or ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,9 +346,21 @@ def fact_headers(sort: Sort, time: int, body_at: int, stay: StayKey | None, rare
     if rare.same_as is not None:
         return *common, (SAME_AS, rare.same_as.encode())
     if rare.joined_by:
-        ways = (f"{j.of}/{j.agency}/{j.event_id}/{j.purge_by or ''}" for j in rare.joined_by)
-        return *common, ("joined-by", ";".join(ways).encode()), ("origin", (rare.origin or "").encode())
+        ways = ";".join(joining.header for joining in rare.joined_by)
+        return *common, (_JOINED_BY, ways.encode()), (_ORIGIN, (rare.origin or "").encode())
     return common
+
+
+def forwarded(record: Record, person: str, by: Joining) -> tuple[bytes, Headers]:
+    """Key and headers of the record of a person's fact where that one is joined to another, whose it is to be: as
+    `Fact.moved_to` and `Fact.headers` would have them. A recovery may move everything; so it is not taken apart."""
+    whose, _, rest = (record.key or b"").partition(b"/")
+    sort, told, *more = record.headers
+    rare = dict(more)
+    ways = [rare[_JOINED_BY]] if _JOINED_BY in rare else []
+    joined_by = b";".join([*ways, by.header.encode()])
+    headers = sort, told, (_JOINED_BY, joined_by), (_ORIGIN, rare.get(_ORIGIN, whose))
+    return b"/".join((person.encode(), rest)), headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +405,7 @@ def _rarity(*more: tuple[str, bytes]) -> Rarity:
 
 def _rare(purge_by: bytes, more: Iterable[tuple[str, bytes]]) -> Rarity:
     rare = dict(more)
-    same_as, joined_by, origin = rare.get(SAME_AS), rare.get("joined-by", b""), rare.get("origin")
+    same_as, joined_by, origin = rare.get(SAME_AS), rare.get(_JOINED_BY, b""), rare.get(_ORIGIN)
     return Rarity(
         None if same_as is None else same_as.decode(),
         _joinings(joined_by.decode()),

@@ -22,17 +22,16 @@ from schemas.codec import DecodeError, WriterSchema, decode_parts
 from schemas.events import (
     CARE_EVENTS,
     ONLY_HEARD,
-    Call,
+    TIP_EVENTS,
+    Contact,
     ContactClass,
     ContrabandTipped,
     CustodyEvent,
-    Deposit,
     Event,
     EventWithdrawn,
     HousingAssigned,
     IdKind,
     ListTaken,
-    Mail,
     PersonId,
     PersonRef,
     Role,
@@ -40,7 +39,7 @@ from schemas.events import (
     TipHandling,
     TipOutcome,
     Verification,
-    Visit,
+    type_name,
 )
 from schemas.site import Agency, Site
 from streams.facts import (
@@ -48,9 +47,11 @@ from streams.facts import (
     SAME_AS,
     Fact,
     FactKey,
+    Joining,
     KeyKind,
     Rarity,
     fact_headers,
+    forwarded,
     partition_of,
     person_id,
     person_key,
@@ -65,6 +66,13 @@ from streams.records import Headers, Out, Record
 
 IDENTIFY: Final = "identify"
 """The stage's name."""
+_OF_NOBODY: Final = frozenset(kind.__name__ for kind in (EventWithdrawn, StreetViolenceReported, TipOutcome, ListTaken))
+"""Types of events that need not be about a person. Sets of names: to ask whether an event is one of some models takes
+half a microsecond, and an event is asked a dozen times."""
+_OF_EVERYONE: Final = TIP_EVENTS | {StreetViolenceReported.__name__}
+"""Types of events of which everybody's picture is told."""
+_NO_FACT: Final = CARE_EVENTS | ONLY_HEARD | {ListTaken.__name__}
+"""Types of events of which no fact is written."""
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
 """How far ahead of the wall clock an event may be, microseconds: clocks of agencies differ by minutes, not more."""
 
@@ -156,7 +164,7 @@ def _notes(event: Event, source: Source, site: Site, came: int) -> Iterator[Out]
 def _is_anybodys_business(event: Event) -> bool:
     """Not so whom somebody's attorney, clergy or doctor sees: that is nothing the bus knows; nor what may be such a
     contact."""
-    return not isinstance(event, (Visit, Mail, Deposit, Call)) or event.contact is ContactClass.ORDINARY
+    return not isinstance(event, Contact) or event.contact is ContactClass.ORDINARY
 
 
 Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
@@ -184,8 +192,8 @@ def _refuse(event: Event, persons: Persons, source: Source, site: Site, wall_now
             Refusal.FUTURE.value,
             "head.time is in the future: check the publisher's clock and time zone, then publish again",
         )
-    purge_by = None if isinstance(event, EventWithdrawn) else head.handling.purge_by
-    if purge_by is not None and purge_by <= wall_now and site.clock == "live":
+    purge_by = head.handling.purge_by
+    if purge_by is not None and purge_by <= wall_now and site.clock == "live" and not isinstance(event, EventWithdrawn):
         return DeadLetter(Refusal.EXPIRED.value, "head.handling.purge_by has passed")
     return _refuse_persons(event, persons) or _refuse_content(event, source, site)
 
@@ -195,13 +203,12 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
         numbers = [number for _, known_by in persons for number in known_by]
         if len(numbers) > len(set(numbers)):
             return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
-    if isinstance(event, (EventWithdrawn, StreetViolenceReported, TipOutcome, ListTaken)):
-        return None
-    if not persons and isinstance(event, ContrabandTipped):
+    kind = type_name(event)
+    if kind in _OF_NOBODY or (not persons and kind == ContrabandTipped.__name__):
         return None
     if not persons:
         return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
-    if sum(role is Role.SUBJECT for role, _ in persons) != 1:
+    if [role for role, _ in persons].count(Role.SUBJECT) != 1:
         return DeadLetter(Refusal.NOT_ONE_SUBJECT.value, "head.persons: one, and only one, must be the SUBJECT")
     return None
 
@@ -336,13 +343,11 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
 
 
 def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
+    # Health data stays on its care topic; what correlates it will read that topic with a care user.
+    if source.event_type in _NO_FACT or not _is_anybodys_business(event):
+        return []
     if isinstance(event, EventWithdrawn):
         return _withdrawal(event, raw, source, site)
-    if source.event_type in CARE_EVENTS:
-        # Health data stays on its care topic; what correlates it will read that topic with a care user.
-        return []
-    if source.event_type in ONLY_HEARD or isinstance(event, ListTaken) or not _is_anybodys_business(event):
-        return []
     agency, event_id, variant = source.agency.id, event.head.event_id, variant_of(raw)
     marked, purge_by = bool(event.head.handling.markings), event.head.handling.purge_by
 
@@ -360,7 +365,7 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
         return Out(topic, partition_of(person, partitions), key, None, raw, told)
 
     records: list[Out] = []
-    if isinstance(event, (StreetViolenceReported, ContrabandTipped, TipOutcome)):
+    if source.event_type in _OF_EVERYONE:
         key = FactKey(KeyKind.EVERYONE, agency=agency, event_id=event_id, variant=variant)
         # Feuds matter to persons, too; deliveries are where facilities are.
         both = isinstance(event, StreetViolenceReported)
@@ -385,6 +390,13 @@ def to_person(fact: Fact, site: Site) -> Out:
     """The record that puts a fact into its person's partition."""
     topic, partition = topics.person_facts(site.name), partition_of(fact.person, site.partitions)
     return Out(topic, partition, fact.record_key, None, fact.raw, fact.headers())
+
+
+def on_to_person(record: Record, person: str, by: Joining, site: Site) -> Out:
+    """The record that puts a joined person's fact into the partition of whom that one is joined to."""
+    key, headers = forwarded(record, person, by)
+    partition = partition_of(person, site.partitions)
+    return Out(topics.person_facts(site.name), partition, key, None, record.value, headers)
 
 
 def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site, *, persons: bool = True) -> list[Out]:

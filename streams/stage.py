@@ -25,7 +25,7 @@ from streams.correlations.situation import FacilityCorrelation, PersonCorrelatio
 from streams.custody import CUSTODY
 from streams.facts import TICK_KEY, Conflict, FactKey, KeyKind
 from streams.failures import RETRY, Failures
-from streams.identify import to_person
+from streams.identify import on_to_person, to_person
 from streams.pictures.facility import FacilityPicture, Focus
 from streams.pictures.person import PURGED, PersonPicture
 from streams.placements import PLACING, Placements
@@ -115,8 +115,8 @@ class PersonStage:
     def pass_on(self, record: Record) -> Out | None:
         """A person's fact as it goes to whom its person is joined, by all that is folded, without being folded here
         before; None where it belongs here, or nobody can say: then it is to be folded."""
-        there = self.picture.as_of_another(record)
-        return None if there is None else to_person(there, self._site)
+        joined = self.picture.goes_on(record)
+        return None if joined is None else on_to_person(record, *joined, self._site)
 
     def derive_ahead(self, most: int) -> int:
         """Derive up to so many of the persons that were touched since they were derived last: how many are left."""

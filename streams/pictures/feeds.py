@@ -180,21 +180,21 @@ class _Feed:
     found: _Found | None = None
     """What was found last: it is asked for whenever any feed of its agency is heard."""
 
-    def add(self, note: Heard) -> bool:
-        """Fold a note: whether anything is new."""
+    def add(self, slot: int, hour: int | None = None, topic: str = "") -> bool:
+        """It was heard in a slot, with something of an hour, where that came late: whether anything is new."""
         self.found = None
-        known = heard = self._has(note.slot)
-        if note.hour is not None:
-            hours = self.late.setdefault(note.slot, set())
-            known = heard and note.hour in hours
-            hours.add(note.hour)
+        known = heard = self._has(slot)
+        if hour is not None:
+            hours = self.late.setdefault(slot, set())
+            known = heard and hour in hours
+            hours.add(hour)
         if not heard:
-            insort(self.slots, note.slot)
+            insort(self.slots, slot)
             # What was learned of the days after is out of date; of its own day only days before were learned from.
             if self.learned:
-                self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= note.slot}
+                self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= slot}
         # One of several with the same name, whichever came first.
-        self.topic = max(self.topic, note.topic)
+        self.topic = max(self.topic, topic)
         return not known
 
     def _has(self, slot: int) -> bool:
@@ -266,9 +266,9 @@ class Feeds:
         if note.slot < newest - KEPT:
             self._outlived.add((note.key,))
             return None
-        if not feed.add(note):
+        if not feed.add(note.slot, note.hour, note.topic):
             return None
-        feeds[OF_ALL].add(Heard(note.agency, note.event_type, note.slot, None))
+        feeds[OF_ALL].add(note.slot)
         if note.slot // SLOTS_A_DAY > newest // SLOTS_A_DAY:
             feeds[OF_ALL].drop(note.slot - KEPT)
             gone = feed.drop(note.slot - KEPT)

@@ -480,17 +480,16 @@ class PersonPicture:
             elif joined is not None:
                 yield fact, _forwarded(fact, joined)
 
-    def as_of_another(self, record: Record) -> Fact | None:
-        """The fact of a record as it belongs to another person, where that need not be found out by keeping it here
-        first: by all that is folded, to whom its person is joined is not contested. None: it is to be folded here."""
+    def goes_on(self, record: Record) -> tuple[str, Joining] | None:
+        """Whose the fact of a record is, and by what, where that need not be found out by keeping it here first: by all
+        that is folded, to whom its person is joined is not contested. None: it is to be folded here."""
         known = self._people.get((record.key or b"").partition(b"/")[0].decode())
         if known is None or not known.links:
             return None
         view = self._view(known.id)
         if view.joined is None or view.is_contested:
             return None
-        fact = read_fact(record)
-        return _forwarded(fact, view.joined) if self._stands(fact) else None
+        return view.joined if self._stands(read_fact(record)) else None
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

@@ -33,11 +33,12 @@ from streams.facts import (
     event_key,
     sort_of,
 )
+from streams.identify import on_to_person, to_person
 from streams.pictures import person as module
 from streams.pictures.person import JOINED, NOTHING, REPLACED, Change, PersonPicture
 from streams.pictures.stays import Stay
 from streams.records import LoggedRecord
-from tests.county import DAY, JAIL, MAIN, START, agency_of, event
+from tests.county import DAY, JAIL, MAIN, SITE, START, agency_of, event
 
 STAY = (MAIN, "B-ada")
 
@@ -648,14 +649,14 @@ def test_a_link_joins_its_person_to_another_who_has_the_facts_then() -> None:
     [fact(FINE), fact(FOR_A_WEEK), fact(FINE, joined_by=(by(OTHER_JOIN, "cy"),), origin="cy")],
     ids=["its own", "that will be purged", "that came from another"],
 )
-def test_a_fact_of_a_joined_person_is_known_as_anothers_without_being_kept(what: Fact) -> None:
+def test_a_fact_of_a_joined_person_goes_on_without_being_kept_as_it_would_if_it_were(what: Fact) -> None:
     made = picture(link(JOIN, "bo"))
-    found = made.as_of_another(record(what))
+    found = made.goes_on(record(what))
     assert made.facts == 1, "the link"
     fold(made, what)
     ((_, there),) = made.misplaced("ada")
     assert found is not None
-    assert record(found) == record(there)
+    assert on_to_person(record(what), *found, SITE) == to_person(there, SITE)
 
 
 @pytest.mark.parametrize(
@@ -684,7 +685,7 @@ def test_a_fact_of_a_joined_person_is_known_as_anothers_without_being_kept(what:
     ],
 )
 def test_every_other_fact_is_to_be_kept_first(known: Iterable[Fact | LoggedRecord], what: Fact) -> None:
-    assert picture(*known).as_of_another(record(what)) is None
+    assert picture(*known).goes_on(record(what)) is None
 
 
 def test_a_fact_that_goes_on_says_its_whole_way() -> None:
