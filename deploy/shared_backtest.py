@@ -174,7 +174,8 @@ def _settle(written: Iterable[bytes], now: int) -> Round:
 
 def _take_in(mine: _Mine, written: Iterable[bytes]) -> None:
     for records in written:
-        mine.test.tell(pickle.loads(records))  # noqa: S301  # another of these processes wrote it
+        # Another of these processes wrote it.
+        mine.test.tell(map(Out._make, pickle.loads(records)))  # noqa: S301
 
 
 def _write(mine: _Mine, outs: Sequence[Out], others: Sequence[list[Out]]) -> None:
@@ -186,4 +187,5 @@ def _write(mine: _Mine, outs: Sequence[Out], others: Sequence[list[Out]]) -> Non
 
 
 def _packed(others: Iterable[Sequence[Out]]) -> Written:
-    return [pickle.dumps(outs, pickle.HIGHEST_PROTOCOL) if outs else b"" for outs in others]
+    # As plain tuples: each class takes a call back to Python to be written, and another to be read.
+    return [pickle.dumps([*map(tuple, outs)], pickle.HIGHEST_PROTOCOL) if outs else b"" for outs in others]

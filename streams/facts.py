@@ -177,11 +177,11 @@ class Joining:
     agency: str
     event_id: str
     purge_by: int | None
+    event_key: EventKey = field(init=False, repr=False, compare=False)
+    """What a withdrawal of it would name. It is asked for whenever a fact is that came by it."""
 
-    @property
-    def event_key(self) -> EventKey:
-        """What a withdrawal of it would name."""
-        return event_key(self.agency, self.event_id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "event_key", event_key(self.agency, self.event_id))
 
     @property
     def header(self) -> str:

@@ -11,7 +11,7 @@ or read off a document joins nobody: it stays apart, as a number of that agency.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -141,10 +141,9 @@ def identified(
     `raw` is the event as framed Avro, in which its body begins at `body_at`; `came` when it came on its topic,
     microseconds.
     """
-    persons = _persons(event, source)
-    refused = _refuse(event, persons, source, site, wall_now)
+    refused = refuse(event, source, site, wall_now)
     if refused is None:
-        return Facts((*_facts(event, persons, body_at, raw, source, site), *_notes(event, source, site, came)))
+        return Facts((*_facts(event, body_at, raw, source, site), *_notes(event, source, site, came)))
     if refused.reason == Refusal.EXPIRED:
         # Its agency was heard of, whether it came before its purge date or after.
         return replace(refused, records=tuple(_notes(event, source, site, came)))
@@ -167,20 +166,8 @@ def _is_anybodys_business(event: Event) -> bool:
     return not isinstance(event, Contact) or event.contact is ContactClass.ORDINARY
 
 
-Persons = Sequence[tuple[Role, Sequence["Identifier"]]]
-"""The persons of an event: each one's role and identifiers, the strongest first."""
-
-
-def _persons(event: Event, source: Source) -> Persons:
-    return [(ref.role, identifiers(ref, source.agency.id)) for ref in event.head.persons]
-
-
 def refuse(event: Event, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
     """Why an event does not fit its topic and site; None when it does."""
-    return _refuse(event, _persons(event, source), source, site, wall_now)
-
-
-def _refuse(event: Event, persons: Persons, source: Source, site: Site, wall_now: int) -> DeadLetter | None:
     head = event.head
     if head.ori != source.agency.ori:
         return DeadLetter(
@@ -195,12 +182,13 @@ def _refuse(event: Event, persons: Persons, source: Source, site: Site, wall_now
     purge_by = head.handling.purge_by
     if purge_by is not None and purge_by <= wall_now and site.clock == "live" and not isinstance(event, EventWithdrawn):
         return DeadLetter(Refusal.EXPIRED.value, "head.handling.purge_by has passed")
-    return _refuse_persons(event, persons) or _refuse_content(event, source, site)
+    return _refuse_persons(event, source.agency.id) or _refuse_content(event, source, site)
 
 
-def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
+def _refuse_persons(event: Event, agency: str) -> DeadLetter | None:
+    persons = event.head.persons
     if len(persons) > 1:
-        numbers = [number for _, known_by in persons for number in known_by]
+        numbers = [number for ref in persons for number in identifiers(ref, agency)]
         if len(numbers) > len(set(numbers)):
             return DeadLetter(Refusal.ONE_NUMBER_TWICE.value, "head.persons: one number names two persons of the event")
     kind = type_name(event)
@@ -208,7 +196,7 @@ def _refuse_persons(event: Event, persons: Persons) -> DeadLetter | None:
         return None
     if not persons:
         return DeadLetter(Refusal.NO_PERSON.value, "head.persons is empty")
-    if [role for role, _ in persons].count(Role.SUBJECT) != 1:
+    if [ref.role for ref in persons].count(Role.SUBJECT) != 1:
         return DeadLetter(Refusal.NOT_ONE_SUBJECT.value, "head.persons: one, and only one, must be the SUBJECT")
     return None
 
@@ -342,7 +330,7 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
     return sorted({identifier(number, agency) for number in (firm or ref.ids)})
 
 
-def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
+def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
     # Health data stays on its care topic; what correlates it will read that topic with a care user.
     if source.event_type in _NO_FACT or not _is_anybodys_business(event):
         return []
@@ -370,12 +358,13 @@ def _facts(event: Event, persons: Persons, body_at: int, raw: bytes, source: Sou
         # Feuds matter to persons, too; deliveries are where facilities are.
         both = isinstance(event, StreetViolenceReported)
         records += _on_every_partition(key.encoded(), raw, headers(""), site, persons=both)
-    for role, (strongest, *weaker) in persons:
-        records.append(of(strongest.person, role.lower(), headers(strongest.label)))
+    for ref in event.head.persons:
+        role, (strongest, *weaker) = ref.role.lower(), identifiers(ref, agency)
+        records.append(of(strongest.person, role, headers(strongest.label)))
         if source.event_type == "ContrabandTipped":
             # A tip joins nobody: who may not know of it would see by the join that there is one. So whoever it names by
             # any of its numbers has it.
-            records += [of(other.person, role.lower(), headers(other.label)) for other in weaker]
+            records += [of(other.person, role, headers(other.label)) for other in weaker]
         else:
             records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
     return records

@@ -12,7 +12,7 @@ All of it follows from the set of what was heard, and from the time: in whatever
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -183,23 +183,20 @@ class _Feed:
     def add(self, slot: int, hour: int | None = None, topic: str = "") -> bool:
         """It was heard in a slot, with something of an hour, where that came late: whether anything is new."""
         self.found = None
-        known = heard = self._has(slot)
+        at = bisect_left(self.slots, slot)
+        known = heard = self.slots[at : at + 1] == [slot]
         if hour is not None:
             hours = self.late.setdefault(slot, set())
             known = heard and hour in hours
             hours.add(hour)
         if not heard:
-            insort(self.slots, slot)
+            self.slots.insert(at, slot)
             # What was learned of the days after is out of date; of its own day only days before were learned from.
             if self.learned:
                 self.learned = {day: cadence for day, cadence in self.learned.items() if day * SLOTS_A_DAY <= slot}
         # One of several with the same name, whichever came first.
         self.topic = max(self.topic, topic)
         return not known
-
-    def _has(self, slot: int) -> bool:
-        at = bisect_left(self.slots, slot)
-        return at < len(self.slots) and self.slots[at] == slot
 
     def drop(self, before: int) -> list[tuple[int, int | None]]:
         """Forget what was heard before a slot: the slots, and the hours of what came late in them."""
