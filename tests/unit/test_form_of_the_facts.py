@@ -13,6 +13,7 @@ from streams.facts import (
     COMMON,
     PERSON_NAMESPACE,
     SAME_AS,
+    TICK_KEY,
     Fact,
     FactKey,
     Joining,
@@ -20,6 +21,7 @@ from streams.facts import (
     Provenance,
     Rarity,
     event_key,
+    is_of_one_person,
     parse_key,
     partition_of,
     person_id,
@@ -80,6 +82,21 @@ def test_a_key_is_written_and_read_the_same(key: FactKey, written: bytes) -> Non
 def test_a_key_that_no_stage_writes_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match=r"^a key that no stage writes$"):
         parse_key(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_so"),
+    [
+        (person_key("p1", "jail", EVENT, "victim", "v1"), True),
+        (person_key("p1", "same-as", EVENT, "victim", "v1"), False),
+        (person_key("p1", "jail", EVENT, SAME_AS, "v1"), False),
+        (FactKey(KeyKind.EVERYONE, "", "jail", EVENT, "", "v1").encoded(), False),
+        (FactKey(KeyKind.JOINED, "p1").encoded(), False),
+        (TICK_KEY, False),
+    ],
+)
+def test_a_key_tells_whether_the_fact_is_one_persons_who_is_joined_to_nobody_by_it(key: bytes, is_so: bool) -> None:
+    assert is_of_one_person(key) == is_so
 
 
 def test_what_a_withdrawal_names_is_the_events_id_and_its_agency() -> None:

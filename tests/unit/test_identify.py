@@ -11,7 +11,7 @@ from schemas.codec import decode_parts, encode_event
 from schemas.events import ONLY_HEARD, ContactClass, Event, PersonId, PersonRef, type_name
 from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from streams.facts import Fact, FactKey, KeyKind, parse_key, partition_of, read_fact, variant_of
+from streams.facts import Fact, FactKey, Joining, KeyKind, parse_key, partition_of, read_fact, variant_of
 from streams.heard import HEARD, NOTES
 from streams.identify import (
     FUTURE_TOLERANCE,
@@ -22,11 +22,12 @@ from streams.identify import (
     identifier,
     identifiers,
     identify,
+    on_to_person,
     refuse,
     to_person,
 )
 from streams.records import LoggedRecord, Out
-from tests.county import DAY, JAIL, POLICE, SITE, START, agency_of, demo_site, event, ids
+from tests.county import DAY, JAIL, POLICE, SITE, START, agency_of, demo_site, event, event_id, ids
 
 
 def source(agency: str, event_type: str) -> Source:
@@ -295,10 +296,14 @@ def test_a_tip_is_told_to_everyone_whom_it_names() -> None:
     assert sorted(parse_key(out.key).role for out in outs) == ["associate", "subject", "subject"]
 
 
-def as_fact(out: Out) -> Fact:
-    """What is read of a record that identify writes."""
+def as_record(out: Out) -> LoggedRecord:
+    """A record that identify writes, as it is read."""
     assert isinstance(out.value, bytes)
-    return read_fact(LoggedRecord(0, out.key, out.value, out.headers))
+    return LoggedRecord(0, out.key, out.value, out.headers)
+
+
+def as_fact(out: Out) -> Fact:
+    return read_fact(as_record(out))
 
 
 def sid_of(value: str) -> PersonId:
@@ -603,6 +608,17 @@ def test_a_fact_goes_to_the_partition_of_whoever_is_its_person_now() -> None:
     there = to_person(moved, SITE)
     assert (there.topic, there.partition) == (out.topic, partition_of("somebody else", SITE.partitions))
     assert parse_key(there.key).person == "somebody else"
+
+
+@pytest.mark.parametrize("purge_day", [None, 7])
+def test_a_fact_goes_on_from_one_to_the_next_with_the_whole_way(purge_day: int | None) -> None:
+    (out,) = facts(event("HousingAssigned", "ada", unit="4-B", purge_day=purge_day))
+    first, second = Joining("ada", JAIL, event_id("first"), 7), Joining("bo", JAIL, event_id("second"), None)
+    once = on_to_person(as_record(out), "bo", first, SITE)
+    assert once == to_person(as_fact(out).moved_to("bo", (first,)), SITE)
+    twice = on_to_person(as_record(once), "cy", second, SITE)
+    assert twice == to_person(as_fact(once).moved_to("cy", (first, second)), SITE)
+    assert as_fact(twice).origin == as_fact(out).person
 
 
 @pytest.mark.parametrize(("written", "compared"), [("Eastside", "eastside"), ("  EAST  side\t", "east side"), ("", "")])

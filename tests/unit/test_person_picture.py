@@ -43,14 +43,14 @@ from tests.county import DAY, JAIL, MAIN, SITE, START, agency_of, event
 STAY = (MAIN, "B-ada")
 
 
-def fact(what: Event, person: str = "ada", role: str = "subject", **rare: Any) -> Fact:
-    """An event as a fact of one person; `rare` is what few facts have."""
+def fact(what: Event, person: str = "ada", role: str = "subject", via: str = "", **rare: Any) -> Fact:
+    """An event as a fact of one person, who was known in it by `via`; `rare` is what few facts have."""
     stay = (what.facility, what.booking_number) if hasattr(what, "booking_number") else None  # type: ignore[attr-defined]
     return Fact(
         person,
         event_key(agency_of(what), what.head.event_id),
         role,
-        sort_of(type_name(what), "t", False, ""),
+        sort_of(type_name(what), "t", False, via),
         what.head.time,
         0,
         encode_event(what, SCHEMA_IDS[type_name(what)]),
@@ -873,6 +873,20 @@ def test_affiliations_are_each_agencys_latest_with_each_group_in_order_of_group_
     found = [(one.group, one.status, one.source.event_id) for one in made.affiliations("ada")]
     assert found == [standing(told[3], "SUSPECT"), standing(told[2], "MEMBER"), standing(told[1], "DROPOUT")]
     assert len(made.told("ada", Validation, AffiliationReport)) == len(told)
+
+
+def test_of_which_series_a_person_has_a_verified_number_is_what_standing_facts_of_these_types_tell() -> None:
+    by_sid, by_ucn = "SID by fingerprint", "UCN by fingerprint"
+    made = picture(
+        fact(event("BookingReported", "ada", ucn="U-1"), via=by_ucn),
+        fact(event("HousingAssigned", "ada", day=1, sid="S-1", unit="4-A"), via=by_sid),
+        fact(event("DisciplinaryRecorded", "ada", day=2, ucn="U-1"), via=by_ucn),
+        fact(event("BookingReported", "bo", sid="S-2"), "bo"),
+    )
+    both = ("BookingReported", "HousingAssigned")
+    assert made.verified("ada", both) == [("SID", "NY"), ("UCN", "US")]
+    assert made.verified("ada", ("HousingAssigned",)) == [("SID", "NY")]
+    assert made.verified("bo", both) == [], "nobody was known by it"
 
 
 def test_whom_an_event_ever_affiliated_with_a_group_is_told_by_the_groups_key() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from streams.alerts import WITHDRAWN_DIGEST, Cause
 from streams.backtest import SCHEMA_IDS, SCHEMAS
 from streams.correlations.situation import Correlation, FacilityCorrelation, PersonCorrelation, Situation
 from streams.facts import TICK_KEY, FactKey, KeyKind, event_key, parse_key, partition_of, person_id
+from streams.failures import Failures
 from streams.heard import SLOT, Heard
 from streams.identify import to_person
 from streams.records import LoggedRecord, Out, header
@@ -418,6 +419,16 @@ def test_who_is_purged_before_anything_is_derived_is_joined_to_nobody_any_more()
     assert announcements(after.stage.reconcile(0)) == announced("")
 
 
+def test_a_fact_of_who_is_joined_goes_on_as_it_would_once_folded_and_others_do_not() -> None:
+    scene = Scene().refolds(JOIN)
+    scene.facts.happen(FINE)
+    (record,) = scene.facts.new(scene.number)
+    assert Scene().stage.pass_on(record) is None
+    out = scene.stage.pass_on(record)
+    scene.stage.refold(record)
+    assert [out] == moved(scene)[::2]
+
+
 def test_a_recovery_moves_what_was_not_moved() -> None:
     scene = Scene().refolds(BOOKED, FINE, JOIN)
     outs = list(scene.stage.reconcile(9))
@@ -641,6 +652,52 @@ def test_what_another_partition_wrote_is_nothing_to_compare() -> None:
     assert scene.stage._ahead.stale == set()
 
 
+# -- persons: what fails -----------------------------------------------------------------------------------------------
+
+WAYS: Mapping[str, Callable[[Scene, Event], object]] = {
+    "a fact": lambda scene, what: scene.happens(what),
+    "standing by": lambda scene, what: scene.refolds(what).stage.derive_ahead(9),
+    "a recovery": lambda scene, what: list(scene.refolds(what).stage.reconcile(9)),
+}
+"""How it comes that something is to follow of an event."""
+
+
+@pytest.mark.parametrize("mended", WAYS)
+@pytest.mark.parametrize("broken", WAYS)
+@pytest.mark.parametrize(
+    ("step", "asks"),
+    [
+        ("forward", lambda stage: (stage.picture, "may_have_moved")),
+        ("place", lambda stage: (stage._placements, "_grounds")),
+        ("schedule", lambda stage: (stage.picture, "until")),
+    ],
+)
+def test_what_fails_when_it_comes_one_way_is_mended_by_whichever_comes_next(
+    step: str, asks: Any, broken: str, mended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+    scene.stage.failures = failures = Failures()
+    scene.recalls(Scene().happens(BOOKED))
+    with monkeypatch.context() as patched:
+        patched.setattr(*asks(scene.stage), lambda *_: 1 / 0)
+        WAYS[broken](scene, BOOKED)
+    assert [what for what, _ in failures.untold()] == [step]
+    assert failures.concern(step, (ADA,))
+    WAYS[mended](scene, HOUSED)
+    assert not failures
+
+
+@pytest.mark.parametrize("failures", [None, Failures()])
+def test_a_fact_whose_schema_is_gone_is_refused_and_that_it_was_is_noted(failures: Failures | None) -> None:
+    forgotten = {number: schema for number, schema in SCHEMAS.items() if schema.name != "AffiliationValidated"}
+    facts = Facts().happen(MEMBER)
+    stage = PersonStage(SITE, partition_of(ADA, 3), forgotten, failures=failures)
+    for record in facts.new(partition_of(ADA, 3)):
+        with pytest.raises(DecodeError, match="UNKNOWN_SCHEMA"):
+            stage.refold(record)
+    assert failures is None or [what for what, _ in failures.untold()] == ["reading a fact"]
+
+
 # -- facilities --------------------------------------------------------------------------------------------------------
 
 HOUSED_TOGETHER = "rivals_housed_together"
@@ -807,6 +864,12 @@ def fallen_silent(stage: FacilityStage) -> list[tuple[str, int, str]]:
     """What is raised by ticks of every hour of the day after that."""
     hours = range(500, 524)
     return raised([out for hour in hours for out in stage.process(tick(hour / 24))])
+
+
+def test_what_is_noted_of_what_nobody_is_to_send_goes_from_the_log() -> None:
+    note = HOURLY[0]
+    other = LoggedRecord(0, Heard(JAIL, "AffiliationReported", FIRST_SLOT, None).key, b"")
+    assert tombstones(list(facility(note, other).reconcile(2))) == [(FACILITIES, NUMBER, other.key)]
 
 
 def test_an_agency_that_says_nothing_is_found_silent_though_nothing_comes_that_would_say_so() -> None:
