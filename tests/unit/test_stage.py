@@ -679,7 +679,8 @@ def test_what_fails_when_it_comes_one_way_is_mended_by_whichever_comes_next(
     scene.stage.failures = failures = Failures()
     scene.recalls(Scene().happens(BOOKED))
     with monkeypatch.context() as patched:
-        patched.setattr(*asks(scene.stage), lambda *_: 1 / 0)
+        of, name = asks(scene.stage)
+        patched.setattr(of, name, lambda *_: 1 / 0)
         WAYS[broken](scene, BOOKED)
     assert [what for what, _ in failures.untold()] == [step]
     assert failures.concern(step, (ADA,))
