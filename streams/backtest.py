@@ -174,8 +174,8 @@ class InTheEnd(Backtest):
 
     def __init__(self, site: Site, rules: Rules = Rules(), numbers: Iterable[int] | None = None) -> None:  # noqa: B008
         super().__init__(site, rules, numbers)
-        self._held = deque[tuple[PersonStage, LoggedRecord]]()
-        """Facts of persons that are not folded yet."""
+        self._held: dict[bytes, tuple[PersonStage, list[LoggedRecord]]] = {}
+        """By person: the facts that are not folded yet, and who folds them."""
 
     def tell(self, facts: Iterable[Out]) -> list[Alert]:
         """Take in what is put on the logs of its partitions. Nothing follows before the end."""
@@ -185,7 +185,11 @@ class InTheEnd(Backtest):
                 continue
             record = log.append(out)
             if isinstance(log.stage, PersonStage) and record.value is not None and is_of_one_person(out.key):
-                self._held.append((log.stage, record))
+                person = out.key.partition(b"/")[0]
+                held = self._held.get(person)
+                if held is None:
+                    held = self._held[person] = log.stage, []
+                held[1].append(record)
             else:
                 log.stage.refold(record)
         return []
@@ -197,14 +201,11 @@ class InTheEnd(Backtest):
         return [*self._fold(), *[out for log in self._logs.values() for out in log.stage.reconcile(0)]]
 
     def _fold(self) -> Iterator[Out]:
-        """Fold what is held, or give it on."""
+        """Fold what is held, or give it on: all of one person before the next, since it is asked of each to whom that
+        one is joined."""
         while self._held:
-            stage, record = self._held.popleft()
-            given = stage.pass_on(record)
-            if given is None:
-                stage.refold(record)
-            else:
-                yield given
+            person, (stage, records) = self._held.popitem()
+            yield from stage.take_in(person.decode(), records)
 
     def end(self) -> list[Alert]:
         """The alerts that are open in the end, where all partitions are its own."""

@@ -112,11 +112,15 @@ class PersonStage:
         if change.ticked:
             self._ahead.stale.update(self.book.due(self.picture.now))
 
-    def pass_on(self, record: Record) -> Out | None:
-        """A person's fact as it goes to whom its person is joined, by all that is folded, without being folded here
-        before; None where it belongs here, or nobody can say: then it is to be folded."""
-        joined = self.picture.goes_on(record)
-        return None if joined is None else on_to_person(record, *joined, self._site)
+    def take_in(self, person: str, records: Iterable[Record]) -> Iterator[Out]:
+        """Fold a person's facts silently; but what belongs to another, by all that is folded, goes on to that one
+        without being folded here before. What joins a person, or ends that, is to be folded first."""
+        joined = self.picture.goes_to(person)
+        for record in records:
+            if joined is not None and self.picture.would_stand(record):
+                yield on_to_person(record, *joined, self._site)
+            else:
+                self.refold(record)
 
     def derive_ahead(self, most: int) -> int:
         """Derive up to so many of the persons that were touched since they were derived last: how many are left."""

@@ -480,16 +480,18 @@ class PersonPicture:
             elif joined is not None:
                 yield fact, _forwarded(fact, joined)
 
-    def goes_on(self, record: Record) -> tuple[str, Joining] | None:
-        """Whose the fact of a record is, and by what, where that need not be found out by keeping it here first: by all
-        that is folded, to whom its person is joined is not contested. None: it is to be folded here."""
-        known = self._people.get((record.key or b"").partition(b"/")[0].decode())
+    def goes_to(self, person: str) -> tuple[str, Joining] | None:
+        """Whose the facts of a person are, and by what, where that need not be found out by keeping them here first: by
+        all that is folded, to whom the person is joined is not contested. None: they are to be folded here."""
+        known = self._people.get(person)
         if known is None or not known.links:
             return None
-        view = self._view(known.id)
-        if view.joined is None or view.is_contested:
-            return None
-        return view.joined if self._stands(read_fact(record)) else None
+        view = self._view(person)
+        return None if view.is_contested else view.joined
+
+    def would_stand(self, record: Record) -> bool:
+        """Whether a person's fact would count once it is folded."""
+        return self._stands(read_fact(record))
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

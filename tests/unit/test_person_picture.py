@@ -651,7 +651,8 @@ def test_a_link_joins_its_person_to_another_who_has_the_facts_then() -> None:
 )
 def test_a_fact_of_a_joined_person_goes_on_without_being_kept_as_it_would_if_it_were(what: Fact) -> None:
     made = picture(link(JOIN, "bo"))
-    found = made.goes_on(record(what))
+    assert made.would_stand(record(what))
+    found = made.goes_to("ada")
     assert made.facts == 1, "the link"
     fold(made, what)
     ((_, there),) = made.misplaced("ada")
@@ -685,7 +686,8 @@ def test_a_fact_of_a_joined_person_goes_on_without_being_kept_as_it_would_if_it_
     ],
 )
 def test_every_other_fact_is_to_be_kept_first(known: Iterable[Fact | LoggedRecord], what: Fact) -> None:
-    assert picture(*known).goes_on(record(what)) is None
+    made = picture(*known)
+    assert made.goes_to("ada") is None or not made.would_stand(record(what))
 
 
 def test_a_fact_that_goes_on_says_its_whole_way() -> None:

@@ -420,13 +420,15 @@ def test_who_is_purged_before_anything_is_derived_is_joined_to_nobody_any_more()
 
 
 def test_a_fact_of_who_is_joined_goes_on_as_it_would_once_folded_and_others_do_not() -> None:
-    scene = Scene().refolds(JOIN)
-    scene.facts.happen(FINE)
-    (record,) = scene.facts.new(scene.number)
-    assert Scene().stage.pass_on(record) is None
-    out = scene.stage.pass_on(record)
-    scene.stage.refold(record)
-    assert [out] == moved(scene)[::2]
+    scene, nobody = Scene().refolds(JOIN, withdrawal(OTHER_FINE)), Scene()
+    scene.facts.happen(FINE, CLASSIFIED)
+    withdrawn, classified = scene.facts.new(scene.number)
+    assert list(nobody.stage.take_in(ADA, [classified])) == []
+    assert nobody.stage.picture.facts == 1
+    outs = list(scene.stage.take_in(ADA, [withdrawn, classified]))
+    assert scene.stage.picture.facts == 2, "the link, and what counts for nothing"
+    scene.stage.refold(classified)
+    assert outs == moved(scene)[::2] != []
 
 
 def test_a_recovery_moves_what_was_not_moved() -> None:
