@@ -102,6 +102,7 @@ def test_a_key_tells_whether_the_fact_is_one_persons_who_is_joined_to_nobody_by_
 def test_what_a_withdrawal_names_is_the_events_id_and_its_agency() -> None:
     assert event_key("jail", EVENT) == uuid.UUID(EVENT).bytes + b"jail"
     assert FactKey(KeyKind.WITHDRAWN, agency="jail", event_id=EVENT).event_key == event_key("jail", EVENT)
+    assert Joining("p1", "jail", EVENT, None).event_key == event_key("jail", EVENT)
     assert person_key("p", "jail", EVENT, "victim", "v") == f"p/jail/{EVENT}/victim/v".encode()
 
 
