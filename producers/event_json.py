@@ -94,7 +94,7 @@ def parse(
 
 def parse_of_several(text: str, by_ori: Mapping[str, Agency]) -> Iterable[Parsed]:
     """As `parse`, of a text with events of several agencies: each says whose it is, in `head.ori`."""
-    event = _complete(text.rstrip(), by_ori)
+    event = _complete(text.rstrip(_SPACE), by_ori)
     if event is not None:
         return (Parsed(1, text, event, ()),)
     return _parsed(_items(text), lambda item: by_ori.get(_ori(item)), None)
@@ -116,6 +116,8 @@ def _parsed(
 
 # -- an event that lacks nothing -------------------------------------------------------------------------------------
 
+_SPACE: Final = " \t\r\n"
+"""What JSON lets stand between things."""
 _TYPE_FIRST: Final = re.compile(r'\s*\{\s*"type":\s*"(\w+)"\s*,')
 _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(sorted(TIME_FIELDS & model.model_fields.keys())) for name, model in EVENT_TYPES.items()
@@ -296,7 +298,7 @@ def _not_readable(error: Exception) -> _NotReadableError:
 
 def _skip(text: str, at: int) -> int:
     """The next place that is not white space."""
-    while text[at : at + 1] in {" ", "\t", "\r", "\n"}:
+    while at < len(text) and text[at] in _SPACE:
         at += 1
     return at
 

@@ -168,6 +168,12 @@ class Provenance:
         return cls(**{name: record[name] for name in cls.__slots__})
 
 
+@lru_cache(1_024)
+def _joining_key(agency: str, event_id: str) -> EventKey:
+    """As `event_key`. Nearly all facts of a person that were forwarded came by one event, and it is asked of each."""
+    return event_key(agency, event_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Joining:
     """What joined a person to another: the event, and when it ceases to count. What was derived by it goes with it."""
@@ -177,11 +183,11 @@ class Joining:
     agency: str
     event_id: str
     purge_by: int | None
-    event_key: EventKey = field(init=False, repr=False, compare=False)
-    """What a withdrawal of it would name. It is asked for whenever a fact is that came by it."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "event_key", event_key(self.agency, self.event_id))
+    @property
+    def event_key(self) -> EventKey:
+        """What a withdrawal of it would name."""
+        return _joining_key(self.agency, self.event_id)
 
     @property
     def header(self) -> str:
@@ -353,7 +359,7 @@ def fact_headers(sort: Sort, time: int, body_at: int, stay: StayKey | None, rare
 
 def forwarded(record: Record, person: str, by: Joining) -> tuple[bytes, Headers]:
     """Key and headers of the record of a person's fact where that one is joined to another, whose it is to be: as
-    `Fact.moved_to` and `Fact.headers` would have them. A recovery may move everything; so it is not taken apart."""
+    `Fact.moved_to` and `Fact.headers` would have them. The record is not taken apart for it: there may be millions."""
     whose, _, rest = (record.key or b"").partition(b"/")
     sort, told, *more = record.headers
     rare = dict(more)

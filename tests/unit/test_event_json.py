@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from producers.event_json import TIME_FIELDS, Parsed, UnreadableError, parse, parse_of_several
-from schemas.events import EARLIEST_TIME, EVENT_TYPES, HousingAssigned
+from schemas.events import EARLIEST_TIME, EVENT_TYPES, Head, HousingAssigned, PersonId, PersonRef
 from tests.county import SITE
 from tests.json_text import parse_text
 
@@ -357,6 +357,21 @@ def test_a_name_that_is_there_twice_is_found_wherever_it_is(name: str) -> None:
     for written in (twice, twice.replace(f'"{name}":', f'"{name}" :', 1), twice.replace('"type":', '"type" :')):
         (parsed,) = parse_of_several(written, BY_ORI)
         assert f"no JSON: {name} is there twice in one object" in [problem.why for problem in parsed.problems]
+
+
+def test_what_a_head_its_persons_and_their_numbers_have_is_never_left_out() -> None:
+    # As many names as there are fields are counted on, where an event is read in one go.
+    fields = [field for model in (Head, PersonRef, PersonId) for field in model.model_fields.values()]
+    assert all(field.is_required() for field in fields)
+
+
+def test_only_what_json_lets_stand_after_an_event_may_stand_there() -> None:
+    text = json.dumps(FULL)
+    for after in (" ", "\t", "\r\n"):
+        (parsed,) = parse_of_several(text + after, BY_ORI)
+        assert parsed.event is not None
+    for after in ("\u00a0", "\u2028", "\v"):
+        assert [parsed.event for parsed in parse_of_several(text + after, BY_ORI)] == [None]
 
 
 def test_the_example_on_the_page_is_an_event() -> None:
