@@ -11,7 +11,7 @@ magnitude faster; by the engine's law it is the same set.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
@@ -174,8 +174,8 @@ class InTheEnd(Backtest):
 
     def __init__(self, site: Site, rules: Rules = Rules(), numbers: Iterable[int] | None = None) -> None:  # noqa: B008
         super().__init__(site, rules, numbers)
-        self._held: dict[bytes, tuple[PersonStage, list[LoggedRecord]]] = {}
-        """By person: the facts that are not folded yet, and who folds them."""
+        self._held: defaultdict[tuple[PersonStage, bytes], list[LoggedRecord]] = defaultdict(list)
+        """By who folds them, and person: the facts that are not folded yet."""
 
     def tell(self, facts: Iterable[Out]) -> list[Alert]:
         """Take in what is put on the logs of its partitions. Nothing follows before the end."""
@@ -185,11 +185,7 @@ class InTheEnd(Backtest):
                 continue
             record = log.append(out)
             if isinstance(log.stage, PersonStage) and record.value is not None and is_of_one_person(out.key):
-                person = out.key.partition(b"/")[0]
-                held = self._held.get(person)
-                if held is None:
-                    held = self._held[person] = log.stage, []
-                held[1].append(record)
+                self._held[log.stage, out.key.partition(b"/")[0]].append(record)
             else:
                 log.stage.refold(record)
         return []
@@ -204,7 +200,7 @@ class InTheEnd(Backtest):
         """Fold what is held, or give it on: all of one person before the next, since it is asked of each to whom that
         one is joined."""
         while self._held:
-            person, (stage, records) = self._held.popitem()
+            (stage, person), records = self._held.popitem()
             yield from stage.take_in(person.decode(), records)
 
     def end(self) -> list[Alert]:

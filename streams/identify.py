@@ -377,15 +377,18 @@ def _withdrawal(event: EventWithdrawn, raw: bytes, source: Source, site: Site) -
 
 def to_person(fact: Fact, site: Site) -> Out:
     """The record that puts a fact into its person's partition."""
-    topic, partition = topics.person_facts(site.name), partition_of(fact.person, site.partitions)
-    return Out(topic, partition, fact.record_key, None, fact.raw, fact.headers())
+    return _of_person(fact.person, fact.record_key, fact.raw, fact.headers(), site)
 
 
 def on_to_person(record: Record, person: str, by: Joining, site: Site) -> Out:
     """The record that puts a joined person's fact into the partition of whom that one is joined to."""
     key, headers = forwarded(record, person, by)
-    partition = partition_of(person, site.partitions)
-    return Out(topics.person_facts(site.name), partition, key, None, record.value, headers)
+    return _of_person(person, key, record.value, headers, site)
+
+
+def _of_person(person: str, key: bytes, value: bytes | None, headers: Headers, site: Site) -> Out:
+    """A record in a person's partition."""
+    return Out(topics.person_facts(site.name), partition_of(person, site.partitions), key, None, value, headers)
 
 
 def _on_every_partition(key: bytes, raw: bytes, headers: Headers, site: Site, *, persons: bool = True) -> list[Out]:
