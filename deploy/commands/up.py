@@ -20,7 +20,7 @@ from rich.text import Text
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
-from deploy.live_county import COUNTY, SPEED, live_county
+from deploy.live_county import COUNTY, SPEED, live_county, named_as_simulated
 from deploy.nobody_told import untold
 from deploy.pause import Pausing
 from deploy.provision import provision
@@ -101,6 +101,7 @@ def up(
             if simulate:
                 county = _simulating(settings, next(site for site in described if site.name == COUNTY), speed or SPEED)
                 trouble = _first_of(trouble, stack.enter_context(county))
+                desk = desk and (named_as_simulated(desk[0], speed or SPEED), desk[1])
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:
         fail(str(error))

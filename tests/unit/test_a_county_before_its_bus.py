@@ -24,6 +24,22 @@ def lives(home: Path) -> None:
     live_county.live_county(Settings(home=home, site=COUNTY), SITE, 1, Noise(), 120.0, threading.Event(), 0.01)
 
 
+@pytest.mark.parametrize(
+    ("site", "speed", "title"),
+    [
+        ("county", 120.0, "Simulated county, 120 times as fast as ours"),
+        ("county", 0.5, "Simulated county, 0.5 times as fast as ours"),
+        ("county", 1.0, "Simulated county"),
+        ("demo", 120.0, "Demonstration county"),
+    ],
+)
+def test_a_screen_says_that_a_county_is_simulated_and_how_fast_it_lives(site: str, speed: float, title: str) -> None:
+    described = read_site(SITES_DIR / site)
+    named = live_county.named_as_simulated(described, speed)
+    assert named.title == title
+    assert named.model_copy(update={"title": described.title}) == described
+
+
 def test_without_a_password_it_leaves_nothing_in_the_home(tmp_path: Path) -> None:
     with pytest.raises(NoPasswordError):
         lives(tmp_path / "home")
