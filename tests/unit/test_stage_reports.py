@@ -8,12 +8,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiokafka
+import pytest
 from faust.types import TP
 
 from schemas.settings import Settings
 from streams.agents import input_topics
-from streams.app import StageReporter
+from streams.app import StageReporter, in_hundreds
 from tests.county import SITE
+
+
+@pytest.mark.parametrize(
+    ("exact", "told"),
+    [
+        ((0, 0, 0), (0, 0, 0)),
+        ((1, 1, 1), (0, 0, 100)),
+        ((99, 99, 99), (0, 0, 100)),
+        ((100, 100, 100), (100, 100, 100)),
+        ((1_234, 5_678, 9_012), (1_200, 5_600, 9_100)),
+    ],
+)
+def test_a_report_is_in_hundreds_lest_it_tell_of_a_single_event(
+    exact: tuple[int, int, int], told: tuple[int, int, int]
+) -> None:
+    names = ("lag", "done", "total")
+    record = {"stage": "person", "at": 77, **dict(zip(names, exact, strict=True))}
+    assert in_hundreds(record) == {"stage": "person", "at": 77, **dict(zip(names, told, strict=True))}
 
 
 def test_of_a_partition_that_a_rebalance_took_just_now_no_lag_is_reported() -> None:
