@@ -89,6 +89,8 @@ class _Grants:
     site: Site
     recipient: Recipient
     in_force: tuple[Agreement, ...]
+    facility: str | None
+    """Where what is told of holds."""
 
     def agreements(self, agency: str, event_type: str) -> tuple[Agreement, ...]:
         return tuple(a for a in self.in_force if a.source == agency and event_type in a.grants)
@@ -105,8 +107,8 @@ class _Grants:
         return leaves_its_agency(item) and bool(self.agreements(item["agency"], item["event_type"]))
 
     def may_know_of_staff(self, agency: str) -> bool:
-        """Whether the recipient may know what an agency says of a facility's staff."""
-        return may_know_of_staff(self.recipient, agency, self.site)
+        """Whether the recipient may know what an agency says of the facility's staff."""
+        return may_know_of_staff(self.recipient, agency, self.facility, self.site)
 
     def torn(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient gets a piece of evidence without knowing whose it is."""
@@ -121,10 +123,14 @@ def leaves_its_agency(item: Mapping[str, Any]) -> bool:
     return item["line"] != Line.BELOW and not item["marked"]
 
 
-def may_know_of_staff(recipient: Recipient, agency: str, site: Site) -> bool:
-    """Whether a recipient may know what an agency says of a facility's staff."""
-    jails = {facility.agency for facility in site.facilities}
-    return recipient.internal_affairs or (agency == recipient.agency and agency not in jails)
+def may_know_of_staff(recipient: Recipient, agency: str, facility: str | None, site: Site) -> bool:
+    """Whether a recipient may know what an agency says of a facility's staff: internal affairs of whoever runs the
+    facility, and the author's own; all of the author's, where that one runs none."""
+    if agency == recipient.agency and all(one.agency != agency for one in site.facilities):
+        return True
+    where = site.facility_by_id.get(facility or "")
+    its_own = {agency, where.agency} if where is not None else {agency}
+    return recipient.internal_affairs and recipient.agency in its_own
 
 
 def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int) -> Disclose | Withhold:
@@ -142,7 +148,7 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     in_force = tuple(
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
-    grants = _Grants(site, recipient, in_force)
+    grants = _Grants(site, recipient, in_force, alert["facility"])
     covered = covered_of(evidence, grants.covers)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
         if any(item["staff"] and not grants.may_know_of_staff(item["agency"]) for item in evidence):
@@ -235,8 +241,10 @@ def handed_on(torn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _texts(handed: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each thing once and in an order of their own, so that neither tells how many say so."""
-    return sorted({item["text"] for item in handed})
+    """Each thing once and in an order of their own, so that neither tells how many say so: whoever writes it in
+    another case, or with other spaces, says the same."""
+    said = {" ".join(text.casefold().split()): text for text in sorted((item["text"] for item in handed), reverse=True)}
+    return sorted(said.values())
 
 
 def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:

@@ -88,6 +88,12 @@ SITUATIONS: Final[Mapping[str, tuple[Event, ...]]] = {
         _visited("ada"),
         event("ContrabandTipped", day=40, name="tip-0", sid="SID-ada"),
     ),
+    "a visit is tipped, by two numbers that are one person's": (
+        event("BookingReported", "ada", name="jail-book-by-ucn", ucn="UCN-ada"),
+        _visited("ada"),
+        event("HousingAssigned", "ada", day=2, name="jail-house-by-both", unit="4-A", sid="SID-ada", ucn="UCN-ada"),
+        event("ContrabandTipped", day=40, name="tip-0", sid="SID-ada", ucn="UCN-ada"),
+    ),
     "mail is tipped, and touches staff": (
         _booked("bo"),
         event("MailReceived", "bo", day=40, name="jail-mail-bo", item_number="N-1", sender_name=COURIERS[1]),
@@ -201,8 +207,14 @@ def _otherwise(what: Event) -> Event:
 
 
 def _strong(person: str) -> Sequence[dict[str, str]]:
-    """Numbers verified by fingerprint that an event may carry as well: none, one, another, or a stronger one."""
-    return ({}, {"sid": f"SID-{person}"}, {"sid": f"SID2-{person}"}, {"ucn": f"UCN-{person}"})
+    """Numbers verified by fingerprint that an event may carry as well: none, one, another, a stronger one, or both."""
+    return (
+        {},
+        {"sid": f"SID-{person}"},
+        {"sid": f"SID2-{person}"},
+        {"ucn": f"UCN-{person}"},
+        {"sid": f"SID-{person}", "ucn": f"UCN-{person}"},
+    )
 
 
 def _says(pick: Pick, kind: str) -> dict[str, Any]:
@@ -247,6 +259,8 @@ def _any_tip(pick: Pick, day: int, name: str, purge_day: int | None) -> Event:
     begins, staff = pick((None, 30, 42)), pick((False, False, True))
     return event(
         "ContrabandTipped",
+        # By the number that its author gave the person, too.
+        pick((None, None, *PEOPLE)),
         day=day,
         name=f"staff-{name}" if staff else name,
         purge_day=purge_day,

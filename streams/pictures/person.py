@@ -116,7 +116,7 @@ class Person:
     links: Kept = ()
     """That this person is the same as another."""
     fallen: Variants = ()
-    """Other contents of the same events."""
+    """Other contents of the same events, and the same content where it came by another number of the person, too."""
     is_forwarded_to: bool = False
     """Whether facts were ever forwarded to this person."""
     expires: bool = False
@@ -268,7 +268,7 @@ class PersonPicture:
             groups = self.street.forget(event_key, key.variant)
             return Change(groups=groups, event_type=PURGED, event=event_key) if groups else NOTHING
         known = self._variants(event_key, key.person, key.role)
-        left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
+        left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant or fact.forwarded_from != key.origin)
         if len(left) == len(known):
             return NOTHING
         self._keep(known, left)
@@ -364,7 +364,7 @@ class PersonPicture:
         return (found,) if isinstance(found, Fact) else found
 
     def _variants(self, event_key: EventKey, person: str, role: str) -> Variants:
-        """What came under one event for one person and role; the first stands."""
+        """What came under one event for one person and role, by whatever number of the person; the first stands."""
         found = self._of_event.get(event_key)
         if found is None:
             return ()
