@@ -7,8 +7,8 @@ agreement for this kind of alert and this type of event. What is not covered is 
 severity, confidence and persons follow from what is shown. What its publisher marked is the publisher's alone.
 
 What has a tear-line reaches others than its author without agency, time and agreement, each thing said once however
-many say it. What touches staff reaches internal affairs, and an author that runs no facility; nobody else, whatever an
-agreement says.
+many say it. What touches staff reaches internal affairs of whoever runs the facility and of its author, and an author
+that runs none; nobody else, whatever an agreement says.
 
 Sources of the lines that no agreement can move: health data to care recipients only (42 CFR Part 2; HIPAA, 45 CFR
 164.512(k)(5)); criminal intelligence only where there is a need and a right to know (28 CFR 23.20(e)-(f)).
@@ -241,10 +241,8 @@ def handed_on(torn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _texts(handed: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each thing once and in an order of their own, so that neither tells how many say so: whoever writes it in
-    another case, or with other spaces, says the same."""
-    said = {" ".join(text.casefold().split()): text for text in sorted((item["text"] for item in handed), reverse=True)}
-    return sorted(said.values())
+    """Each thing once and in an order of their own, so that neither tells how many say so."""
+    return sorted({item["text"] for item in handed})
 
 
 def _agreements(covered: Iterable[Mapping[str, Any]], grants: _Grants) -> tuple[str, ...]:
@@ -330,6 +328,9 @@ class _Told:
     """Empty on a withdrawal that was recalled: it names none."""
     opened: int
     """`at` of the first record since it was last not open; of the first one known, where records do not say it."""
+    not_before: int = 0
+    """Microseconds: when, by the broker's clock, it was withdrawn on a live site because it might not be told any more,
+    though it held. The tick that ended it is no later. 0: it was not, or that was not recalled but done."""
 
 
 class DiscloseStage:
@@ -353,6 +354,8 @@ class DiscloseStage:
         self._undecided: dict[tuple[str, str], int] = {}
         """Alerts and recipients of whom it could not be decided whether they may know them: when it is tried again,
         microseconds."""
+        self._deferred: dict[tuple[str, str], int] = {}
+        """Alerts and recipients who may not be told before what ended that is read again, microseconds."""
         self._ahead: Ahead[str] = Ahead()
         """By alert. Stale is what was not compared with what was told, since one or the other was recalled."""
         self._boundaries = sorted(
@@ -378,6 +381,7 @@ class DiscloseStage:
                 value["kind"],
                 value["rule"] or "",
                 value["at"] if value["opened"] is None else value["opened"],
+                self._not_before(value, record),
             )
             self._ahead.stale.add(value["alert_id"])
         elif name == "AlertRaised":
@@ -441,12 +445,24 @@ class DiscloseStage:
         cause = self._cause(CauseKind.TICK)
         if self._crosses_a_boundary(before):
             return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
-        again = sorted(one for one, time in self._undecided.items() if time <= self._now)
+        return [
+            *self._asked_again(self._deferred, cause, news=False),
+            *self._asked_again(self._undecided, cause, news=True),
+        ]
+
+    def _asked_again(self, waiting: dict[tuple[str, str], int], cause: Cause, *, news: bool) -> list[Out]:
+        """What is told, by now, of alerts and recipients of whom it had to wait."""
+        again = sorted(one for one, time in waiting.items() if time <= self._now)
         for one in again:
-            del self._undecided[one]
+            del waiting[one]
         alerts, by_id = self._alerts, self._site.recipient_by_id
         open_again = [(alerts[key], by_id[name]) for key, name in again if key in alerts]
-        return [out for alert, one in open_again for out in self._tell_one(alert, one, cause, news=True)]
+        return [out for alert, one in open_again for out in self._tell_one(alert, one, cause, news=news)]
+
+    def _not_before(self, record: Mapping[str, Any], logged: Record) -> int:
+        """Until when nobody may be told again of what a record withdrew."""
+        ended = record["state"] != "OPEN" and record["cause"]["kind"] == CauseKind.TICK
+        return logged.timestamp * 1000 if ended and self._site.clock == "live" else 0
 
     def _crosses_a_boundary(self, before: int) -> bool:
         """Whether an agreement began or ended since."""
@@ -467,6 +483,10 @@ class DiscloseStage:
         # The alert's group is what once happened to it; here something else happens.
         group = alert["group"] if news else None
         told = self._told.get((recipient.id, alert["alert_id"]))
+        if told is not None and told.not_before > self._now:
+            # By the time until which the log is read again it might still be told.
+            self._deferred[alert["alert_id"], recipient.id] = told.not_before
+            return []
         decision = self._decided(alert, recipient)
         if decision is None:
             return []
@@ -539,7 +559,11 @@ class DiscloseStage:
         known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
         self._told[recipient, known_as] = replace(
-            told, revision=told.revision + 1, digest=WITHDRAWN_DIGEST, is_open=False
+            told,
+            revision=told.revision + 1,
+            digest=WITHDRAWN_DIGEST,
+            is_open=False,
+            not_before=0,
         )
         record = {
             "alert_id": known_as,

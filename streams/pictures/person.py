@@ -599,8 +599,9 @@ class PersonPicture:
         if joined is None:
             standing = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
             if known.expires or known.is_forwarded_to:
-                standing = [fact for fact in standing if self._stands(fact)]
-            if known.facts and len(standing) == len(known.facts):
+                by_now = (self._that_stands(fact, known.fallen) for fact in standing)
+                standing = [fact for fact in by_now if fact is not None]
+            if known.facts and standing == known.facts:
                 standing = known.facts
         until = NEVER
         if known.expires:
@@ -615,6 +616,13 @@ class PersonPicture:
         link = min(standing, key=lambda fact: (fact.rarity.same_as or "", fact.event_key))
         joining = Joining(link.person, link.agency, link.event_id, link.purge_by)
         return (link.rarity.same_as or "").partition("/")[2], joining
+
+    def _that_stands(self, fact: Fact, fallen: Variants) -> Fact | None:
+        """A fact, or the same that came by another number, if either counts: not only once the one has gone."""
+        if self._stands(fact):
+            return fact
+        same = (one for one in fallen if one.raw == fact.raw and one.event_key == fact.event_key)
+        return next((one for one in same if one.role == fact.role and self._stands(one)), None)
 
     def _stands(self, fact: Fact) -> bool:
         return not self._is_spent(fact) and self._joinings_stand(fact)

@@ -37,8 +37,8 @@ def with_variant(variants: Variants, fact: Fact, read: Read) -> tuple[Variants, 
     return ranked, Conflict(stands=stands, falls=falls)
 
 
-def _rank(fact: Fact, read: Read) -> tuple[str, str, bytes, str]:
+def _rank(fact: Fact, read: Read) -> tuple[str, str, str, bytes]:
     event = read(fact)
     said = digest([type_name(event), event.model_dump(mode="json")])
     # What names the person itself comes first: it stays, whatever joined others.
-    return said, fact.rarity.same_as or "", fact.raw, fact.forwarded_from
+    return said, fact.rarity.same_as or "", fact.forwarded_from, fact.raw

@@ -59,6 +59,8 @@ def test_the_first_content_and_the_same_again_are_no_conflict() -> None:
 def test_the_same_content_by_another_number_is_kept_beside_it_behind_what_names_the_person_itself() -> None:
     one = fact(b"1")
     by_a, by_b = (replace(one, rarity=Rarity(origin=number)) for number in "ab")
+    # Written with another version of the schema, as well.
+    assert with_variant((replace(fact(b"1"), rarity=Rarity(origin="a")),), fact(b"3"), read)[0][0].raw == b"3"
     for known, comes in permutations([one, by_a, by_b], 2):
         wanted = tuple(sorted((known, comes), key=lambda fact: fact.forwarded_from))
         assert with_variant((known,), comes, read) == (wanted, None)
