@@ -14,8 +14,8 @@ tip is no proof; alone it justifies no search of a visitor's body. It ends when 
 the visit is cancelled or over, or the contraband is seized.
 
 The facility is told what, where and when; never who says so, when it was said, in which words but those for what is to
-come, how the source is graded, or how many sources there are. Of more than fifty tips on one delivery those with the strictest handling, the
-surest and the newest are told; how many more of its own there are is told to their author.
+come, how the source is graded, or how many sources there are. Of more than fifty tips on one delivery those with the
+strictest handling, the surest and the newest are told; how many more of its own there are is told to their author.
 """
 
 from __future__ import annotations
