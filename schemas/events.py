@@ -45,8 +45,6 @@ Text = Annotated[str, Field(min_length=1, max_length=400)]
 """A value that may not be empty."""
 Code = Annotated[str, Field(max_length=400)]
 """A value that may be empty."""
-FewWords = Annotated[str, Field(max_length=60)]
-"""What may be empty, and holds no more than a few words: it is told word for word to who may not know who says it."""
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """How many; as much as Avro's int holds."""
 BirthDate = Annotated[str, Field(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
@@ -356,7 +354,7 @@ class Tip(Body):
     courier_name: Text | None = None
     courier_born: BirthDate | None = None
     method: DeliveryMethod
-    substance: FewWords
+    substance: Code
     expected_from: Micros | None = None
     expected_until: Micros | None = None
     handling: TipHandling

@@ -182,7 +182,8 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
     if kind == "TipOutcome":
         number = pick(TIPS)
         target = event_id(f"{pick(('tip', 'staff-tip'))}-{pick(TIPS)}")
-        return event(kind, day=day, name=f"outcome-{number}", purge_day=purged[number], target_event_id=target)
+        whom = {"person": pick((None, *PEOPLE)), "sid": pick((None, *(f"SID-{person}" for person in PEOPLE)))}
+        return event(kind, day=day, name=f"outcome-{number}", purge_day=purged[number], target_event_id=target, **whom)
     if kind == "ContrabandTipped":
         number = pick(TIPS)
         return _any_tip(pick, day, f"tip-{number}", purged[number])
