@@ -559,11 +559,7 @@ class DiscloseStage:
         known_as = alert["alert_id"]
         told = self._told[recipient, known_as]
         self._told[recipient, known_as] = replace(
-            told,
-            revision=told.revision + 1,
-            digest=WITHDRAWN_DIGEST,
-            is_open=False,
-            not_before=0,
+            told, revision=told.revision + 1, digest=WITHDRAWN_DIGEST, is_open=False
         )
         record = {
             "alert_id": known_as,

@@ -287,12 +287,12 @@ def catch_up(
         fold.folded[name] = until
         progress.done = before + until - begin
         if until > ends.first[name] and not partition.stage(name).tick:
-            _fold_to_a_tick(fold, name, ends.last[name], progress, consumer, schemas)
+            _fold_to_a_tick(fold, name, ends.last[name], progress, consumer, schemas, at_a_time)
     return True
 
 
 def _fold_to_a_tick(
-    fold: Fold, name: str, end: int, progress: Progress, consumer: Consumer, schemas: SchemaCache
+    fold: Fold, name: str, end: int, progress: Progress, consumer: Consumer, schemas: SchemaCache, at_a_time: int
 ) -> None:
     """Fold silently up to the first tick, where one is on the log at all.
 
@@ -302,14 +302,14 @@ def _fold_to_a_tick(
     source, until = fold.input_of(name), fold.folded[name]
     ticks = (
         record.offset
-        for batch in batches_back(consumer, {source: until}, end, CONSUME)
+        for batch in batches_back(consumer, {source: until}, end, at_a_time)
         for _, record in batch
         if record.key == TICK_KEY
     )
     tick = next(ticks, None)
     if tick is None:
         return
-    for batch in batches_back(consumer, {source: until}, tick + 1, CONSUME):
+    for batch in batches_back(consumer, {source: until}, tick + 1, at_a_time):
         _ensure(schemas, batch)
         for _, record in batch:
             with _POISON:

@@ -89,9 +89,9 @@ def test_the_same_substance_in_another_case_or_spacing_is_not_even_a_record_more
         first, second = second, first
     bus = processed(SITE, [*VISIT, first], START + 4 * DAY)
     before = records(bus, WATCH_DESK)
-    bus.publish(second, POLICE)
-    bus.publish(event("EventWithdrawn", agency=POLICE, day=4, target_event_id=first.head.event_id), POLICE)
-    bus.run()
+    for comes in (second, event("EventWithdrawn", agency=POLICE, day=4, target_event_id=first.head.event_id)):
+        bus.publish(comes, POLICE)
+        bus.run()
     assert records(bus, WATCH_DESK) == before != []
     (alert,) = bus.shown_to(WATCH_DESK).values()
     assert "It is said to be oxy pills" in [why["text"] for why in alert["why"]]
