@@ -304,7 +304,7 @@ def _fold_to_a_tick(
         record.offset
         for batch in batches_back(consumer, {source: until}, end, at_a_time)
         for _, record in batch
-        if record.key == TICK_KEY
+        if record.key == TICK_KEY and record.value is not None
     )
     tick = next(ticks, None)
     if tick is None:

@@ -31,8 +31,7 @@ NAMED: Final = range(9)
 TIPS: Final = range(4)
 """Those in the names of tips: so few that an outcome or a withdrawal is of one."""
 PURGED: Final = (None, None, 7, 30)
-"""By such a number the day on which an event is purged. Of two contents with two purge dates, what is left after one is
-purged would be as it came: so it goes by the name."""
+"""The days on which an event may be purged; two contents of one event on two of them."""
 
 
 class Pick(Protocol):
@@ -183,12 +182,12 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
         number = pick(TIPS)
         target = event_id(f"{pick(('tip', 'staff-tip'))}-{pick(TIPS)}")
         whom = {"person": pick((None, *PEOPLE)), "sid": pick((None, *(f"SID-{person}" for person in PEOPLE)))}
-        return event(kind, day=day, name=f"outcome-{number}", purge_day=purged[number], target_event_id=target, **whom)
+        return event(kind, day=day, name=f"outcome-{number}", purge_day=pick(purged), target_event_id=target, **whom)
     if kind == "ContrabandTipped":
         number = pick(TIPS)
-        return _any_tip(pick, day, f"tip-{number}", purged[number])
+        return _any_tip(pick, day, f"tip-{number}", pick(purged))
     number = pick(NAMED)
-    purge_day = purged[number % len(purged)]
+    purge_day = pick(purged)
     if kind in NO_FACTS:
         kind = NO_FACTS[number % len(NO_FACTS)]
     if kind == "StreetViolenceReported":
