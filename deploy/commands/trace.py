@@ -17,7 +17,7 @@ from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
-from schemas.settings import SecretUnreadableError, is_web_address
+from schemas.settings import SecretUnreadableError, is_web_address, names_a_user
 from streams.clock import wall_clock
 from streams.fold import plain_consumer
 
@@ -46,7 +46,10 @@ def trace(
         settings = settings_given(site)
         described = load_site(settings)
         if not is_web_address(otlp):
-            fail(f"--otlp: {otlp!r} is no address such as http://127.0.0.1:4318/v1/traces")
+            # Not repeated: it may be one with a password whose / makes it none.
+            fail("--otlp: no address such as http://127.0.0.1:4318/v1/traces")
+        if names_a_user(otlp):
+            fail("--otlp: has a user or password in it, which would be shown: give OTEL_EXPORTER_OTLP_HEADERS")
         consumer = plain_consumer(settings, described.user("bus"), topics.consumer_group(described.name))
     except (SiteError, SecretUnreadableError, KafkaException) as error:
         fail(str(error))

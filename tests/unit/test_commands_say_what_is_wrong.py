@@ -104,8 +104,21 @@ def test_alerts_of_a_bus_that_is_away_are_not_waited_for_to_be_counted(monkeypat
 def test_a_collector_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
     assert error_of("trace", "--otlp", "notaurl") == (
-        "sallyport: --otlp: 'notaurl' is no address such as http://127.0.0.1:4318/v1/traces"
+        "sallyport: --otlp: no address such as http://127.0.0.1:4318/v1/traces"
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://us:hunter2@collector.example", "http://hunter2@127.0.0.1:4318", "https://us:hunter/2@c.example"],
+)
+def test_a_password_in_a_collector_s_address_is_refused_and_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    line = error_of("trace", "--otlp", address)
+    assert line.startswith("sallyport: --otlp: ")
+    assert "hunter" not in line
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
