@@ -16,6 +16,7 @@ from deploy.log_follower import reach
 from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
+from schemas.codec import DecodeError
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import SecretUnreadableError, is_web_address, names_a_user
 from streams.clock import wall_clock
@@ -70,8 +71,10 @@ def trace(
                 told += 1
     except KafkaException as error:
         fail(f"the broker at {settings.bootstrap_servers} does not go on ({in_a_line(error)}): is the bus up?")
-    except RegistryAway as error:
+    except (SecretUnreadableError, RegistryAway) as error:
         fail(str(error))
+    except DecodeError as error:
+        fail(f"a record can't be read ({error}): was it another registry?")
     finally:
         consumer.close()
         spans.close()
