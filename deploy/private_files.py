@@ -57,8 +57,13 @@ def text_out(path: Path) -> AbstractContextManager[IO[str]]:
     return nullcontext(sys.stdout) if str(path) == "-" else private_text(path)
 
 
+def new_password() -> str:
+    """A password of 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
 def keep_or_make_password(directory: Path, user: str) -> None:
-    """Make a user's password file, mode 0600, with 256 random bits; one that exists is kept."""
+    """Make a user's password file, mode 0600, with a new password; one that exists is kept."""
     path = private_directory(directory) / user
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(32) + "\n")
+        write_private(path, new_password() + "\n")

@@ -28,7 +28,7 @@ from schemas.avro_files import whole_schema
 from schemas.codec import event_body, frame, in_our_schema
 from schemas.events import EVENT_TYPES, Event, EventWithdrawn, Handling, Head, IdKind, WithdrawalReason, type_name
 from schemas.registry_client import NotRegisteredError, RegistryAway, registry_client, schema_id
-from schemas.settings import Settings
+from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 from schemas.subjects import value_subject
 
@@ -238,6 +238,8 @@ class Publisher:
             self._refuse(error)
         except KafkaException as error:
             self._gave_up(error.args[0])
+        except SecretUnreadableError as error:
+            self._refuse(PublishError(f"what was accepted waits in {self._directory}: {error}"))
         except Exception as error:
             why = f"sending ended ({type(error).__name__}); what was accepted waits in {self._directory}"
             self._refuse(PublishError(why))

@@ -318,3 +318,16 @@ def test_what_a_registry_answers_after_the_end_sends_nothing(
         thread.join(10)
     assert client.values == []
     assert len(left_behind(settings)) == 1
+
+
+def test_without_the_registry_s_password_it_says_which_file_it_misses_and_keeps_what_it_accepted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Publisher, "_make_producer", lambda _: Client())
+    as_somebody = settings.model_copy(update={"registry_user": "sallyport"})
+    with Publisher(as_somebody, SITE, JAIL) as publisher:
+        publisher.publish(housing())
+        with pytest.raises(PublishError, match=r"waits in .*: no password for user 'sallyport': .*sallyport \("):
+            publisher.flush(10)
+        publisher.close(0)
+    assert len(left_behind(settings)) == 1
