@@ -181,7 +181,10 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
     if kind == "TipOutcome":
         number = pick(TIPS)
         target = event_id(f"{pick(('tip', 'staff-tip'))}-{pick(TIPS)}")
-        whom = {"person": pick((None, *PEOPLE)), "sid": pick((None, *(f"SID-{person}" for person in PEOPLE)))}
+        whom: dict[str, Any] = {
+            "person": pick((None, *PEOPLE)),
+            "sid": pick((None, *(f"SID-{person}" for person in PEOPLE))),
+        }
         return event(kind, day=day, name=f"outcome-{number}", purge_day=pick(purged), target_event_id=target, **whom)
     if kind == "ContrabandTipped":
         number = pick(TIPS)
