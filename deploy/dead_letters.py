@@ -160,9 +160,20 @@ class DeadLetters:
 
         for letter in settled:
             headers: list[tuple[str, str | bytes | None]] = [("became", became.value), ("why", why)]
-            self._producer.produce(self._done, b"", letter.number, 0, headers=headers, on_delivery=told)
+            while True:
+                try:
+                    self._producer.produce(self._done, b"", letter.number, 0, headers=headers, on_delivery=told)
+                    break
+                except BufferError:
+                    # Its queue is full: there is room as soon as the broker has taken some.
+                    if not self._producer.poll(SECONDS):
+                        raise _unwritten(failed) from None
         if self._producer.flush(SECONDS) or failed:
-            raise DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
+            raise _unwritten(failed)
+
+
+def _unwritten(failed: Sequence[str]) -> DeadLetterError:
+    return DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
 
 
 @contextmanager
