@@ -26,7 +26,7 @@ from deploy.dead_letters import (
     record_of,
     why_not_dismissed,
 )
-from deploy.private_files import private_text
+from deploy.private_files import write_new
 from deploy.publishing import Outcome, Written, opened, publish_events, tell_problems, why_not_all
 from deploy.sites import agency_called, load_site
 from producers.event_json import UnreadableError
@@ -114,8 +114,7 @@ def take(
         events = {one.number: event for one in mendable if (event := event_of(one, box.schemas)) is not None}
         if not events:
             fail("there is nothing that could be mended: see `sallyport dlq list`", 1)
-        with private_text(out, new=True) as file:
-            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events.values())
+        write_new(out, (json.dumps(event, ensure_ascii=False) + "\n" for event in events.values()))
     conflicts, unreadable = len(unsettled) - len(mendable), len(mendable) - len(events)
     if as_json:
         told = {"file": str(out), "taken": [*events], "conflicts": conflicts, "unreadable": unreadable}
