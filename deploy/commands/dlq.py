@@ -160,9 +160,13 @@ def publish(
         if why is not None or outcome.waiting or outcome.interrupted:
             if as_json:
                 _tell_published(outcome, [])
+            if outcome.interrupted:
+                stopped = "" if why is None else f"{why}; "
+                became = f"not accepted: {outcome.not_accepted}, in the spool: {outcome.waiting}"
+                fail(f"{stopped}interrupted: {became}; no letter is settled: do it again", 130)
             if why is not None:
                 fail(f"{why}; no letter is settled")
-            fail("the bus is away, or you ended it: what was accepted waits in the spool. Do it again to settle", 3)
+            fail("the bus is away: what was accepted waits in the spool. Do it again to settle", 3)
         mended = [one for one in letters if _event_id(one, box) in ids]
         box.settle(mended, Became.PUBLISHED, "")
     if as_json:
@@ -192,6 +196,7 @@ def _tell_published(outcome: Outcome, settled: Sequence[Letter]) -> None:
     told = {
         "published": outcome.accepted,
         "waiting": outcome.waiting,
+        "not_accepted": outcome.not_accepted,
         "stopped": outcome.stopped,
         "settled": [one.number for one in settled],
     }

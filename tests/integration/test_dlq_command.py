@@ -180,6 +180,7 @@ def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site:
     assert json.loads(done.stdout) == {
         "published": {"HousingAssigned": 1},
         "waiting": 0,
+        "not_accepted": 0,
         "stopped": None,
         "settled": [by_reason["UNKNOWN_UNIT"]],
     }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +14,10 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli import app
 from deploy.commands import dlq
-from deploy.dead_letters import Letter
+from deploy.dead_letters import Became, Letter
+from deploy.publishing import CHUNK
+from producers.publisher import Publisher, PublishError
+from producers.spool import waiting_in
 from schemas.codec import encode_event
 from schemas.events import Event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
@@ -32,6 +39,10 @@ class Box:
 
     def read(self) -> list[Letter]:
         return self.letters
+
+    def settle(self, settled: Iterable[Letter], became: Became, _: str) -> None:
+        assert became is Became.PUBLISHED
+        self.settled += [one.number for one in settled]
 
 
 @pytest.fixture
@@ -60,6 +71,73 @@ def written(what: Event) -> bytes:
 
 def housed(number: int) -> Event:
     return today("HousingAssigned", str(number), unit="4-A", name=f"housed {number}")
+
+
+def mended(file: Path, events: Iterable[Event]) -> Path:
+    lines = ({"type": type(what).__name__, **what.model_dump(mode="json")} for what in events)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+# -- what breaks off -------------------------------------------------------------------------------------------------
+
+
+def interrupted_after_the_first(monkeypatch: pytest.MonkeyPatch, then: Exception | None = None) -> None:
+    """Ctrl-C, once some events are accepted; and what goes wrong with them at the same time."""
+    accept = Publisher.publish_many
+
+    def accepts(self: Publisher, events: Iterable[Event]) -> None:
+        if then is not None and self.pending:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise then
+        accept(self, events)
+        if then is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Publisher, "publish_many", accepts)
+
+
+def test_ctrl_c_ends_publishing_with_how_many_were_not_accepted(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_after_the_first(monkeypatch)
+    box.holds(written(housed(0)))
+    file = mended(tmp_path / "mend.jsonl", map(housed, range(CHUNK + 3)))
+    done = run("publish", str(file))
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert done.stderr.splitlines()[-1] == (
+        "sallyport: interrupted: not accepted: 3, in the spool: 500; no letter is settled: do it again"
+    )
+    told = run("publish", str(file), "--json")
+    assert (told.exit_code, json.loads(told.stdout)) == (
+        130,
+        {
+            "published": {"HousingAssigned": CHUNK},
+            "waiting": 2 * CHUNK,
+            "not_accepted": 3,
+            "stopped": None,
+            "settled": [],
+        },
+    )
+    assert waiting_in(tmp_path / "home" / "spool" / "demo" / JAIL) == 2 * CHUNK
+    assert box.settled == []
+
+
+def test_what_stopped_it_as_well_is_told_beside_ctrl_c(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_after_the_first(monkeypatch, PublishError("the broker refuses"))
+    done = run("publish", str(mended(tmp_path / "mend.jsonl", map(housed, range(CHUNK + 3)))))
+    assert (done.exit_code, box.settled) == (130, [])
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("sallyport: 500 of 503 accepted; the broker refuses; interrupted: not accepted: 3,")
+
+
+def test_a_bus_that_is_away_is_no_interruption(box: Box, tmp_path: Path) -> None:
+    box.holds(written(housed(0)))
+    done = run("publish", str(mended(tmp_path / "mend.jsonl", [housed(0)])), "--wait", "0")
+    assert (done.exit_code, box.settled) == (3, [])
+    assert done.stderr == ("sallyport: the bus is away: what was accepted waits in the spool. Do it again to settle\n")
 
 
 def test_a_disk_that_is_full_names_the_file_and_leaves_no_part_of_it(box: Box, tmp_path: Path) -> None:
