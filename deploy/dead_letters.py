@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from deploy.broker_says import in_a_line
 from schemas import topics
-from schemas.codec import DecodeError, decode
+from schemas.codec import DecodeError, decode, says_more
 from schemas.events import EVENT_TYPES
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
@@ -124,6 +124,14 @@ def record_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[
     except DecodeError:
         return None
     return {"type": name, **value}
+
+
+def of_a_newer_version(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> bool:
+    """Whether it says something that this version does not know: what this one published again would lack that."""
+    try:
+        return says_more(letter.value, schemas)
+    except DecodeError:
+        return False
 
 
 class DeadLetters:

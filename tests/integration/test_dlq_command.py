@@ -78,6 +78,7 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
         "taken": [ada, bo],
         "conflicts": 0,
         "unreadable": 1,
+        "newer": [],
     }
     taken = dlq(site, "take", "--out", str(mend))
     assert (taken.exit_code, taken.stdout) == (0, f"2 events in {mend}\n")

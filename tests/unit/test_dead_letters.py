@@ -15,6 +15,7 @@ from deploy.dead_letters import (
     Letter,
     Settled,
     event_of,
+    of_a_newer_version,
     record_of,
     why_not_dismissed,
 )
@@ -117,6 +118,11 @@ def test_what_is_no_event_has_none(value: bytes) -> None:
 def test_of_the_bus_a_record_of_any_type_is_shown() -> None:
     assert record_of(of(encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])), SCHEMAS) == {"type": "Tick", "time": 5}
     assert record_of(of(b"plain text"), SCHEMAS) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"plain text", encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])])
+def test_what_is_no_event_or_says_what_we_know_is_of_no_newer_version(value: bytes) -> None:
+    assert not of_a_newer_version(of(value), SCHEMAS)
 
 
 # -- settling them ---------------------------------------------------------------------------------------------------

@@ -1,35 +1,49 @@
-"""Taking dead letters, and publishing them again: where it does not go on, it says so."""
+"""Taking dead letters, and publishing them again, loses nothing that they say; where it does not go on, it says so."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import fastavro
 import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
 from deploy.commands import dlq
 from deploy.dead_letters import Became, Letter
-from deploy.publishing import CHUNK
+from deploy.publishing import CHUNK, Outcome
 from producers.publisher import Publisher, PublishError
 from producers.spool import waiting_in
-from schemas.codec import encode_event
+from schemas.avro_files import whole_schema
+from schemas.codec import WriterSchema, encode_event, frame, writer_schema
 from schemas.events import Event
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from tests.county import JAIL, today
+from tests.county import JAIL, event, today
 from tests.full_disk import no_file_beyond
+
+LATER_ID = 9_999
+LATER = json.loads(whole_schema("HousingAssigned"))
+LATER["fields"].insert(3, {"name": "bed", "type": ["null", "string"], "default": None})
+LATER_TIPS_ID = 9_998
+LATER_TIPS = whole_schema("ContrabandTipped").replace('"WORK_CREW"]', '"WORK_CREW","DRONE"]')
 
 
 class Box:
     """Stands for an agency's letters on the bus."""
 
     def __init__(self) -> None:
-        self.schemas = SCHEMAS
+        self.schemas: Mapping[int, WriterSchema] = {
+            **SCHEMAS,
+            LATER_ID: writer_schema(json.dumps(LATER)),
+            LATER_TIPS_ID: writer_schema(LATER_TIPS),
+        }
         self.letters: list[Letter] = []
         self.settled: list[str] = []
 
@@ -69,6 +83,12 @@ def written(what: Event) -> bytes:
     return encode_event(what, SCHEMA_IDS[type(what).__name__])
 
 
+def of_a_newer_version(what: Event, schema_id: int, schema: Any, **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), {**what.model_dump(), **more})
+    return frame(schema_id, buffer.getvalue())
+
+
 def housed(number: int) -> Event:
     return today("HousingAssigned", str(number), unit="4-A", name=f"housed {number}")
 
@@ -77,6 +97,70 @@ def mended(file: Path, events: Iterable[Event]) -> Path:
     lines = ({"type": type(what).__name__, **what.model_dump(mode="json")} for what in events)
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return file
+
+
+# -- what a newer version wrote --------------------------------------------------------------------------------------
+
+IN_A_BED = of_a_newer_version(housed(1), LATER_ID, LATER, bed="B")
+BY_DRONE = of_a_newer_version(event("ContrabandTipped", "ada"), LATER_TIPS_ID, json.loads(LATER_TIPS), method="DRONE")
+
+
+def test_what_a_newer_version_says_more_is_not_taken_without_it(box: Box, tmp_path: Path) -> None:
+    box.holds(written(housed(0)))
+    box.holds(IN_A_BED)
+    box.holds(BY_DRONE)
+    box.holds(b"no Avro at all")
+    done = run("take", "--out", str(tmp_path / "mend.jsonl"))
+    assert (done.exit_code, done.stdout) == (0, f"1 event in {tmp_path / 'mend.jsonl'}\n")
+    newer, unreadable = done.stderr.splitlines()
+    assert newer == (
+        "sallyport: not taken: 1, 2: a newer version wrote that and says more than this one knows: "
+        "install it, then take them"
+    )
+    assert unreadable == "sallyport: 1 can't be read as events: see `sallyport dlq show`"
+    (line,) = (tmp_path / "mend.jsonl").read_text().splitlines()
+    assert json.loads(line)["booking_number"] == "B-0"
+    told = json.loads(run("take", "--out", str(tmp_path / "scripted.jsonl"), "--json").stdout)
+    assert (told["taken"], told["newer"], told["unreadable"]) == (["0"], ["1", "2"], 1)
+
+
+def test_where_all_is_of_a_newer_version_nothing_is_taken_and_it_says_why(box: Box, tmp_path: Path) -> None:
+    for _ in range(12):
+        box.holds(IN_A_BED)
+    done = run("take", "--out", str(tmp_path / "mend.jsonl"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sallyport: nothing was taken: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more: a newer version")
+    assert not (tmp_path / "mend.jsonl").exists()
+
+
+def test_what_can_be_read_of_a_newer_version_s_event_is_shown_with_all_its_bytes(box: Box) -> None:
+    box.holds(written(housed(0)))
+    box.holds(IN_A_BED)
+    known, newer = (json.loads(run("show", number).stdout) for number in "01")
+    assert (known["event"]["unit"], known["bytes"]) == ("4-A", None)
+    assert (newer["event"]["unit"], newer["bytes"]) == ("4-A", IN_A_BED.hex())
+
+
+@pytest.fixture
+def all_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for publishing on a bus that takes all."""
+
+    def published(chunks: Iterable[Any], total: int, *_: Any, **__: Any) -> Outcome:
+        assert sum(map(len, chunks)) == total
+        return Outcome({"HousingAssigned": total}, 0, 0, False, None)
+
+    monkeypatch.setattr(dlq, "publish_events", published)
+
+
+@pytest.mark.usefixtures("all_arrives")
+def test_a_letter_of_which_only_a_part_was_published_is_not_settled(box: Box, tmp_path: Path) -> None:
+    box.holds(written(housed(0)))
+    box.holds(IN_A_BED)
+    done = run("publish", str(mended(tmp_path / "mend.jsonl", map(housed, range(2)))))
+    assert (done.exit_code, done.stdout) == (0, "2 events published, 1 letter settled\n")
+    assert done.stderr.startswith("sallyport: not settled: 1: a newer version wrote that")
+    assert box.settled == ["0"]
 
 
 # -- what breaks off -------------------------------------------------------------------------------------------------
