@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
@@ -47,6 +48,22 @@ def private_text(path: Path, *, new: bool = False) -> IO[str]:
     except OSError as error:
         os.close(descriptor)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_new(path: Path, lines: Iterable[str]) -> None:
+    """Write a file that must not be there yet, mode 0600; where it can't be written whole, it is not there afterwards.
+
+    Raises OSError, which names it: FileExistsError where it is there.
+    """
+    file = private_text(path, new=True)
+    try:
+        with file:
+            file.writelines(lines)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def text_out(path: Path) -> AbstractContextManager[IO[str]]:
