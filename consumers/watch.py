@@ -276,8 +276,8 @@ class WatchApp(App[int]):
 
     def _show_heading(self) -> None:
         entries = self._board.open_entries(self._clock())
-        name = self._site.recipient_by_id[self._recipient].name
-        self.query_one("#heading", Static).update(heading(name, entries, self._muted))
+        whose = f"{self._site.title} · {self._site.recipient_by_id[self._recipient].name}"
+        self.query_one("#heading", Static).update(heading(whose, entries, self._muted))
 
     def _nothing(self, sight: Sight) -> str:
         if not self._board.caught_up:
@@ -395,7 +395,7 @@ class WatchApp(App[int]):
         return len(self._still_to_acknowledge({alert_id for alert_id, _ in self._unheard}))
 
 
-def heading(name: str, entries: Sequence[Entry], muted: bool) -> Text:
+def heading(whose: str, entries: Sequence[Entry], muted: bool) -> Text:
     """The line below the banner: what is open, in order, and how grave what nobody acknowledged is, since the list may
     be hidden. What it begins with is not cut off."""
     waiting = [entry for entry in entries if to_acknowledge(entry)]
@@ -405,7 +405,7 @@ def heading(name: str, entries: Sequence[Entry], muted: bool) -> Text:
     if waiting:
         gravest = waiting[0].alert.severity
         parts += [": " if len(waiting) == 1 else ", gravest: ", (words.severity(gravest), SEVERITY_STYLES[gravest])]
-    parts.append(f" · bell {'off' if muted else 'on'} · {name}")
+    parts.append(f" · bell {'off' if muted else 'on'} · {whose}")
     return Text.assemble(*parts)
 
 

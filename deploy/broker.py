@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from deploy.acls import Acl, of_strangers
 from deploy.broker_says import in_a_line
 from deploy.changes import Changes, Ground, ProvisionError
 from deploy.kafka_config import ADMIN
-from deploy.private_files import keep_or_make_password
+from deploy.private_files import new_password, private_directory, write_private
 from deploy.topic_settings import replication, topic_settings
 from schemas.settings import Settings
 
@@ -189,22 +189,36 @@ class Broker:
         described = _answer(self._admin.describe_user_scram_credentials())
         return sorted(name for name in described if name.startswith(self._prefix))
 
-    def _make_users(self, names: Iterable[str]) -> None:
+    def _make_users(self, names: Sequence[str]) -> None:
         info = ScramCredentialInfo(self._mechanism(), SCRAM_ITERATIONS)
-        alterations: list[UserScramCredentialAlteration] = []
-        for name in names:
-            # The file first: a run that is killed in between leaves a password that the next run sets.
-            keep_or_make_password(self._settings.secrets_path, name)
-            password = self._settings.password(name).encode()
-            alterations.append(UserScramCredentialUpsertion(name, info, password))
-        _wait(self._admin.alter_user_scram_credentials(alterations))
+        directory = private_directory(self._settings.secrets_path)
+        new = {name: new_password() for name in names if not (directory / name).exists()}
+        alterations: list[UserScramCredentialAlteration] = [
+            UserScramCredentialUpsertion(name, info, (new.get(name) or self._settings.password(name)).encode())
+            for name in names
+        ]
+        failed: list[ProvisionError] = []
+        for name, future in self._admin.alter_user_scram_credentials(alterations).items():
+            try:
+                _wait({name: future})
+            except ProvisionError as error:
+                failed.append(error)
+                continue
+            if name in new:
+                # The broker first: who has a file is known to have the password in it. Where a run is refused or killed
+                # before, the next one finds no file and makes another; else it would keep the one that was to go.
+                write_private(directory / name, new[name] + "\n")
+        if failed:
+            raise failed[0]
 
-    def _remove_users(self, names: Iterable[str]) -> None:
+    def _remove_users(self, names: Sequence[str]) -> None:
+        # The files first: one that outlived its user would give the old password to the next of that name. A user that
+        # outlives its file is found on the broker by the next run.
+        for name in names:
+            (self._settings.secrets_path / name).unlink(missing_ok=True)
         mechanism = self._mechanism()
         doomed: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(name, mechanism) for name in names]
         _wait(self._admin.alter_user_scram_credentials(doomed), already={KafkaError.RESOURCE_NOT_FOUND})
-        for name in names:
-            (self._settings.secrets_path / name).unlink(missing_ok=True)
 
     def _mechanism(self) -> ScramMechanism:
         return ScramMechanism[self._settings.sasl_mechanism.replace("-", "_")]

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from deploy.broker_says import in_a_line
 from schemas import topics
-from schemas.codec import DecodeError, decode
+from schemas.codec import DecodeError, decode, says_more
 from schemas.events import EVENT_TYPES
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
 from schemas.settings import Settings
@@ -126,6 +126,14 @@ def record_of(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> dict[
     return {"type": name, **value}
 
 
+def of_a_newer_version(letter: Letter, schemas: SchemaCache | Mapping[int, Any]) -> bool:
+    """Whether it says something that this version does not know: what this one published again would lack that."""
+    try:
+        return says_more(letter.value, schemas)
+    except DecodeError:
+        return False
+
+
 class DeadLetters:
     """The letters of one owner, an agency or the bus itself, read and settled as that user."""
 
@@ -160,9 +168,20 @@ class DeadLetters:
 
         for letter in settled:
             headers: list[tuple[str, str | bytes | None]] = [("became", became.value), ("why", why)]
-            self._producer.produce(self._done, b"", letter.number, 0, headers=headers, on_delivery=told)
+            while True:
+                try:
+                    self._producer.produce(self._done, b"", letter.number, 0, headers=headers, on_delivery=told)
+                    break
+                except BufferError:
+                    # Its queue is full: there is room as soon as the broker has taken some.
+                    if not self._producer.poll(SECONDS):
+                        raise _unwritten(failed) from None
         if self._producer.flush(SECONDS) or failed:
-            raise DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
+            raise _unwritten(failed)
+
+
+def _unwritten(failed: Sequence[str]) -> DeadLetterError:
+    return DeadLetterError(f"what became of the letters could not be written: {next(iter(failed), 'no answer')}")
 
 
 @contextmanager

@@ -62,6 +62,8 @@ class Trace:
     """The topic that the event came on; empty where the record does not say it."""
     everywhere: bool
     """It is on every partition, since it is about nobody, or of nobody knows whom."""
+    origin: str = ""
+    """The person from whom it was forwarded; empty where it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def with_their_persons(
 ) -> Mapping[int, Mapping[str, Any]]:
     """The outlines with the persons of their events, by the facts of those, in the order of the log."""
     persons = whose(
-        ((one.agency, one.event_id), one.person, one.what is What.FACT)
+        ((one.agency, one.event_id), one.person, one.origin, one.what is What.FACT)
         for one in facts
         if one.person and one.what in (What.FACT, What.TOMBSTONE)
     )
@@ -378,14 +380,14 @@ def _told(alert: Mapping[str, Any], decisions: Sequence[Decision], site: Site) -
     if is_outline(alert):
         return [() for _ in evidence]
     last = {one.recipient: one for one in decisions if one.decision == "DISCLOSED"}
-    by_recipient = [_told_to(decision, evidence, site) for decision in last.values()]
+    by_recipient = [_told_to(decision, alert, site) for decision in last.values()]
     return [tuple(told[number] for told in by_recipient) for number in range(len(evidence))]
 
 
-def _told_to(decision: Decision, evidence: Sequence[Mapping[str, Any]], site: Site) -> list[Told]:
+def _told_to(decision: Decision, alert: Mapping[str, Any], site: Site) -> list[Told]:
     """By piece of evidence: what became of it for the recipient of a decision. As it was decided: what is not covered
     was left out with the rest of its alternative; what is covered, where a field of it was not granted."""
-    then = _Then.of(decision, site)
+    then, evidence = _Then.of(decision, alert["facility"], site), alert["evidence"]
     covered = covered_of(evidence, then.covers)
     told = [item for item in covered if then.fields(item) <= set(decision.shown)]
     torn = [item for item in told if item["line"] == Line.ABOVE and not then.own(item)]
@@ -409,13 +411,14 @@ class _Then:
     decision: Decision
     recipient: Recipient | None
     by_id: Mapping[str, Agreement]
+    facility: str | None
     site: Site
 
     @classmethod
-    def of(cls, decision: Decision, site: Site) -> _Then:
+    def of(cls, decision: Decision, facility: str | None, site: Site) -> _Then:
         """By the site's files as they are now."""
         by_id = {agreement.id: agreement for agreement in site.agreements}
-        return cls(decision, site.recipient_by_id.get(decision.recipient), by_id, site)
+        return cls(decision, site.recipient_by_id.get(decision.recipient), by_id, facility, site)
 
     def under(self, item: Mapping[str, Any]) -> tuple[str, ...]:
         """The agreements under which the recipient may have known of it."""
@@ -439,9 +442,12 @@ class _Then:
         shown = any(one.startswith(f"{agency}/") for one in self.decision.shown)
         return shown and not self.under(item)
 
+    def _may_know_of_staff(self, recipient: Recipient, agency: str) -> bool:
+        return may_know_of_staff(recipient, agency, self.facility, self.site)
+
     def covers(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient might know that it exists."""
-        if item["staff"] and self.recipient and not may_know_of_staff(self.recipient, item["agency"], self.site):
+        if item["staff"] and self.recipient is not None and not self._may_know_of_staff(self.recipient, item["agency"]):
             return False
         return self.own(item) or (leaves_its_agency(item) and bool(self.under(item)))
 
@@ -499,4 +505,5 @@ def trace(found: Found) -> Trace:
         parsed.person,
         inbound,
         everywhere=parsed.kind in (KeyKind.EVERYONE, KeyKind.WITHDRAWN),
+        origin=parsed.origin,
     )

@@ -30,6 +30,13 @@ FLUSH_S: Final = 10.0
 """Seconds for which the bus is waited for in the end; what then waits stays in the spools."""
 
 
+def named_as_simulated(site: Site, speed: float) -> Site:
+    """The site, if it is the county's, as a screen names it on which its time goes so many times as fast as ours."""
+    if site.name != COUNTY or speed == 1:
+        return site
+    return site.model_copy(update={"title": f"{site.title}, {speed:,g} times as fast as ours"})
+
+
 def live_county(
     settings: Settings,
     site: Site,

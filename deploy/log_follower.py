@@ -58,7 +58,7 @@ def follow(
 ) -> Iterator[Noted | AlertRead | DecisionRead | Nothing]:
     """What is written from now on, as long as it `goes_on`; before that, where wanted, the alerts that are recorded.
 
-    Raises KafkaException, RegistryAway.
+    Raises KafkaException, RegistryAway, DecodeError.
     """
     raised, audit = topics.alerts_raised(site.name), topics.disclosures(site.name)
     old = {(raised, number) for number in range(site.partitions)} if with_old_alerts else set()

@@ -42,7 +42,7 @@ GROUND_WAIT_S: Final = 1.0
 """Seconds that a scrape waits for certificates and disk. Both together must be well within `scrape_timeout`."""
 OLD_S: Final = 60.0
 """Seconds after which what was known is told no more: the bus is away."""
-OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value, Refusal.NOBODY_TO_CALL.value})
+OF_TIPS: Final = frozenset({Refusal.NAMES_NOBODY.value, Refusal.NOBODY_TO_CALL.value, Refusal.TOO_MANY_WORDS.value})
 """Why only tips are set aside, whoever gives them."""
 LIVE: Final = "LIVE"
 MICROS: Final = 1_000_000

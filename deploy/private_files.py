@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
@@ -49,6 +50,22 @@ def private_text(path: Path, *, new: bool = False) -> IO[str]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def write_new(path: Path, lines: Iterable[str]) -> None:
+    """Write a file that must not be there yet, mode 0600; where it can't be written whole, it is not there afterwards.
+
+    Raises OSError, which names it: FileExistsError where it is there.
+    """
+    file = private_text(path, new=True)
+    try:
+        with file:
+            file.writelines(lines)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def text_out(path: Path) -> AbstractContextManager[IO[str]]:
     """Where a command writes what it found: a file that only its owner may read, or standard output, called -.
 
@@ -57,8 +74,13 @@ def text_out(path: Path) -> AbstractContextManager[IO[str]]:
     return nullcontext(sys.stdout) if str(path) == "-" else private_text(path)
 
 
+def new_password() -> str:
+    """A password of 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
 def keep_or_make_password(directory: Path, user: str) -> None:
-    """Make a user's password file, mode 0600, with 256 random bits; one that exists is kept."""
+    """Make a user's password file, mode 0600, with a new password; one that exists is kept."""
     path = private_directory(directory) / user
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(32) + "\n")
+        write_private(path, new_password() + "\n")

@@ -6,6 +6,7 @@ gets a second name of the same file (a hard link), and remembers how long it was
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -82,6 +83,8 @@ def _of_a_process(path: Path, part: str) -> bool:
     """Locks and drafts, and what belongs to a spool's own file."""
     if part == "spool":
         return path.suffix != SPOOL_SUFFIX
+    if part == "secrets":
+        return path.name.startswith(".")  # a user may be called `lock`
     return path.suffix == ".lock" or path.name == ".lock" or (part in DRAFTING and path.suffix == ".new")
 
 
@@ -107,7 +110,13 @@ def _copy_spool(path: Path, target: Path) -> None:
             closing(sqlite3.connect(target)) as copy,
         ):
             spool.backup(copy)
+    except sqlite3.OperationalError as error:
+        target.unlink(missing_ok=True)
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        # It may be whole. The file alone is without what was accepted last, which is in SQLite's log beside it.
+        raise OSError(errno.EIO, f"this spool can't be copied whole ({error})", str(path)) from error
     except sqlite3.DatabaseError:
         target.unlink(missing_ok=True)
-        _copy(path, target)  # damaged, as its publisher will say; or gone
+        _copy(path, target)  # damaged, as its publisher will say
     target.chmod(PRIVATE_FILE)

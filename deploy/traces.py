@@ -41,7 +41,7 @@ def traces(
 ) -> Iterator[Trace]:
     """The ways to what is raised from now on, as long as it `goes_on`.
 
-    Raises KafkaException, also where the broker has gone away; RegistryAway.
+    Raises KafkaException, also where the broker has gone away; RegistryAway, DecodeError.
     """
     ways, heard = Ways(site), time.monotonic()
     for one in follow(site, consumer, schemas, goes_on):

@@ -28,7 +28,7 @@ from schemas.avro_files import whole_schema
 from schemas.codec import event_body, frame, in_our_schema
 from schemas.events import EVENT_TYPES, Event, EventWithdrawn, Handling, Head, IdKind, WithdrawalReason, type_name
 from schemas.registry_client import NotRegisteredError, RegistryAway, registry_client, schema_id
-from schemas.settings import Settings
+from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
 from schemas.subjects import value_subject
 
@@ -76,6 +76,8 @@ class Publisher:
         """By topic and schema that an event was written with: the id under which it goes out, and in which schema."""
         self._acknowledged: list[tuple[Spool, int]] = []
         self._to_forget: dict[Spool, list[int]] = {}
+        self._forgetting = threading.Lock()
+        """Held by the one thread that forgets: who closes may find the other one at it, on a slow disk."""
         self._producer = self._make_producer()
         self._directory = spool or spool_directory(settings.home, site.name, agency)
         self._inherited, self._spool = _spools(self._directory)
@@ -238,6 +240,8 @@ class Publisher:
             self._refuse(error)
         except KafkaException as error:
             self._gave_up(error.args[0])
+        except SecretUnreadableError as error:
+            self._refuse(PublishError(f"what was accepted waits in {self._directory}: {error}"))
         except Exception as error:
             why = f"sending ended ({type(error).__name__}); what was accepted waits in {self._directory}"
             self._refuse(PublishError(why))
@@ -359,17 +363,18 @@ class Publisher:
             self._changed.notify_all()
 
     def _forget(self) -> None:
-        acknowledged, self._acknowledged = self._acknowledged, []
-        if acknowledged:
-            with self._changed:
-                self._pending -= len(acknowledged)
-                self._in_flight -= len(acknowledged)
-                self.delivered += len(acknowledged)
-                self._changed.notify_all()
-        for spool, number in acknowledged:
-            self._to_forget.setdefault(spool, []).append(number)
-        # Where the disk is too full to delete, it is tried again: until then they would only be sent twice.
-        self._to_forget = {spool: numbers for spool, numbers in self._to_forget.items() if not spool.drop(numbers)}
+        with self._forgetting:
+            acknowledged, self._acknowledged = self._acknowledged, []
+            if acknowledged:
+                with self._changed:
+                    self._pending -= len(acknowledged)
+                    self._in_flight -= len(acknowledged)
+                    self.delivered += len(acknowledged)
+                    self._changed.notify_all()
+            for spool, number in acknowledged:
+                self._to_forget.setdefault(spool, []).append(number)
+            # Where the disk is too full to delete, it is tried again: until then they would only be sent twice.
+            self._to_forget = {spool: numbers for spool, numbers in self._to_forget.items() if not spool.drop(numbers)}
 
 
 def why_too_large(body: bytes) -> str | None:

@@ -193,12 +193,13 @@ class Spool:
             try:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 with self._transaction():
-                    self._db.executemany("DELETE FROM spooled WHERE seq = ?", wanted)
+                    gone = self._db.executemany("DELETE FROM spooled WHERE seq = ?", wanted).rowcount
+                # Those that really went: who is not sure whether a number is forgotten drops it again.
+                self._waiting -= gone
             except sqlite3.OperationalError:
                 return False
             finally:
                 self._db.execute("PRAGMA synchronous=FULL")
-            self._waiting -= len(wanted)
             self._shrink()
         return True
 
@@ -226,18 +227,27 @@ class Spool:
 
     def close(self) -> None:
         """Give the spool up; an empty one is removed. Safe to call twice."""
+        # In one turn: what is added between a look and the end would be accepted, and gone.
         with self._turn:
             if self._closed:
                 return
             self._closed = True
-        with _directory_locked(self.path.parent):
-            self._db.close()
-            if not self._waiting:
-                for suffix in ("", "-wal", "-shm"):
-                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-            self._lock.release()
-            if not self._waiting:
-                Path(self._lock.lock_file).unlink(missing_ok=True)
+            with _directory_locked(self.path.parent):
+                empty = self._holds_nothing()
+                self._db.close()
+                if empty:
+                    for suffix in ("", "-wal", "-shm"):
+                        Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                self._lock.release()
+                if empty:
+                    Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def _holds_nothing(self) -> bool:
+        """Whether the file may go: by what is in it, not by what was counted. What can't be looked into stays."""
+        try:
+            return self._db.execute("SELECT 1 FROM spooled LIMIT 1").fetchone() is None
+        except sqlite3.DatabaseError:
+            return False
 
 
 def _headers(written: str) -> tuple[tuple[str, str], ...]:

@@ -205,13 +205,30 @@ def in_our_schema(name: str, body: bytes, schema: str) -> bytes | None:
 
     None where something that it says has no place in our schema. Raises DecodeError.
     """
-    writer = writer_schema(schema)
-    written = _read(body, writer, lambda buffer, by: fastavro.schemaless_reader(buffer, by.parsed, None), at=0)
+    record = _read(body, writer_schema(schema), _all_of_it, at=0)
+    return None if record is None else encode_body(name, record)
+
+
+def says_more(value: bytes, schemas: Mapping[int, WriterSchema]) -> bool:
+    """Whether something that a framed record says has no place in our schema of it, and `decode` leaves it out or can't
+    read it. Raises DecodeError where it is no record of the contract."""
+    schema = _schema_of(value, schemas, None)
+    return not schema.is_ours and _read(value, schema, _all_of_it) is None
+
+
+def _all_of_it(buffer: io.BytesIO, schema: WriterSchema) -> dict[str, Any] | None:
+    """A record in our schema; None where something that it says has no place there."""
+    ours, at = _ours(schema), buffer.tell()
+    written = fastavro.schemaless_reader(buffer, schema.parsed, None)
+    end = buffer.tell()
+    buffer.seek(at)
     try:
-        read = fastavro.schemaless_reader(io.BytesIO(body), writer.parsed, parsed_schema(name))
+        read = _record(fastavro.schemaless_reader(buffer, schema.parsed, ours))
     except fastavro.read.SchemaResolutionError:
+        # It stopped somewhere: what is left over is counted from the end of the record.
+        buffer.seek(end)
         return None
-    return encode_body(name, _record(read)) if _holds(read, written) else None
+    return read if _holds(read, written) else None
 
 
 def _holds(read: Any, written: Any) -> bool:

@@ -46,6 +46,11 @@ def is_web_address(url: str) -> bool:
     return is_one and re.search(r"[\s\x00-\x1f]", url) is None
 
 
+def names_a_user(address: str) -> bool:
+    """Whether a web address has a user in it, with a password maybe: they would be shown wherever the address is."""
+    return urlsplit(address).username is not None
+
+
 def _is_overheard(url: str) -> bool:
     """Whether what is sent to a web address goes over a network as it is."""
     address = urlsplit(url)
@@ -60,6 +65,12 @@ def _is_overheard(url: str) -> bool:
 def _web_address(url: str) -> str:
     if not is_web_address(url):
         raise PydanticCustomError("web_address", "no address such as https://registry.example:8081")
+    if names_a_user(url):
+        raise PydanticCustomError(
+            "names_a_user",
+            "has a user or password in it, which would be shown: give SALLYPORT_REGISTRY_USER, and the password in the "
+            "file of that name in SALLYPORT_SECRETS",
+        )
     return url
 
 

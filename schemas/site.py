@@ -105,7 +105,7 @@ class Recipient(SiteRecord):
     facilities: tuple[Id, ...] = ()
     """Facilities whose alerts it is for; empty: all."""
     internal_affairs: bool = False
-    """Whether it may be told what touches a facility's staff: nobody else of the facility's agency is."""
+    """Whether it may be told what touches the staff of its agency's facilities: nobody else of the agency is."""
 
 
 class Site(SiteRecord):

@@ -7,8 +7,8 @@ agreement for this kind of alert and this type of event. What is not covered is 
 severity, confidence and persons follow from what is shown. What its publisher marked is the publisher's alone.
 
 What has a tear-line reaches others than its author without agency, time and agreement, each thing said once however
-many say it. What touches staff reaches internal affairs, and an author that runs no facility; nobody else, whatever an
-agreement says.
+many say it. What touches staff reaches internal affairs of whoever runs the facility and of its author, and an author
+that runs none; nobody else, whatever an agreement says.
 
 Sources of the lines that no agreement can move: health data to care recipients only (42 CFR Part 2; HIPAA, 45 CFR
 164.512(k)(5)); criminal intelligence only where there is a need and a right to know (28 CFR 23.20(e)-(f)).
@@ -89,6 +89,8 @@ class _Grants:
     site: Site
     recipient: Recipient
     in_force: tuple[Agreement, ...]
+    facility: str | None
+    """Where what is told of holds."""
 
     def agreements(self, agency: str, event_type: str) -> tuple[Agreement, ...]:
         return tuple(a for a in self.in_force if a.source == agency and event_type in a.grants)
@@ -105,8 +107,8 @@ class _Grants:
         return leaves_its_agency(item) and bool(self.agreements(item["agency"], item["event_type"]))
 
     def may_know_of_staff(self, agency: str) -> bool:
-        """Whether the recipient may know what an agency says of a facility's staff."""
-        return may_know_of_staff(self.recipient, agency, self.site)
+        """Whether the recipient may know what an agency says of the facility's staff."""
+        return may_know_of_staff(self.recipient, agency, self.facility, self.site)
 
     def torn(self, item: Mapping[str, Any]) -> bool:
         """Whether the recipient gets a piece of evidence without knowing whose it is."""
@@ -121,10 +123,14 @@ def leaves_its_agency(item: Mapping[str, Any]) -> bool:
     return item["line"] != Line.BELOW and not item["marked"]
 
 
-def may_know_of_staff(recipient: Recipient, agency: str, site: Site) -> bool:
-    """Whether a recipient may know what an agency says of a facility's staff."""
-    jails = {facility.agency for facility in site.facilities}
-    return recipient.internal_affairs or (agency == recipient.agency and agency not in jails)
+def may_know_of_staff(recipient: Recipient, agency: str, facility: str | None, site: Site) -> bool:
+    """Whether a recipient may know what an agency says of a facility's staff: internal affairs of whoever runs the
+    facility, and the author's own; all of the author's, where that one runs none."""
+    if agency == recipient.agency and all(one.agency != agency for one in site.facilities):
+        return True
+    where = site.facility_by_id.get(facility or "")
+    its_own = {agency, where.agency} if where is not None else {agency}
+    return recipient.internal_affairs and recipient.agency in its_own
 
 
 def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int) -> Disclose | Withhold:
@@ -142,7 +148,7 @@ def decide(alert: Mapping[str, Any], recipient: Recipient, site: Site, now: int)
     in_force = tuple(
         a for a in site.agreements if a.recipient == recipient.agency and alert["kind"] in a.kinds and a.in_force(now)
     )
-    grants = _Grants(site, recipient, in_force)
+    grants = _Grants(site, recipient, in_force, alert["facility"])
     covered = covered_of(evidence, grants.covers)
     if not covered or {item["ground"] for item in evidence if item["ground"]} - {item["ground"] for item in covered}:
         if any(item["staff"] and not grants.may_know_of_staff(item["agency"]) for item in evidence):
@@ -322,6 +328,9 @@ class _Told:
     """Empty on a withdrawal that was recalled: it names none."""
     opened: int
     """`at` of the first record since it was last not open; of the first one known, where records do not say it."""
+    not_before: int = 0
+    """Microseconds: when, by the broker's clock, it was withdrawn on a live site because it might not be told any more,
+    though it held. The tick that ended it is no later. 0: it was not, or that was not recalled but done."""
 
 
 class DiscloseStage:
@@ -345,6 +354,8 @@ class DiscloseStage:
         self._undecided: dict[tuple[str, str], int] = {}
         """Alerts and recipients of whom it could not be decided whether they may know them: when it is tried again,
         microseconds."""
+        self._deferred: dict[tuple[str, str], int] = {}
+        """Alerts and recipients who may not be told before what ended that is read again, microseconds."""
         self._ahead: Ahead[str] = Ahead()
         """By alert. Stale is what was not compared with what was told, since one or the other was recalled."""
         self._boundaries = sorted(
@@ -370,6 +381,7 @@ class DiscloseStage:
                 value["kind"],
                 value["rule"] or "",
                 value["at"] if value["opened"] is None else value["opened"],
+                self._not_before(value, record),
             )
             self._ahead.stale.add(value["alert_id"])
         elif name == "AlertRaised":
@@ -433,12 +445,24 @@ class DiscloseStage:
         cause = self._cause(CauseKind.TICK)
         if self._crosses_a_boundary(before):
             return [out for key in sorted(self._alerts) for out in self._tell(self._alerts[key], cause, news=False)]
-        again = sorted(one for one, time in self._undecided.items() if time <= self._now)
+        return [
+            *self._asked_again(self._deferred, cause, news=False),
+            *self._asked_again(self._undecided, cause, news=True),
+        ]
+
+    def _asked_again(self, waiting: dict[tuple[str, str], int], cause: Cause, *, news: bool) -> list[Out]:
+        """What is told, by now, of alerts and recipients of whom it had to wait."""
+        again = sorted(one for one, time in waiting.items() if time <= self._now)
         for one in again:
-            del self._undecided[one]
+            del waiting[one]
         alerts, by_id = self._alerts, self._site.recipient_by_id
         open_again = [(alerts[key], by_id[name]) for key, name in again if key in alerts]
-        return [out for alert, one in open_again for out in self._tell_one(alert, one, cause, news=True)]
+        return [out for alert, one in open_again for out in self._tell_one(alert, one, cause, news=news)]
+
+    def _not_before(self, record: Mapping[str, Any], logged: Record) -> int:
+        """Until when nobody may be told again of what a record withdrew."""
+        ended = record["state"] != "OPEN" and record["cause"]["kind"] == CauseKind.TICK
+        return logged.timestamp * 1000 if ended and self._site.clock == "live" else 0
 
     def _crosses_a_boundary(self, before: int) -> bool:
         """Whether an agreement began or ended since."""
@@ -459,6 +483,10 @@ class DiscloseStage:
         # The alert's group is what once happened to it; here something else happens.
         group = alert["group"] if news else None
         told = self._told.get((recipient.id, alert["alert_id"]))
+        if told is not None and told.not_before > self._now:
+            # By the time until which the log is read again it might still be told.
+            self._deferred[alert["alert_id"], recipient.id] = told.not_before
+            return []
         decision = self._decided(alert, recipient)
         if decision is None:
             return []

@@ -2,7 +2,8 @@
 
 The key of a record on a facts topic says what it is:
 
-- `<person>/<agency>/<event>/<role>/<variant>`: a fact about one person;
+- `<person>/<agency>/<event>/<role>/<variant>`: a fact about one person; `.../<origin>` behind it where it was forwarded
+  from another person, to whom it was first addressed: one event may name both, and then each of the two is a fact;
 - `<person>/<agency>/<event>/same-as/<variant>`: this person is the same as the one in the header `same-as`;
 - `~everyone/<agency>/<event>/<variant>`: a fact about no one person, such as street violence; on every partition;
 - `~withdrawn/<agency>/<event>`: the agency takes its event back; on every partition, so that no order of arrival
@@ -82,6 +83,8 @@ class FactKey:
     event_id: str = ""
     role: str = ""
     variant: str = ""
+    origin: str = ""
+    """Of a forwarded fact: the person that it was first addressed to."""
 
     @property
     def event_key(self) -> EventKey:
@@ -100,12 +103,12 @@ class FactKey:
             case KeyKind.JOINED:
                 return f"{_JOINED}/{self.person}".encode()
             case _:
-                return person_key(self.person, self.agency, self.event_id, self.role, self.variant)
+                return person_key(self.person, self.agency, self.event_id, self.role, self.variant, self.origin)
 
 
-def person_key(person: str, agency: str, event_id: str, role: str, variant: str) -> bytes:
-    """Key of a fact about one person."""
-    return f"{person}/{agency}/{event_id}/{role}/{variant}".encode()
+def person_key(person: str, agency: str, event_id: str, role: str, variant: str, origin: str = "") -> bytes:
+    """Key of a fact about one person; `origin` where it was forwarded."""
+    return f"{person}/{agency}/{event_id}/{role}/{variant}{f'/{origin}' if origin else ''}".encode()
 
 
 def is_of_one_person(key: bytes) -> bool:
@@ -125,9 +128,9 @@ def parse_key(key: bytes) -> FactKey:
             return FactKey(KeyKind.WITHDRAWN, agency=agency, event_id=event_id)
         case ["~joined", person]:
             return FactKey(KeyKind.JOINED, person)
-        case [person, agency, event_id, role, variant]:
+        case [person, agency, event_id, role, variant, *origin] if len(origin) <= 1:
             kind = KeyKind.SAME_AS if role == SAME_AS else KeyKind.PERSON
-            return FactKey(kind, person, agency, event_id, role, variant)
+            return FactKey(kind, person, agency, event_id, role, variant, *origin)
         case _:
             raise ValueError("a key that no stage writes")
 
@@ -286,14 +289,16 @@ class Fact:
     def key(self) -> FactKey:
         """The key of its record."""
         kind = KeyKind.SAME_AS if self.role == SAME_AS else KeyKind.PERSON if self.person else KeyKind.EVERYONE
-        return FactKey(kind, self.person, self.agency, self.event_id, self.role, variant_of(self.raw))
+        variant, origin = variant_of(self.raw), self.forwarded_from
+        return FactKey(kind, self.person, self.agency, self.event_id, self.role, variant, origin)
 
     @property
     def record_key(self) -> bytes:
         """As `key`, encoded: what moves is written by it, and a recovery may move everything."""
         if not self.person:
             return self.key.encoded()
-        return person_key(self.person, self.agency, self.event_id, self.role, variant_of(self.raw))
+        variant, origin = variant_of(self.raw), self.forwarded_from
+        return person_key(self.person, self.agency, self.event_id, self.role, variant, origin)
 
     @property
     def event_type(self) -> str:
@@ -309,6 +314,11 @@ class Fact:
     def origin(self) -> str:
         """The person that the fact was first addressed to; to whom it returns when a joining event is withdrawn."""
         return self.rarity.origin or self.person
+
+    @property
+    def forwarded_from(self) -> str:
+        """The same, of a fact that was forwarded; empty of any other."""
+        return self.rarity.origin or ""
 
     @property
     def order(self) -> tuple[int, EventKey]:
@@ -365,8 +375,9 @@ def forwarded(record: Record, person: str, by: Joining) -> tuple[bytes, Headers]
     rare = dict(more)
     ways = [rare[_JOINED_BY]] if _JOINED_BY in rare else []
     joined_by = b";".join([*ways, by.header.encode()])
-    headers = sort, told, (_JOINED_BY, joined_by), (_ORIGIN, rare.get(_ORIGIN, whose))
-    return b"/".join((person.encode(), rest)), headers
+    origin = rare.get(_ORIGIN)
+    key = (person.encode(), rest, whose) if origin is None else (person.encode(), rest)
+    return b"/".join(key), (sort, told, (_JOINED_BY, joined_by), (_ORIGIN, whose if origin is None else origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +396,7 @@ def read_fact(record: Record) -> Fact:
         if parts[0] == _EVERYONE_KEY:
             (_, agency, event_id, _), person, role = parts, b"", b""
         else:
-            person, agency, event_id, role, _ = parts
+            person, agency, event_id, role, _, *_ = parts
         (_, sort), (_, told), *more = record.headers
         time, body_at, purge_by, *stay = told.split(b";", 3)
         return Fact(

@@ -286,7 +286,36 @@ def catch_up(
         # Compaction leaves holes, and markers of transactions take offsets: there is nothing between.
         fold.folded[name] = until
         progress.done = before + until - begin
+        if until > ends.first[name] and not partition.stage(name).tick:
+            _fold_to_a_tick(fold, name, ends.last[name], progress, consumer, schemas, at_a_time)
     return True
+
+
+def _fold_to_a_tick(
+    fold: Fold, name: str, end: int, progress: Progress, consumer: Consumer, schemas: SchemaCache, at_a_time: int
+) -> None:
+    """Fold silently up to the first tick, where one is on the log at all.
+
+    All ticks have one key, and compaction leaves the last: it may be after where the stages had come. Without it they
+    would be reconciled as in 1970: feuds live that are long over, agreements not in force yet.
+    """
+    source, until = fold.input_of(name), fold.folded[name]
+    ticks = (
+        record.offset
+        for batch in batches_back(consumer, {source: until}, end, at_a_time)
+        for _, record in batch
+        if record.key == TICK_KEY and record.value is not None
+    )
+    tick = next(ticks, None)
+    if tick is None:
+        return
+    for batch in batches_back(consumer, {source: until}, tick + 1, at_a_time):
+        _ensure(schemas, batch)
+        for _, record in batch:
+            with _POISON:
+                fold.partition.refold(name, record)
+        fold.folded[name] = batch[-1][1].offset + 1
+        progress.count(len(batch))
 
 
 def ends_of(fold: Fold, consumer: Consumer) -> Mapping[str, int]:

@@ -73,6 +73,9 @@ _OF_EVERYONE: Final = TIP_EVENTS | {StreetViolenceReported.__name__}
 """Types of events of which everybody's picture is told."""
 _NO_FACT: Final = CARE_EVENTS | ONLY_HEARD | {ListTaken.__name__}
 """Types of events of which no fact is written."""
+MOST_OF_SUBSTANCE: Final = 60
+"""Characters of what a tip says is to come: it is told word for word to who may not know who says it, so it is to hold
+nothing else."""
 FUTURE_TOLERANCE: Final = 5 * 60 * 1_000_000
 """How far ahead of the wall clock an event may be, microseconds: clocks of agencies differ by minutes, not more."""
 
@@ -92,6 +95,7 @@ class Refusal(StrEnum):
     NO_GROUPS = "NO_GROUPS"
     NAMES_NOBODY = "NAMES_NOBODY"
     NOBODY_TO_CALL = "NOBODY_TO_CALL"
+    TOO_MANY_WORDS = "TOO_MANY_WORDS"
 
 
 class Source(NamedTuple):
@@ -214,6 +218,9 @@ def _refuse_content(event: Event, source: Source, site: Site) -> DeadLetter | No
 def _refuse_tip(event: ContrabandTipped, source: Source, site: Site) -> DeadLetter | None:
     if event.facility is not None and event.facility not in site.facility_by_id:
         return DeadLetter(Refusal.UNKNOWN_FACILITY.value, "facility is not one of this site")
+    if len(event.substance) > MOST_OF_SUBSTANCE:
+        detail = f"substance has more than {MOST_OF_SUBSTANCE} characters, and the facility is told it word for word"
+        return DeadLetter(Refusal.TOO_MANY_WORDS.value, f"{detail}: say what is to come, and the rest in narrative")
     numbers = [number for ref in event.head.persons if ref.role is Role.SUBJECT for number in ref.ids]
     points = most_points(event, any(_may_find(number, source, site) for number in numbers))
     if points >= LEAST_POINTS:
@@ -326,8 +333,12 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
     """
     if len(ref.ids) == 1:
         return [identifier(ref.ids[0], agency)]
-    firm = [n for n in ref.ids if n.kind is IdKind.LOCAL or n.verified is Verification.FINGERPRINT]
-    return sorted({identifier(number, agency) for number in (firm or ref.ids)})
+    return sorted({identifier(number, agency) for number in (_firm(ref) or ref.ids)})
+
+
+def _firm(ref: PersonRef) -> list[PersonId]:
+    """Of a person's numbers those that say who it is: the agency's own, and what a fingerprint verifies."""
+    return [n for n in ref.ids if n.kind is IdKind.LOCAL or n.verified is Verification.FINGERPRINT]
 
 
 def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
@@ -358,14 +369,16 @@ def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -
         # Feuds matter to persons, too; deliveries are where facilities are.
         both = isinstance(event, StreetViolenceReported)
         records += _on_every_partition(key.encoded(), raw, headers(""), site, persons=both)
-    for ref in event.head.persons:
+    # What became of a tip is asked of nobody: who may not know of the tip would see by a join that there is one.
+    for ref in () if source.event_type == TipOutcome.__name__ else event.head.persons:
         role, (strongest, *weaker) = ref.role.lower(), identifiers(ref, agency)
         records.append(of(strongest.person, role, headers(strongest.label)))
         if source.event_type == "ContrabandTipped":
             # A tip joins nobody: who may not know of it would see by the join that there is one. So whoever it names by
             # any of its numbers has it.
             records += [of(other.person, role, headers(other.label)) for other in weaker]
-        else:
+        elif weaker and _firm(ref):
+            # Of numbers that are only stated, or read off a document, none is another's.
             records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
     return records
 

@@ -67,15 +67,15 @@ def outlines(
     return {revision: outline for revision, outline in found if outline is not None}
 
 
-def whose(left: Iterable[tuple[Named, str, bool]]) -> dict[Named, list[str]]:
-    """By event: whose facts those are that it left, in the order of the log, each as (event, person, whether it is
-    there still). Where none is there any more, whose they were."""
-    last: dict[Named, dict[str, bool]] = {}
-    for named, person, there in left:
-        last.setdefault(named, {})[person] = there
+def whose(left: Iterable[tuple[Named, str, str, bool]]) -> dict[Named, list[str]]:
+    """By event: whose facts those are that it left, in the order of the log, each as (event, person, from whom it was
+    forwarded, whether it is there still). Where none is there any more, whose they were."""
+    last: dict[Named, dict[tuple[str, str], bool]] = {}
+    for named, person, origin, there in left:
+        last.setdefault(named, {})[person, origin] = there
     return {
-        named: [person for person, there in persons.items() if there] or list(persons)
-        for named, persons in last.items()
+        named: list(dict.fromkeys(person for (person, _), there in facts.items() if there or not any(facts.values())))
+        for named, facts in last.items()
     }
 
 

@@ -232,17 +232,17 @@ def with_those_whose_facts_they_are(
 
     An alert rests on an event as on one of its subject: others in it are none of its persons."""
     events = Names.of(outline).events
-    left: list[tuple[Named, str, bool]] = []
-    first: list[tuple[Named, str, bool]] = []
+    left: list[tuple[Named, str, str, bool]] = []
+    first: list[tuple[Named, str, str, bool]] = []
     for record in records:
         try:
             key = parse_key(record.key or b"")
             named = key.agency, key.event_id
             if key.role != SUBJECT or named not in events:
                 continue
-            left.append((named, key.person, record.value is not None))
+            left.append((named, key.person, key.origin, record.value is not None))
             if record.value is not None:
-                first.append((named, read_fact(record).origin, True))
+                first.append((named, read_fact(record).origin, "", True))
         except ValueError:
             continue
     now = whose(left)

@@ -31,8 +31,7 @@ NAMED: Final = range(9)
 TIPS: Final = range(4)
 """Those in the names of tips: so few that an outcome or a withdrawal is of one."""
 PURGED: Final = (None, None, 7, 30)
-"""By such a number the day on which an event is purged. Of two contents with two purge dates, what is left after one is
-purged would be as it came: so it goes by the name."""
+"""The days on which an event may be purged; two contents of one event on two of them."""
 
 
 class Pick(Protocol):
@@ -87,6 +86,12 @@ SITUATIONS: Final[Mapping[str, tuple[Event, ...]]] = {
         _booked("ada"),
         _visited("ada"),
         event("ContrabandTipped", day=40, name="tip-0", sid="SID-ada"),
+    ),
+    "a visit is tipped, by two numbers that are one person's": (
+        event("BookingReported", "ada", name="jail-book-by-ucn", ucn="UCN-ada"),
+        _visited("ada"),
+        event("HousingAssigned", "ada", day=2, name="jail-house-by-both", unit="4-A", sid="SID-ada", ucn="UCN-ada"),
+        event("ContrabandTipped", day=40, name="tip-0", sid="SID-ada", ucn="UCN-ada"),
     ),
     "mail is tipped, and touches staff": (
         _booked("bo"),
@@ -176,12 +181,16 @@ def any_event(pick: Pick, others: Sequence[Event], purged: Sequence[int | None] 
     if kind == "TipOutcome":
         number = pick(TIPS)
         target = event_id(f"{pick(('tip', 'staff-tip'))}-{pick(TIPS)}")
-        return event(kind, day=day, name=f"outcome-{number}", purge_day=purged[number], target_event_id=target)
+        whom: dict[str, Any] = {
+            "person": pick((None, *PEOPLE)),
+            "sid": pick((None, *(f"SID-{person}" for person in PEOPLE))),
+        }
+        return event(kind, day=day, name=f"outcome-{number}", purge_day=pick(purged), target_event_id=target, **whom)
     if kind == "ContrabandTipped":
         number = pick(TIPS)
-        return _any_tip(pick, day, f"tip-{number}", purged[number])
+        return _any_tip(pick, day, f"tip-{number}", pick(purged))
     number = pick(NAMED)
-    purge_day = purged[number % len(purged)]
+    purge_day = pick(purged)
     if kind in NO_FACTS:
         kind = NO_FACTS[number % len(NO_FACTS)]
     if kind == "StreetViolenceReported":
@@ -201,8 +210,14 @@ def _otherwise(what: Event) -> Event:
 
 
 def _strong(person: str) -> Sequence[dict[str, str]]:
-    """Numbers verified by fingerprint that an event may carry as well: none, one, another, or a stronger one."""
-    return ({}, {"sid": f"SID-{person}"}, {"sid": f"SID2-{person}"}, {"ucn": f"UCN-{person}"})
+    """Numbers verified by fingerprint that an event may carry as well: none, one, another, a stronger one, or both."""
+    return (
+        {},
+        {"sid": f"SID-{person}"},
+        {"sid": f"SID2-{person}"},
+        {"ucn": f"UCN-{person}"},
+        {"sid": f"SID-{person}", "ucn": f"UCN-{person}"},
+    )
 
 
 def _says(pick: Pick, kind: str) -> dict[str, Any]:
@@ -247,6 +262,8 @@ def _any_tip(pick: Pick, day: int, name: str, purge_day: int | None) -> Event:
     begins, staff = pick((None, 30, 42)), pick((False, False, True))
     return event(
         "ContrabandTipped",
+        # By the number that its author gave the person, too.
+        pick((None, None, *PEOPLE)),
         day=day,
         name=f"staff-{name}" if staff else name,
         purge_day=purge_day,

@@ -149,6 +149,9 @@ class InMemoryBus:
         committed = self.running[number].committed
         for stage in FOLDING:
             until = max(committed[stage], partition.last_cause(stage) + 1, standing_by.folded[stage])
+            ticks = [r.offset for r in self.input_of(stage, number) if r.key == TICK_KEY]
+            if ticks and 0 < until <= ticks[0]:
+                until = ticks[0] + 1
             log = [r for r in self.input_of(stage, number) if standing_by.folded[stage] <= r.offset < until]
             for record in log[:most]:
                 partition.refold(stage, record)
@@ -174,15 +177,16 @@ class InMemoryBus:
         for number in list(self.running):
             self.restart(number)
 
-    def compact(self, topic: str) -> None:
-        """What Kafka's cleaner does in the end: of each key only the last record, and no tombstones."""
+    def compact(self, topic: str, *, tombstones: bool = False) -> None:
+        """What Kafka's cleaner does in the end: of each key only the last record, and no tombstones; before the end
+        these stay."""
         # A tombstone stays for longer than one who stands by may be behind.
         for number in self.standing_by:
             self.follow(number, None, 0)
         for partition in range(self.site.partitions):
             log = self.logs[topic, partition]
             last = {record.key: record.offset for record in log}
-            kept = [r for r in log if last[r.key] == r.offset and (r.value is not None or r is log[-1])]
+            kept = [r for r in log if last[r.key] == r.offset and (tombstones or r.value is not None or r is log[-1])]
             self.logs[topic, partition] = kept
 
     # -- what came of it -----------------------------------------------------------------------------------------

@@ -23,10 +23,11 @@ from deploy.dead_letters import (
     Letter,
     dead_letters,
     event_of,
+    of_a_newer_version,
     record_of,
     why_not_dismissed,
 )
-from deploy.private_files import private_text
+from deploy.private_files import write_new
 from deploy.publishing import Outcome, Written, opened, publish_events, tell_problems, why_not_all
 from deploy.sites import agency_called, load_site
 from producers.event_json import UnreadableError
@@ -43,6 +44,9 @@ dlq_app = typer.Typer(
 )
 CONFLICT: Final = "CONFLICT"
 """Why what has another event's id was set aside: under that id it can't be mended."""
+NOTHING: Final = "there is nothing that could be mended: see `sallyport dlq list`"
+NAMED: Final = 10
+"""Letters that one line names; the others are counted."""
 
 As = Annotated[str, typer.Option("--as", help="The agency whose events they were.")]
 AsOrBus = Annotated[str, typer.Option("--as", help="The agency whose events they were; bus: those of the bus itself.")]
@@ -81,16 +85,16 @@ def show(
 ) -> None:
     """Show one event whole, as JSON, with why it was set aside: personal data. What is no event is shown in hex.
 
-    Of the bus itself: a record of any type.
+    So is, beside what can be read of it, an event of a newer version that says more than this one knows. Of the bus
+    itself: a record of any type.
 
     Example: sallyport dlq show 4 --as county-jail
     """
     with _opened(as_agency, site) as (_, _, box):
         (letter,) = _numbered(box.read(), [number])
         event = (record_of if as_agency == BUS else event_of)(letter, box.schemas)
-    typer.echo(
-        json.dumps({**_told(letter), "event": event, "bytes": letter.value.hex() if event is None else None}, indent=2)
-    )
+        whole = event is not None and not of_a_newer_version(letter, box.schemas)
+    typer.echo(json.dumps({**_told(letter), "event": event, "bytes": None if whole else letter.value.hex()}, indent=2))
 
 
 @dlq_app.command("take")
@@ -103,25 +107,29 @@ def take(
 ) -> None:
     """Write the events that are not settled into a file, to be mended there and published by `sallyport dlq publish`.
 
-    One JSON object a line, each with its event id: published again it stays one event. Only you can read the file. Exit
-    codes: 0 done, 1 there is nothing that could be mended, 2 can't take them.
+    One JSON object a line, each with its event id: published again it stays one event. Only you can read the file. What
+    a newer version wrote and this one does not know all of is left, for that version. Exit codes: 0 done, 1 there is
+    nothing that could be mended, 2 can't take them.
 
     Example: sallyport dlq take --as county-jail --reason UNKNOWN_UNIT --out mend.jsonl
     """
     with _opened(_mendable(as_agency), site) as (_, _, box):
         unsettled = [one for one in _of_reason(box.read(), reason) if one.settled is None]
         mendable = [one for one in unsettled if one.reason != CONFLICT]
-        events = {one.number: event for one in mendable if (event := event_of(one, box.schemas)) is not None}
+        known, newer = _by_version(mendable, box)
+        events = {one.number: event for one in known if (event := event_of(one, box.schemas)) is not None}
         if not events:
-            fail("there is nothing that could be mended: see `sallyport dlq list`", 1)
-        with private_text(out, new=True) as file:
-            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events.values())
-    conflicts, unreadable = len(unsettled) - len(mendable), len(mendable) - len(events)
+            why = f"nothing was taken: {_of_newer(newer)}" if newer else NOTHING
+            fail(why, 1)
+        write_new(out, (json.dumps(event, ensure_ascii=False) + "\n" for event in events.values()))
+    conflicts, unreadable = len(unsettled) - len(mendable), len(known) - len(events)
     if as_json:
-        told = {"file": str(out), "taken": [*events], "conflicts": conflicts, "unreadable": unreadable}
-        typer.echo(json.dumps(told))
+        left = {"conflicts": conflicts, "unreadable": unreadable, "newer": newer}
+        typer.echo(json.dumps({"file": str(out), "taken": [*events], **left}))
     else:
         typer.echo(f"{_events(len(events))} in {out}")
+    if newer:
+        typer.echo(f"sallyport: not taken: {_of_newer(newer)}", err=True)
     if conflicts:
         typer.echo(f"sallyport: {conflicts} of {CONFLICT} need new event ids: not taken", err=True)
     if unreadable:
@@ -138,9 +146,9 @@ def publish(
 ) -> None:
     """Publish mended events; the letters that have their event ids are settled once the broker has them.
 
-    Unless all are right, nothing is published. What is refused again becomes a letter again. Exit codes: 0 done, 1
-    something is wrong with an event, 2 can't publish, or not all of it: nothing is settled, 3 the bus is away:
-    published later, settled by doing it again.
+    Unless all are right, nothing is published. What is refused again becomes a letter again. A letter that says more
+    than this version knows is not settled. Exit codes: 0 done, 1 something is wrong with an event, 2 can't publish, or
+    not all of it: nothing is settled, 3 the bus is away: published later, settled by doing it again.
 
     Example: sallyport dlq publish mend.jsonl --as county-jail
     """
@@ -161,15 +169,21 @@ def publish(
         if why is not None or outcome.waiting or outcome.interrupted:
             if as_json:
                 _tell_published(outcome, [])
+            if outcome.interrupted:
+                stopped = "" if why is None else f"{why}; "
+                became = f"not accepted: {outcome.not_accepted}, in the spool: {outcome.waiting}"
+                fail(f"{stopped}interrupted: {became}; no letter is settled: do it again", 130)
             if why is not None:
                 fail(f"{why}; no letter is settled")
-            fail("the bus is away, or you ended it: what was accepted waits in the spool. Do it again to settle", 3)
-        mended = [one for one in letters if _event_id(one, box) in ids]
+            fail("the bus is away: what was accepted waits in the spool. Do it again to settle", 3)
+        mended, newer = _by_version([one for one in letters if _event_id(one, box) in ids], box)
         box.settle(mended, Became.PUBLISHED, "")
     if as_json:
         _tell_published(outcome, mended)
     else:
         typer.echo(f"{_events(outcome.count)} published, {_letters(len(mended))} settled")
+    if newer:
+        typer.echo(f"sallyport: not settled: {_of_newer(newer)}", err=True)
 
 
 @contextmanager
@@ -193,6 +207,7 @@ def _tell_published(outcome: Outcome, settled: Sequence[Letter]) -> None:
     told = {
         "published": outcome.accepted,
         "waiting": outcome.waiting,
+        "not_accepted": outcome.not_accepted,
         "stopped": outcome.stopped,
         "settled": [one.number for one in settled],
     }
@@ -264,6 +279,19 @@ def _numbered(letters: Sequence[Letter], numbers: Sequence[str]) -> list[Letter]
     if missing is not None:
         fail(f"no dead letter {missing}: `sallyport dlq list --all` shows those that are kept")
     return [by_number[number] for number in dict.fromkeys(numbers)]
+
+
+def _by_version(letters: Sequence[Letter], box: DeadLetters) -> tuple[list[Letter], list[str]]:
+    """The letters of which this version knows all that they say, and the numbers of the others."""
+    newer = {one.number: None for one in letters if of_a_newer_version(one, box.schemas)}
+    return [one for one in letters if one.number not in newer], [*newer]
+
+
+def _of_newer(numbers: Sequence[str]) -> str:
+    """Which letters say more than this version knows, and what is to be done about them."""
+    more = f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else ""
+    which = f"{', '.join(numbers[:NAMED])}{more}"
+    return f"{which}: a newer version wrote that and says more than this one knows: install it, then take them"
 
 
 def _event_id(letter: Letter, box: DeadLetters) -> str | None:

@@ -29,7 +29,7 @@ def topics(
     """Show how a site's topics stand: records, lag of the workers, dead letters by reason, the stages.
 
     A ~ marks an upper bound: the topic is written by transactions, whose markers are among its offsets, or compacted.
-    A lag of 0 is always exact.
+    A lag of 0 is always exact. What stages say of themselves is in whole hundreds.
 
     Example: sallyport topics --site demo --json
     """

@@ -16,8 +16,9 @@ from deploy.log_follower import reach
 from deploy.sites import load_site
 from schemas import topics
 from schemas.agreements import SiteError
+from schemas.codec import DecodeError
 from schemas.registry_client import RegistryAway, SchemaCache, registry_client
-from schemas.settings import SecretUnreadableError, is_web_address
+from schemas.settings import SecretUnreadableError, is_web_address, names_a_user
 from streams.clock import wall_clock
 from streams.fold import plain_consumer
 
@@ -46,7 +47,10 @@ def trace(
         settings = settings_given(site)
         described = load_site(settings)
         if not is_web_address(otlp):
-            fail(f"--otlp: {otlp!r} is no address such as http://127.0.0.1:4318/v1/traces")
+            # Not repeated: it may be one with a password whose / makes it none.
+            fail("--otlp: no address such as http://127.0.0.1:4318/v1/traces")
+        if names_a_user(otlp):
+            fail("--otlp: has a user or password in it, which would be shown: give OTEL_EXPORTER_OTLP_HEADERS")
         consumer = plain_consumer(settings, described.user("bus"), topics.consumer_group(described.name))
     except (SiteError, SecretUnreadableError, KafkaException) as error:
         fail(str(error))
@@ -67,8 +71,10 @@ def trace(
                 told += 1
     except KafkaException as error:
         fail(f"the broker at {settings.bootstrap_servers} does not go on ({in_a_line(error)}): is the bus up?")
-    except RegistryAway as error:
+    except (SecretUnreadableError, RegistryAway) as error:
         fail(str(error))
+    except DecodeError as error:
+        fail(f"a record can't be read ({error}): was it another registry?")
     finally:
         consumer.close()
         spans.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from rich.text import Text
 from deploy.changes import ProvisionError
 from deploy.commands.errors import fail, settings_given
 from deploy.embedded import BusError, EmbeddedBus
-from deploy.live_county import COUNTY, SPEED, live_county
+from deploy.live_county import COUNTY, SPEED, live_county, named_as_simulated
 from deploy.nobody_told import untold
 from deploy.pause import Pausing
 from deploy.provision import provision
@@ -29,11 +28,10 @@ from deploy.supervisor import Supervised, Supervisor
 from deploy.topic_report import all_live
 from producers.publisher import PublishError
 from producers.simulator.noise import Noise
+from producers.spool import SpoolFullError
 from schemas.agreements import SiteError
 from schemas.settings import SecretUnreadableError, Settings
 from schemas.site import Site
-
-log = logging.getLogger(__name__)
 
 LIVE_S: Final = 60.0
 """Seconds that are waited for the workers to be live."""
@@ -101,6 +99,7 @@ def up(
             if simulate:
                 county = _simulating(settings, next(site for site in described if site.name == COUNTY), speed or SPEED)
                 trouble = _first_of(trouble, stack.enter_context(county))
+                desk = desk and (named_as_simulated(desk[0], speed or SPEED), desk[1])
             code = _shown(settings, desk, trouble) if desk is not None else _until_ended(settings, trouble, console)
     except (BusError, ProvisionError, SiteError, PublishError, SecretUnreadableError) as error:
         fail(str(error))
@@ -202,6 +201,15 @@ def _live(settings: Settings, site: Site, speed: float, stop: threading.Event, w
         # Another county each time: the same people would be back with what is known of them.
         live_county(settings, site, time.time_ns() % 16**4, Noise(), speed, stop)
     except Exception as error:
-        # Whatever it is: a screen on which nothing happens any more must say so.
-        log.exception("the simulated county can't live on")
-        why.append(f"the simulated county can't live on ({type(error).__name__}: {error})")
+        # Whatever it is: a screen on which nothing happens any more must say so. A traceback would lie across it.
+        why.append(f"the simulated county can't live on ({_said(error)})")
+
+
+def _said(error: Exception) -> str:
+    """An error in a line for people: of one that is foreseen its own words, of any other what it is."""
+    if isinstance(error, PublishError | SpoolFullError | SecretUnreadableError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    # Its kinds are mistakes of ours; by itself it says that what an earlier county left open can't be read.
+    return str(error) if type(error) is ValueError else type(error).__name__

@@ -13,9 +13,9 @@ The recipient should: prepare at the gate, under the facility's own policy and w
 tip is no proof; alone it justifies no search of a visitor's body. It ends when the tip is withdrawn, closed or purged,
 the visit is cancelled or over, or the contraband is seized.
 
-The facility is told what, where and when; never who says so, when it was said, in which words, how the source is
-graded, or how many sources there are. Of more than fifty tips on one delivery those with the strictest handling, the
-surest and the newest are told; how many more of its own there are is told to their author.
+The facility is told what, where and when; never who says so, when it was said, in which words but those for what is to
+come, how the source is graded, or how many sources there are. Of more than fifty tips on one delivery those with the
+strictest handling, the surest and the newest are told; how many more of its own there are is told to their author.
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ def _tip_evidence(tip: LiveTip, match: Match) -> Iterable[Evidence]:
     caution = CAUTION_OF[body.handling]
     yield above("Contraband is said to be coming", confidence=confidence, caution=caution)
     if body.substance:
-        yield above(f"It is said to be {body.substance}", "substance")
+        # In whatever case and spacing: another line would be another source.
+        yield above(f"It is said to be {' '.join(body.substance.casefold().split())}", "substance")
     if body.method in WAYS:
         yield above(f"It is said to come with {WAYS[body.method]}", "method")
     if caution is Caution.CALL_FIRST and body.deconfliction_reference:

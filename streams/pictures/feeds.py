@@ -132,12 +132,13 @@ class Cadence:
         """Whether it is silent when it was heard last in one slot, and in none up to another."""
         return slot - heard >= LEAST_SLOTS and self.between(heard, slot) >= self.limit - _A_LITTLE
 
-    def silent_from(self, heard: int) -> int | None:
-        """The first slot in which it is silent, when it is not heard any more; None where that takes too long."""
-        # What is asked grows with the slot.
-        slots = range(heard + LEAST_SLOTS, heard + LONGEST_OVER)
-        found = bisect_left(slots, True, key=lambda slot: self.is_silence(heard, slot))
-        return slots[found] if found < len(slots) else None
+    def silent_from(self, heard: int) -> int:
+        """The first slot in which it is silent, when it is not heard any more: where it seldom comes, and as it likes,
+        after months."""
+        # What is asked grows with the slot, by as much each week.
+        weeks = math.ceil(self.limit / self._before[-1]) + 1
+        slots = range(heard + LEAST_SLOTS, heard + LEAST_SLOTS + weeks * 7 * SLOTS_A_DAY)
+        return slots[bisect_left(slots, True, key=lambda slot: self.is_silence(heard, slot))]
 
 
 def _as_it_likes(quiets: Sequence[float]) -> float:
@@ -348,7 +349,6 @@ def _times(feed: _Feed, slot: int, quiets: Iterable[tuple[int, int]]) -> Iterato
     yield heard + WAITS
     if slot - heard >= WAITS:
         cadence = feed.cadence(heard)
-        silent = cadence.silent_from(heard) if cadence is not None else None
-        if silent is not None:
-            yield silent + 1 + ON_THE_WAY
+        if cadence is not None:
+            yield cadence.silent_from(heard) + 1 + ON_THE_WAY
     yield from (after + min(after - before, LONGEST_NOTICE) for before, after in quiets)

@@ -116,7 +116,7 @@ class Person:
     links: Kept = ()
     """That this person is the same as another."""
     fallen: Variants = ()
-    """Other contents of the same events."""
+    """Other contents of the same events, and the same content where it came by another number of the person, too."""
     is_forwarded_to: bool = False
     """Whether facts were ever forwarded to this person."""
     expires: bool = False
@@ -268,7 +268,7 @@ class PersonPicture:
             groups = self.street.forget(event_key, key.variant)
             return Change(groups=groups, event_type=PURGED, event=event_key) if groups else NOTHING
         known = self._variants(event_key, key.person, key.role)
-        left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant)
+        left = tuple(fact for fact in known if variant_of(fact.raw) != key.variant or fact.forwarded_from != key.origin)
         if len(left) == len(known):
             return NOTHING
         self._keep(known, left)
@@ -364,7 +364,7 @@ class PersonPicture:
         return (found,) if isinstance(found, Fact) else found
 
     def _variants(self, event_key: EventKey, person: str, role: str) -> Variants:
-        """What came under one event for one person and role; the first stands."""
+        """What came under one event for one person and role, by whatever number of the person; the first stands."""
         found = self._of_event.get(event_key)
         if found is None:
             return ()
@@ -599,8 +599,9 @@ class PersonPicture:
         if joined is None:
             standing = [fact for fact in known.facts if fact.role == SUBJECT and fact.event_key not in withdrawn]
             if known.expires or known.is_forwarded_to:
-                standing = [fact for fact in standing if self._stands(fact)]
-            if known.facts and len(standing) == len(known.facts):
+                by_now = (self._that_stands(fact, known.fallen) for fact in standing)
+                standing = [fact for fact in by_now if fact is not None]
+            if known.facts and standing == known.facts:
                 standing = known.facts
         until = NEVER
         if known.expires:
@@ -615,6 +616,13 @@ class PersonPicture:
         link = min(standing, key=lambda fact: (fact.rarity.same_as or "", fact.event_key))
         joining = Joining(link.person, link.agency, link.event_id, link.purge_by)
         return (link.rarity.same_as or "").partition("/")[2], joining
+
+    def _that_stands(self, fact: Fact, fallen: Variants) -> Fact | None:
+        """A fact, or the same that came by another number, if either counts: not only once the one has gone."""
+        if self._stands(fact):
+            return fact
+        same = (one for one in fallen if one.raw == fact.raw and one.event_key == fact.event_key)
+        return next((one for one in same if one.role == fact.role and self._stands(one)), None)
 
     def _stands(self, fact: Fact) -> bool:
         return not self._is_spent(fact) and self._joinings_stand(fact)

@@ -23,9 +23,10 @@ Read: TypeAlias = Callable[[Fact], Event]
 def with_variant(variants: Variants, fact: Fact, read: Read) -> tuple[Variants, Conflict | None]:
     """The variants with one more; a conflict where it says something else than the one that stood.
 
-    Of the same content, it replaces the one that is there: it may have come another way.
+    Of the same content by the same number of the person, it replaces the one that is there: it may have come another
+    way. By another number it is kept beside it: either may go again.
     """
-    others = tuple(known for known in variants if known.raw != fact.raw)
+    others = tuple(one for one in variants if one.raw != fact.raw or one.forwarded_from != fact.forwarded_from)
     if not others:
         return (fact,), None
     ranked = tuple(sorted((*others, fact), key=lambda one: _rank(one, read)))
@@ -36,7 +37,8 @@ def with_variant(variants: Variants, fact: Fact, read: Read) -> tuple[Variants, 
     return ranked, Conflict(stands=stands, falls=falls)
 
 
-def _rank(fact: Fact, read: Read) -> tuple[str, str, bytes]:
+def _rank(fact: Fact, read: Read) -> tuple[str, str, str, bytes]:
     event = read(fact)
     said = digest([type_name(event), event.model_dump(mode="json")])
-    return said, fact.rarity.same_as or "", fact.raw
+    # What names the person itself comes first: it stays, whatever joined others.
+    return said, fact.rarity.same_as or "", fact.forwarded_from, fact.raw

@@ -78,6 +78,7 @@ def test_letters_are_looked_at_mended_published_again_or_dismissed(site: Working
         "taken": [ada, bo],
         "conflicts": 0,
         "unreadable": 1,
+        "newer": [],
     }
     taken = dlq(site, "take", "--out", str(mend))
     assert (taken.exit_code, taken.stdout) == (0, f"2 events in {mend}\n")
@@ -180,6 +181,7 @@ def test_scripts_are_told_what_was_published_and_which_letters_are_settled(site:
     assert json.loads(done.stdout) == {
         "published": {"HousingAssigned": 1},
         "waiting": 0,
+        "not_accepted": 0,
         "stopped": None,
         "settled": [by_reason["UNKNOWN_UNIT"]],
     }

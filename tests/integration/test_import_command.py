@@ -152,9 +152,19 @@ def test_an_importer_killed_in_the_middle_of_a_day_leaves_no_tick_of_it_and_is_m
     assert json.loads(again.stdout)["already_imported"] == 0
     assert len(site.read(topics.clock(site.site.name))) == len(SAMPLE)
     site.until_settled()
-    rules = sorted(alert["rule"] for alert in site.open_alerts().values())
+    of_the_lists = site.open_alerts()
+    rules = sorted(alert["rule"] for alert in of_the_lists.values())
     # The sample's README says whose reviews are open in the end, and that the last list but one stood still.
     assert rules == ["classification_review"] * 3 + ["feed_frozen"]
+
+    # The same city's shootings beside them: the lists name no group, so nothing follows.
+    beside = run(
+        home, [SHOOTINGS / "2026-q1.csv"], "--groups", str(SHOOTINGS / "groups.toml"), site=site, what="shootings"
+    )
+    assert (beside.returncode, beside.stderr) == (0, "")
+    assert len(site.read(topics.inbound(site.site.name, "city-pd", "StreetViolenceReported"))) == 2
+    site.until_settled()
+    assert site.open_alerts() == of_the_lists
 
 
 def test_a_list_of_shootings_comes_onto_the_bus_as_incidents_and_twice_is_once(

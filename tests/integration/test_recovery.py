@@ -203,7 +203,7 @@ import functools, pathlib, sys, time
 from streams import fold
 
 here = pathlib.Path(sys.argv.pop(1))
-fold.catch_up = functools.partial(fold.catch_up, at_a_time=4)
+fold.catch_up = functools.partial(fold.catch_up, at_a_time=100)
 
 # After each batch it halts until it is told to go on.
 count = fold.Progress.count
@@ -222,8 +222,10 @@ def test_a_worker_that_recovers_says_how_far_it_is_and_is_ready_for_nothing_unti
     a_site: Callable[..., WorkingSite], tmp_path: Path
 ) -> None:
     ground = Ground(a_site("by-steps", partitions=1, clock="history"))
-    ground.write(ground.facts(reviews("ada", "bo", "cy")))
-    ground.commit(PERSON, 9)
+    # What is said of it is in hundreds.
+    people = [f"p{number}" for number in range(100)]
+    ground.write(ground.facts(reviews(*people)))
+    ground.commit(PERSON, 300)
     program, since = tmp_path / "recovery_by_steps.py", wall_clock()
     program.write_text(A_RECOVERY_BY_STEPS)
 
@@ -234,20 +236,20 @@ def test_a_worker_that_recovers_says_how_far_it_is_and_is_ready_for_nothing_unti
         return {one.stage: (one.state, one.done, one.total) for one in reported() if one.stage in (*FOLDING, DISCLOSE)}
 
     ground.working.start_worker([str(program), str(tmp_path), "worker"])
-    for done in (4, 8):
-        wanted = dict.fromkeys((*FOLDING, DISCLOSE), ("REFOLDING", done, 9))
-        until(lambda wanted=wanted: said() == wanted, f"{done} of 9 are read")  # type: ignore[misc]
+    for done in (100, 200):
+        wanted = dict.fromkeys((*FOLDING, DISCLOSE), ("REFOLDING", done, 300))
+        until(lambda wanted=wanted: said() == wanted, f"{done} of 300 are read")  # type: ignore[misc]
         assert {one.state for one in reported() if one.stage == IDENTIFY} == {"LIVE"}, "it identifies meanwhile"
         assert not all_live(ground.settings, ground.site, since)
         found = workers_found(ground.site, reported(), wall_clock(), waiting=1)
         assert found.grade is Grade.WARNING
-        assert found.says.startswith(f"partition 0: recovering, {done} of 9 records")
+        assert found.says.startswith(f"partition 0: recovering, {done} of 300 records")
         assert ground.working.open_alerts() == {}
         (tmp_path / f"past {done}").touch()
-    (tmp_path / "past 9").touch()
+    (tmp_path / "past 300").touch()
     until(lambda: all_live(ground.settings, ground.site, since), "it is live")
-    assert said() == dict.fromkeys((*FOLDING, DISCLOSE), ("LIVE", 9, 9))
-    assert len(ground.working.open_alerts()) == 3
+    assert said() == dict.fromkeys((*FOLDING, DISCLOSE), ("LIVE", 300, 300))
+    assert len(ground.working.open_alerts()) == len(people)
 
 
 def test_an_empty_partition_is_recovered_at_once_and_again_from_there(ground: Ground) -> None:

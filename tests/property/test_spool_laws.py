@@ -41,7 +41,14 @@ class SpoolLaws(RuleBasedStateMachine):
     def forget(self, number: int) -> None:
         """The broker has one."""
         assert self.spool.drop([number])
-        del self.expected[number]
+        self.expected.pop(number, None)
+
+    @rule(number=numbers)
+    def forget_twice(self, number: int) -> None:
+        """The broker has one, and two threads forget it; or it is forgotten already."""
+        assert self.spool.drop([number])
+        assert self.spool.drop([number, number])
+        self.expected.pop(number, None)
 
     @rule()
     def end_and_take_over(self) -> None:

@@ -28,16 +28,16 @@ ROOT = Path(__file__).parents[2]
 SEEDS, AT_ONCE = 200, 50
 FOUND_BY = {
     "acknowledges before it commits": 0,
-    "keeps what it folded over a missed generation": 21,
-    "takes no batches while loops end": 178,
-    "writes under a name of its own": 6,
+    "keeps what it folded over a missed generation": 115,
+    "takes no batches while loops end": 116,
+    "writes under a name of its own": 3,
     "writes in two transactions": 0,
-    "recalls what was aborted": 431,
+    "recalls what was aborted": 68,
     "sets aside what the registry does not explain now": 15,
-    "forgets the last tick": 5,
-    "never lets go of what is held": 0,
-    "lets nobody go": 66,
-    "stands by without recalling what others write": 578,
+    "forgets the last tick": 65,
+    "never lets go of what is held": 1,
+    "lets nobody go": 1,
+    "stands by without recalling what others write": 275,
     "forgets what touched it since it was derived": 420,
 }
 """A seed that finds each. It is tried first: where engine or simulation changed, another one of the first may do."""

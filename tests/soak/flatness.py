@@ -32,7 +32,7 @@ BOUNDS: Final = (
     Bound("broker_mb", "memory of the broker", "MB", 0.10, 40),
     Bound("p50_ms", "publish to alert, median", "ms", 0.20, 10),
     Bound("p99_ms", "publish to alert, 99th percentile", "ms", 0.50, 50),
-    Bound("lag", "records not yet processed", "records", 0.50, 300),
+    Bound("lag", "records not yet processed, in hundreds of each stage", "records", 0.50, 300),
 )
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from rich.console import Console
@@ -34,9 +35,11 @@ from deploy.embedded import BusError, EmbeddedBus, held, lock_of
 from deploy.pause import Pausing, alone
 from deploy.provision import remove_kept
 from deploy.sites import SITES_DIR, keep_site_files
+from deploy.snapshot import snapshot
 from producers.spool import Spool, Spooled
 from schemas.settings import Settings
 from schemas.site import read_site
+from tests.full_disk import no_file_beyond
 from tests.working_site import site_files, until
 
 LOG = "kafka/data/demo.bus.clock.v1-0/00000000000000000000.log"
@@ -49,6 +52,7 @@ STATE = {
     "secrets/admin": "password",
     "secrets/demo.bus": "password",
     "secrets/our-county.bus": "password",
+    "secrets/our-county.lock": "password of who is called so",
     "tls/ca.key": "key",
     "import/nyc-history/city-jail.roster.json": "{}",
     "quarantine/demo/20260301T000000/list.csv": "rows",
@@ -57,8 +61,8 @@ STATE = {
 }
 NO_STATE = {
     "bus.lock": "", "bus.pid": "1", "backup.lock": "", "logs/kafka.log": "log", "run/server.properties": "password",
-    "secrets/.provision.lock": "", "import/nyc-history/city-jail.roster.lock": "", "kafka/data/.lock": "",
-    "simulator/county.lock": "", "simulator/county.new": "[",
+    "secrets/.provision.lock": "", "secrets/.demo.bus.4711": "passw", "kafka/data/.lock": "",
+    "simulator/county.lock": "", "simulator/county.new": "[", "import/nyc-history/city-jail.roster.lock": "",
     "import/nyc-history/city-jail.roster.new": "{", "kafka/hs_err_pid1.log": "", "backup.part/tls/ca.pem": "old",
 }  # fmt: skip
 
@@ -199,6 +203,37 @@ def test_a_damaged_spool_is_kept_as_it_is(home: Path) -> None:
     path.write_bytes(b"no database at all " * 99)
     restored(archive_of(home), home.parent / "new")
     assert (home.parent / "new" / path.relative_to(home)).read_bytes() == path.read_bytes()
+
+
+def test_a_spool_that_can_not_be_copied_whole_is_not_kept_without_what_was_accepted_last(home: Path) -> None:
+    spool = Spool.create(home / "spool" / "demo" / "county-jail")
+    spool.add([Spooled("HousingAssigned", "topic", b"key", b"body", (), "the schema")])
+    try:
+        # There is room for the file, and none for what is in SQLite's log beside it.
+        with (
+            no_file_beyond(spool.path.stat().st_size),
+            pytest.raises(OSError, match="this spool can't be copied whole") as refused,
+        ):
+            snapshot(Settings(home=home), home / "snapshot")
+    finally:
+        spool.close()
+    assert refused.value.filename == str(spool.path)
+
+
+def test_a_spool_that_is_sent_and_gone_meanwhile_is_missed_by_nobody(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, connect = home / "spool" / "demo" / "county-jail" / "00000001.spool", sqlite3.connect
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+    def gone(*given: Any, **named: Any) -> Any:
+        path.unlink(missing_ok=True)
+        return connect(*given, **named)
+
+    monkeypatch.setattr(sqlite3, "connect", gone)
+    restored(archive_of(home), home.parent / "new")
+    assert content(home.parent / "new") == STATE
 
 
 def test_the_files_of_a_site_of_ones_own_are_kept_as_the_last_start_read_them(tmp_path: Path) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaException
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from deploy import log_follower
 from deploy.cli import app
+from deploy.commands import trace as trace_command
 from deploy.commands.metrics import _count_on
 from deploy.commands.publish import _reject
 from deploy.sites import SITES_DIR
 from deploy.tallies import Tallies
 from producers.event_json import Parsed, Problem
 from producers.publisher import MOST_BYTES
+from schemas.codec import frame
+from schemas.registry_client import NO_SUCH_SCHEMA
 from schemas.settings import SecretUnreadableError, Settings
 from tests.county import SITE
 
@@ -104,8 +112,21 @@ def test_alerts_of_a_bus_that_is_away_are_not_waited_for_to_be_counted(monkeypat
 def test_a_collector_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
     assert error_of("trace", "--otlp", "notaurl") == (
-        "sallyport: --otlp: 'notaurl' is no address such as http://127.0.0.1:4318/v1/traces"
+        "sallyport: --otlp: no address such as http://127.0.0.1:4318/v1/traces"
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://us:hunter2@collector.example", "http://hunter2@127.0.0.1:4318", "https://us:hunter/2@c.example"],
+)
+def test_a_password_in_a_collector_s_address_is_refused_and_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
+    line = error_of("trace", "--otlp", address)
+    assert line.startswith("sallyport: --otlp: ")
+    assert "hunter" not in line
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +205,62 @@ def test_a_worker_that_finds_no_broker_says_so_in_one_line(monkeypatch: pytest.M
     monkeypatch.setattr("streams.app.BROKER_ANSWERS_S", 0.5)
     monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
     assert "the broker does not answer at 127.0.0.1:1 (" in error_of("worker", "--site", "demo")
+
+
+class OneAlert:
+    """A consumer that reaches the bus, on whose log there is one alert: by a schema with the id 7."""
+
+    def list_topics(self, *_: object, **__: object) -> None:
+        pass
+
+    def assign(self, parts: object) -> None:
+        pass
+
+    def poll(self, _: float) -> SimpleNamespace:
+        said = {"topic": "demo.alerts.raised.v1", "partition": 0, "error": None, "offset": 0, "key": b"", "headers": ()}
+        said |= {"value": frame(7, b""), "timestamp": (1, 0)}
+        return SimpleNamespace(**{name: lambda what=what: what for name, what in said.items()})
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """The last line of `trace` on a bus that has an alert."""
+    unheard = SimpleNamespace(SIGINT=signal.SIGINT, SIGTERM=signal.SIGTERM, signal=lambda *_: None)
+    monkeypatch.setattr(trace_command, "signal", unheard)
+    monkeypatch.setattr(trace_command, "plain_consumer", lambda *_: OneAlert())
+
+    def last_line() -> str:
+        done = CliRunner().invoke(app, ["trace"])
+        assert done.exit_code == 2, done.output
+        assert isinstance(done.exception, SystemExit), done.exception
+        return done.stderr.splitlines()[-1]
+
+    return last_line
+
+
+def test_a_trace_without_the_registry_s_password_says_which_file_it_misses(
+    traced: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALLYPORT_REGISTRY_USER", "sallyport")
+    assert traced().startswith("sallyport: no password for user 'sallyport': ")
+    secret = tmp_path / "home" / "secrets" / "sallyport"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("secret")
+    secret.chmod(0o644)
+    assert traced() == f"sallyport: {secret} is open to other users of this machine: chmod 600 {secret}"
+
+
+def test_a_trace_of_what_the_registry_does_not_know_ends_in_one_line(
+    traced: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: int) -> None:
+        raise SchemaRegistryError(404, NO_SUCH_SCHEMA, "Schema not found")
+
+    monkeypatch.setattr(trace_command, "registry_client", lambda _: nullcontext(SimpleNamespace(get_schema=unknown)))
+    assert traced().startswith("sallyport: a record can't be read (")
 
 
 # -- what a user needs to get in -----------------------------------------------------------------------------------

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from deploy.dead_letters import Became, Letter, Settled, event_of, record_of, why_not_dismissed
+from deploy.dead_letters import (
+    Became,
+    DeadLetterError,
+    DeadLetters,
+    Letter,
+    Settled,
+    event_of,
+    of_a_newer_version,
+    record_of,
+    why_not_dismissed,
+)
 from deploy.dead_letters import letters as letters_of
 from schemas import topics
 from schemas.codec import encode, encode_event
@@ -107,3 +118,57 @@ def test_what_is_no_event_has_none(value: bytes) -> None:
 def test_of_the_bus_a_record_of_any_type_is_shown() -> None:
     assert record_of(of(encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])), SCHEMAS) == {"type": "Tick", "time": 5}
     assert record_of(of(b"plain text"), SCHEMAS) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"plain text", encode("Tick", {"time": 5}, SCHEMA_IDS["Tick"])])
+def test_what_is_no_event_or_says_what_we_know_is_of_no_newer_version(value: bytes) -> None:
+    assert not of_a_newer_version(of(value), SCHEMAS)
+
+
+# -- settling them ---------------------------------------------------------------------------------------------------
+
+
+class Client:
+    """Stands for Kafka's client: has room for so many records, and a broker that takes some of them, or none."""
+
+    def __init__(self, room: int, takes: int) -> None:
+        self._room = room
+        self._takes = takes
+        self._waiting: list[tuple[str, Any]] = []
+        self.settled: list[str] = []
+
+    def produce(self, topic: str, value: bytes, key: str, partition: int, headers: Any, on_delivery: Any) -> None:
+        if len(self._waiting) == self._room:
+            raise BufferError("Local: Queue full")
+        assert (topic, value, partition, headers) == (SETTLED, b"", 0, [("became", "DISMISSED"), ("why", "tests")])
+        self._waiting.append((key, on_delivery))
+
+    def poll(self, timeout: float) -> int:
+        assert timeout > 0
+        taken, self._waiting = self._waiting[: self._takes], self._waiting[self._takes :]
+        for number, told in taken:
+            told(None, None)
+            self.settled.append(number)
+        return len(taken)
+
+    def flush(self, timeout: float) -> int:
+        while self.poll(timeout):
+            pass
+        return len(self._waiting)
+
+
+NOBODY: Any = None
+SETTLED = topics.settled_letters(SITE.name, JAIL)
+MANY = [letter(number) for number in range(10)]
+
+
+def test_more_letters_than_the_client_holds_are_settled_as_the_broker_takes_them() -> None:
+    client: Any = Client(room=4, takes=3)
+    DeadLetters(SITE, JAIL, NOBODY, client, NOBODY).settle(letters(MANY, []), Became.DISMISSED, "tests")
+    assert client.settled == [str(number) for number in range(10)]
+
+
+def test_a_broker_that_takes_none_of_them_is_not_waited_for_for_ever() -> None:
+    client: Any = Client(room=4, takes=0)
+    with pytest.raises(DeadLetterError, match="what became of the letters could not be written: no answer"):
+        DeadLetters(SITE, JAIL, NOBODY, client, NOBODY).settle(letters(MANY, []), Became.DISMISSED, "tests")

@@ -353,10 +353,21 @@ def test_since_when_it_is_silent_is_known_before_it_is() -> None:
     assert always.silent_from(last) == last + LEAST_SLOTS
     every_day = Cadence(daily(28), BEGIN + 28 * DAY)
     found = every_day.silent_from(daily(28)[-1])
-    assert found is not None
     assert every_day.is_silence(daily(28)[-1], found)
     assert not every_day.is_silence(daily(28)[-1], found - 1)
-    assert Cadence(as_it_likes(3 * DAY, days=56), BEGIN + 56 * DAY).silent_from(BEGIN + 56 * DAY) is None
+
+
+def test_whoever_waits_for_a_feed_that_seldom_comes_finds_it_silent_when_whoever_asks_anew_does() -> None:
+    seldom = as_it_likes(2 * DAY, days=56)
+    waiting, at = heard(seldom), seldom[-1]
+    while not (found := waiting.silences(JAIL, at * SLOT)):
+        assert heard(seldom).silences(JAIL, at * SLOT) == []
+        again = waiting.look_again(JAIL, at * SLOT)
+        assert again is not None, "it would never be said"
+        at = again // SLOT
+    assert at - seldom[-1] > 28 * DAY
+    assert heard(seldom).silences(JAIL, at * SLOT) == found
+    assert heard(seldom).silences(JAIL, (at - 1) * SLOT) == []
 
 
 def test_it_is_looked_at_again_when_something_else_holds_and_not_before() -> None:

@@ -69,6 +69,7 @@ def said(one: Fact) -> tuple[Any, ...]:
         (FactKey(KeyKind.WITHDRAWN, "", "jail", EVENT), f"~withdrawn/jail/{EVENT}".encode()),
         (FactKey(KeyKind.JOINED, "p1"), b"~joined/p1"),
         (FactKey(KeyKind.PERSON, "p1", "jail", EVENT, "victim", "v1"), f"p1/jail/{EVENT}/victim/v1".encode()),
+        (FactKey(KeyKind.PERSON, "p2", "jail", EVENT, "victim", "v1", "p1"), f"p2/jail/{EVENT}/victim/v1/p1".encode()),
         (FactKey(KeyKind.SAME_AS, "p1", "jail", EVENT, SAME_AS, "v1"), f"p1/jail/{EVENT}/same-as/v1".encode()),
     ],
     ids=lambda one: one.kind if isinstance(one, FactKey) else "",
@@ -78,7 +79,7 @@ def test_a_key_is_written_and_read_the_same(key: FactKey, written: bytes) -> Non
     assert parse_key(written) == key
 
 
-@pytest.mark.parametrize("key", [b"", b"~nothing/x", b"~everyone/jail", b"a/b/c/d", b"a/b/c/d/e/f"])
+@pytest.mark.parametrize("key", [b"", b"~nothing/x", b"~everyone/jail", b"a/b/c/d", b"a/b/c/d/e/f/g"])
 def test_a_key_that_no_stage_writes_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match=r"^a key that no stage writes$"):
         parse_key(key)
@@ -88,6 +89,7 @@ def test_a_key_that_no_stage_writes_is_refused(key: bytes) -> None:
     ("key", "is_so"),
     [
         (person_key("p1", "jail", EVENT, "victim", "v1"), True),
+        (person_key("p2", "jail", EVENT, "victim", "v1", "p1"), True),
         (person_key("p1", "same-as", EVENT, "victim", "v1"), False),
         (person_key("p1", "jail", EVENT, SAME_AS, "v1"), False),
         (FactKey(KeyKind.EVERYONE, "", "jail", EVENT, "", "v1").encoded(), False),
@@ -211,7 +213,8 @@ def test_a_fact_tells_where_it_came_from() -> None:
     assert Provenance.of({**told.record(), "more": 1}) == told
     assert not fact().provenance.joined
     assert (one.event_type, one.purge_by, one.origin, fact().origin) == ("BookingReported", 9, "p1", "p9")
-    assert one.key == FactKey(KeyKind.PERSON, "p9", "jail", EVENT, "subject", variant_of(RAW))
+    assert one.key == FactKey(KeyKind.PERSON, "p9", "jail", EVENT, "subject", variant_of(RAW), "p1")
+    assert fact().key == FactKey(KeyKind.PERSON, "p9", "jail", EVENT, "subject", variant_of(RAW))
     assert fact(role=SAME_AS).key.kind is KeyKind.SAME_AS
     assert fact("", "").key.kind is KeyKind.EVERYONE
 

@@ -68,6 +68,17 @@ def test_a_number_verified_by_fingerprint_names_the_person_and_the_agencys_own_i
 
 
 @pytest.mark.parametrize("verified", ["STATED", "DOCUMENT", "SYSTEM", "UNKNOWN"])
+def test_two_numbers_verified_otherwise_join_nobody_either_where_there_is_no_other(verified: str) -> None:
+    (out,) = facts(event("BookingReported", None, sid="S1", ucn="U1", verified=verified))
+    assert parse_key(out.key).kind is KeyKind.PERSON
+    one_by_fingerprint = event("BookingReported", None, sid="S1", verified=verified)
+    numbers = [*ids("", "S1", verified=verified), *ids("", ucn="U1")]
+    both = with_persons(one_by_fingerprint, ("SUBJECT", numbers))
+    (out,) = facts(both)
+    assert parse_key(out.key).person == identifier(both.head.persons[0].ids[1], JAIL).person
+
+
+@pytest.mark.parametrize("verified", ["STATED", "DOCUMENT", "SYSTEM", "UNKNOWN"])
 def test_a_number_verified_otherwise_joins_nobody(verified: str) -> None:
     (out,) = facts(event("BookingReported", "ada", sid="S1", verified=verified))
     assert parse_key(out.key).person == parse_key(facts(event("HousingAssigned", "ada", unit="4-B"))[0].key).person
@@ -196,6 +207,14 @@ def test_a_tip_says_enough_to_alert_on_something(said: dict[str, Any], refused: 
     assert (found.reason if isinstance(found, DeadLetter) else None) == refused
 
 
+@pytest.mark.parametrize(("characters", "refused"), [(60, None), (61, "TOO_MANY_WORDS")])
+def test_what_a_tip_says_is_to_come_holds_a_few_words_since_it_is_handed_on(
+    characters: int, refused: str | None
+) -> None:
+    found = taken(event("ContrabandTipped", sid="S1", substance="x" * characters), POLICE)
+    assert (found.reason if isinstance(found, DeadLetter) else None) == refused
+
+
 @pytest.mark.parametrize("handling", ["CALL_FIRST", "UNKNOWN"])
 @pytest.mark.parametrize(
     ("service", "reference", "refused"),
@@ -275,8 +294,8 @@ def test_a_tip_is_told_to_every_facility_and_to_the_person_whom_it_names() -> No
     assert {(out.topic, out.partition) for out in person} - everyones == {
         (topics.person_facts("demo"), partition_of(identifier(sid_of("S1"), POLICE).person, SITE.partitions))
     }
-    outcome = event("TipOutcome", target_event_id=nobody_id())
-    assert {(out.topic, out.partition) for out in facts(outcome, POLICE)} == everyones
+    outcome = event("TipOutcome", "ada", sid="S1", target_event_id=nobody_id())
+    assert {(out.topic, out.partition) for out in facts(outcome, POLICE)} == everyones, "whom it names joins nobody"
 
 
 def test_a_tip_is_told_to_each_number_of_the_person_and_joins_none_of_them() -> None:

@@ -13,7 +13,7 @@ import pytest
 from schemas import topics
 from schemas.avro_files import whole_schema
 from schemas.codec import decode, frame, writer_schema
-from streams.outline import is_outline, kept_of, outline_of, outlines, with_persons
+from streams.outline import is_outline, kept_of, outline_of, outlines, whose, with_persons
 from tests.county import agency_of, demo_site, event, event_id
 from tests.in_memory_bus import InMemoryBus, processed
 
@@ -101,6 +101,15 @@ def test_an_event_stands_once_for_each_whose_fact_it_is_and_once_where_that_is_n
     of_it = [one["person_id"] for one in found["evidence"] if one["event_id"] == event_id("housed-ada")]
     assert of_it == ["p1", "p2"]
     assert {one["person_id"] for one in found["evidence"] if one["event_id"] != event_id("housed-ada")} == {None}
+
+
+def test_whose_an_event_s_facts_are_is_told_by_what_is_left_of_each_number_s() -> None:
+    it = ("county-jail", "it")
+    by_both = [(it, "ucn", "", True), (it, "sid", "", True), (it, "sid", "", False), (it, "ucn", "sid", True)]
+    assert whose(by_both) == {it: ["ucn"]}
+    back = [*by_both, (it, "ucn", "sid", False), (it, "sid", "", True)]
+    assert whose(back) == {it: ["ucn", "sid"]}, "it names the one itself, whatever became of the other"
+    assert whose([*back, (it, "ucn", "", False), (it, "sid", "", False)]) == {it: ["ucn", "sid"]}, "whose they were"
 
 
 def test_a_withdrawal_rests_on_nothing_and_has_its_cause() -> None:

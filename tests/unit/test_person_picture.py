@@ -35,7 +35,7 @@ from streams.facts import (
 )
 from streams.identify import on_to_person, to_person
 from streams.pictures import person as module
-from streams.pictures.person import JOINED, NOTHING, REPLACED, Change, PersonPicture
+from streams.pictures.person import JOINED, NOTHING, PURGED, REPLACED, Change, PersonPicture
 from streams.pictures.stays import Stay
 from streams.records import LoggedRecord
 from tests.county import DAY, JAIL, MAIN, SITE, START, agency_of, event
@@ -157,12 +157,31 @@ def test_the_same_again_changes_nothing() -> None:
 
 
 def test_the_same_that_came_another_way_takes_its_place() -> None:
-    made = picture(fact(FINE))
+    made = picture(fact(FINE, joined_by=(by(OTHER_JOIN, "bo"),), origin="bo"))
     came = fact(FINE, joined_by=(by(JOIN, "bo"),), origin="bo")
     assert fold(made, came) == changes("ada", REPLACED, FINE)
     (told,) = made.told("ada", Infraction)
     assert told.fact.rarity == came.rarity
+    assert made.facts == 1
     assert fold(made, came) is NOTHING
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_came_by_two_numbers_of_one_person_stands_once_and_by_the_other_once_the_first_is_gone(
+    turned: bool,
+) -> None:
+    itself, came = fact(FINE), fact(FINE, joined_by=(by(JOIN, "bo"),), origin="bo")
+    made = picture(*((came, itself) if turned else (itself, came)))
+    (told,) = made.told("ada", Infraction)
+    assert told.fact.rarity == itself.rarity, "what names the person itself stands"
+    assert made.facts == 2
+    for gone, left in ((itself, came), (came, itself)):
+        again = picture(itself, came)
+        assert fold(again, tombstone(gone)) == changes("ada", PURGED, FINE)
+        (told,) = again.told("ada", Infraction)
+        assert told.fact.rarity == left.rarity
+        fold(again, tombstone(left))
+        assert list(again.persons()) == []
 
 
 def test_one_event_of_two_persons_is_a_fact_of_each() -> None:

@@ -270,6 +270,46 @@ def test_what_a_full_disk_could_not_forget_is_left_to_the_next_publisher(setting
     assert len(left_behind(settings)) == 1
 
 
+def test_what_a_slow_disk_is_still_forgetting_at_the_end_is_forgotten_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_it, done = threading.Event(), threading.Event()
+
+    def slow(_: Spool) -> None:
+        at_it.set()
+        done.wait(30)
+
+    monkeypatch.setattr(Publisher, "_make_producer", lambda _: Client())
+    monkeypatch.setattr(Spool, "_shrink", slow)
+    publisher = Publisher(settings, SITE, JAIL)
+    publisher.publish_many([housing(1), housing(2)])
+    publisher._on_delivery(publisher._spool, 1, None, SimpleNamespace())  # type: ignore[arg-type]
+    assert at_it.wait(10)
+    threading.Timer(ENDS_S + 0.5, done.set).start()
+    assert publisher.close(0) == 1
+    assert [one.body for one in left_behind(settings)] == [event_body(housing(2))]
+
+
+def test_what_was_forgotten_before_a_disk_failed_is_forgotten_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [sqlite3.DatabaseError("database disk image is malformed")]
+
+    def fails_once(_: Spool) -> None:
+        while failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(Publisher, "_make_producer", lambda _: Client())
+    monkeypatch.setattr(Spool, "_shrink", fails_once)
+    publisher = Publisher(settings, SITE, JAIL)
+    publisher.publish_many([housing(1), housing(2)])
+    publisher._on_delivery(publisher._spool, 1, None, SimpleNamespace())  # type: ignore[arg-type]
+    with pytest.raises(PublishError, match=r"sending ended \(DatabaseError\)"):
+        publisher.flush(10)
+    assert publisher.close(0) == 1
+    assert [one.body for one in left_behind(settings)] == [event_body(housing(2))]
+
+
 def test_a_closed_spool_forgets_nothing_and_hands_nothing_out(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     spool.add([Spooled("HousingAssigned", "t", b"k", b"body", (), OURS)])
@@ -317,4 +357,17 @@ def test_what_a_registry_answers_after_the_end_sends_nothing(
     for thread in publisher._threads:
         thread.join(10)
     assert client.values == []
+    assert len(left_behind(settings)) == 1
+
+
+def test_without_the_registry_s_password_it_says_which_file_it_misses_and_keeps_what_it_accepted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Publisher, "_make_producer", lambda _: Client())
+    as_somebody = settings.model_copy(update={"registry_user": "sallyport"})
+    with Publisher(as_somebody, SITE, JAIL) as publisher:
+        publisher.publish(housing())
+        with pytest.raises(PublishError, match=r"waits in .*: no password for user 'sallyport': .*sallyport \("):
+            publisher.flush(10)
+        publisher.close(0)
     assert len(left_behind(settings)) == 1

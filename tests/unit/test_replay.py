@@ -93,12 +93,13 @@ def without(bus: InMemoryBus, name: str) -> InMemoryBus:
 
 
 def place(bus: InMemoryBus, topic: str, *parts: str, of: int | None = None) -> Place:
-    """Where the last record is whose key has all these parts, on any partition or on one."""
+    """Where the last record is whose key has all these parts, on any partition or on one. From whom a fact was
+    forwarded is not asked."""
     return [
         Place(topic, number, one.offset)
         for number in (range(bus.site.partitions) if of is None else (of,))
         for one in bus.logs[topic, number]
-        if all(part.encode() in (one.key or b"").split(b"/") for part in parts)
+        if all(part.encode() in (one.key or b"").split(b"/")[:5] for part in parts)
     ][-1]
 
 

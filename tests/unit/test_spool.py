@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ def spooled(text: str) -> Spooled:
     return Spooled(
         "HousingAssigned", "s.county-jail.housing-assigned.v1", b"k", text.encode(), (("ce_id", text),), "the schema"
     )
+
+
+def raises(error: Exception) -> Callable[[object], None]:
+    def fails(_: object) -> None:
+        raise error
+
+    return fails
 
 
 def bodies(spool: Spool) -> list[str]:
@@ -191,6 +200,70 @@ def test_an_empty_spool_leaves_no_file(tmp_path: Path) -> None:
     spool.drop([1])
     spool.close()
     assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == []
+
+
+def test_what_is_dropped_twice_is_gone_once(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.add([spooled("a"), spooled("b")])
+    for _ in range(2):
+        assert spool.drop([1])
+        assert len(spool) == 1
+    spool.close()
+    (taken,) = Spool.left_behind(tmp_path)
+    assert bodies(taken) == ["b"]
+
+
+def test_what_a_drop_removed_before_it_failed_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool.create(tmp_path)
+    spool.add([spooled("a"), spooled("b")])
+    with monkeypatch.context() as broken:
+        broken.setattr(Spool, "_shrink", raises(sqlite3.DatabaseError("database disk image is malformed")))
+        with pytest.raises(sqlite3.DatabaseError):
+            spool.drop([1])
+    assert spool.drop([1])
+    assert len(spool) == 1
+
+
+def test_a_file_is_removed_by_what_is_in_it_and_not_by_what_was_counted(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.add([spooled("a")])
+    spool._waiting = 0
+    spool.close()
+    (taken,) = Spool.left_behind(tmp_path)
+    assert bodies(taken) == ["a"]
+
+
+def test_a_file_that_can_not_be_looked_into_at_its_end_is_kept(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool._db.execute("DROP TABLE spooled")
+    spool.close()
+    assert spool.path.exists()
+
+
+def test_nothing_is_accepted_once_it_is_seen_that_a_spool_is_empty(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    looked = threading.Event()
+    accepted: list[str] = []
+
+    def add() -> None:
+        looked.wait(10)
+        with suppress(sqlite3.ProgrammingError):
+            spool.add([spooled("late")])
+            accepted.append("late")
+
+    def looks() -> bool:
+        looked.set()
+        adding.join(0.3)
+        return True
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    spool._holds_nothing = looks  # type: ignore[method-assign]
+    spool.close()
+    adding.join()
+    assert accepted == []
 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:

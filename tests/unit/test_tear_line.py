@@ -12,7 +12,7 @@ from deploy.sites import SITES_DIR
 from schemas import topics
 from schemas.agreements import Agreement
 from schemas.events import DeliveryMethod, Event
-from schemas.site import read_site
+from schemas.site import Site, read_site
 from streams.correlations.contraband_delivery_expected import CALL, STEPS, WATCH, WRITE_DOWN
 from tests.county import DAY, MAIN, POLICE, SITE, START, event
 from tests.in_memory_bus import InMemoryBus, processed
@@ -80,6 +80,21 @@ def test_a_second_tip_that_says_the_same_is_not_even_a_record_more() -> None:
     assert records(bus, WATCH_DESK) == before != []
     raised = bus.history(topics.alerts_raised(SITE.name))
     assert [alert["revision"] for alert in raised] == [1, 2], "the bus itself knows of both"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_same_substance_in_another_case_or_spacing_is_not_even_a_record_more(turned: bool) -> None:
+    first, second = tip(substance="oxy pills"), tip("another", substance=" Oxy  PILLS")
+    if turned:
+        first, second = second, first
+    bus = processed(SITE, [*VISIT, first], START + 4 * DAY)
+    before = records(bus, WATCH_DESK)
+    for comes in (second, event("EventWithdrawn", agency=POLICE, day=4, target_event_id=first.head.event_id)):
+        bus.publish(comes, POLICE)
+        bus.run()
+    assert records(bus, WATCH_DESK) == before != []
+    (alert,) = bus.shown_to(WATCH_DESK).values()
+    assert "It is said to be oxy pills" in [why["text"] for why in alert["why"]]
 
 
 def test_one_of_two_tips_is_withdrawn_and_the_jail_sees_no_change() -> None:
@@ -198,9 +213,9 @@ def in_the_county(what: Event, agency: str) -> tuple[Event, str]:
     return what.model_copy(update={"head": head}), agency
 
 
-def county_bus(*tips: tuple[Event, str]) -> InMemoryBus:
+def county_bus(*tips: tuple[Event, str], site: Site = COUNTY) -> InMemoryBus:
     """A visit at the county's jail, and what its police say of it."""
-    bus = InMemoryBus(COUNTY)
+    bus = InMemoryBus(site)
     for what, agency in [*(in_the_county(what, "county-jail") for what in VISIT), *tips]:
         bus.publish(what, agency)
     bus.tick(START + 4 * DAY)
@@ -229,6 +244,18 @@ def test_in_the_shipped_county_of_two_who_tip_one_visit_each_sees_its_own_as_if_
         desk = DESK_OF[tipped[1]]
         assert both.shown_to(desk) == county_bus(tipped).shown_to(desk) != {}
     assert len(both.open_alerts()) == 1, "the bus itself knows that it is one visit"
+
+
+@pytest.mark.parametrize("touches_staff", [False, True])
+def test_of_this_jails_staff_internal_affairs_of_another_jail_is_not_told_though_it_shares_deliveries(
+    touches_staff: bool,
+) -> None:
+    theirs = next(a for a in COUNTY.agreements if a.id == "county-jail-to-sheriff-contraband")
+    shared = theirs.model_copy(update={"id": "deliveries-to-the-prison", "recipient": "state-prison"})
+    site = COUNTY.model_copy(update={"agreements": (*COUNTY.agreements, shared)})
+    bus = county_bus(in_the_county(tip(touches_staff=touches_staff), "city-pd"), site=site)
+    assert bus.shown_to("county-affairs") != {}
+    assert bool(bus.shown_to("prison-affairs")) != touches_staff
 
 
 @pytest.mark.parametrize("name", ["demo", "county"])

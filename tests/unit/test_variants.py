@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_the_first_content_and_the_same_again_are_no_conflict() -> None:
     assert with_variant((), one, read) == ((one,), None)
     another_way = replace(one, person="q")
     assert with_variant((one,), another_way, read) == ((another_way,), None)
+
+
+def test_the_same_content_by_another_number_is_kept_beside_it_behind_what_names_the_person_itself() -> None:
+    one = fact(b"1")
+    by_a, by_b = (replace(one, rarity=Rarity(origin=number)) for number in "ab")
+    # Written with another version of the schema, as well.
+    assert with_variant((replace(fact(b"1"), rarity=Rarity(origin="a")),), fact(b"3"), read)[0][0].raw == b"3"
+    for known, comes in permutations([one, by_a, by_b], 2):
+        wanted = tuple(sorted((known, comes), key=lambda fact: fact.forwarded_from))
+        assert with_variant((known,), comes, read) == (wanted, None)
+    assert with_variant((one, by_a), replace(by_a), read)[0][0] is one
+    assert len(with_variant((one, by_a), replace(by_a), read)[0]) == 2
 
 
 @pytest.mark.parametrize(

@@ -902,6 +902,15 @@ async def test_who_reads_one_alert_whole_is_told_how_grave_another_is_and_left_a
         await until(pilot, app, "Advice of graver")
 
 
+async def test_the_second_line_says_of_which_site_the_alerts_are() -> None:
+    feed = Feed()
+    app = WatchApp(SITE.model_copy(update={"title": "Simulated county"}), RECIPIENT, feed, Desk())
+    async with app.run_test(size=(120, 24)) as pilot:
+        feed.deliver([*reports(), CaughtUp()])
+        await until(pilot, app, "no open alert")
+        assert f"bell on · Simulated county · {SITE.recipient_by_id[RECIPIENT].name}" in heading(app)
+
+
 async def test_of_the_second_line_only_whose_desk_it_is_is_cut_off() -> None:
     feed = Feed()
     app = WatchApp(SITE, RECIPIENT, feed, Desk())

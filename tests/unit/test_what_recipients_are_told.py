@@ -577,6 +577,51 @@ def test_what_was_told_before_is_not_told_again_after_a_restart() -> None:
     assert said(told.tell(OVER)) == [("watch", 2, "WITHDRAWN")]
 
 
+ENDED_AT = LATER + 300_000
+"""By the broker's clock: a moment after the tick that ended it."""
+
+
+def ended(where: Site) -> list[LoggedRecord]:
+    """The records of an alert that the police were told of until their agreement ended."""
+    told = stage(where)
+    before = written(told.tell(alert()))
+    return [
+        raised(alert()),
+        *before,
+        *(one._replace(timestamp=ENDED_AT // 1000) for one in written(told.advance(LATER))),
+    ]
+
+
+def test_what_ended_by_a_tick_is_not_told_again_while_the_log_is_read_up_to_that_tick() -> None:
+    where = site(grant(valid_until=LATER))
+    after = recalled(where, ended(where))
+    assert list(after.reconcile()) == []
+    for at in (NOW + 1, LATER - 1, LATER, ENDED_AT, LATER + DAY):
+        assert after.advance(at) == [], "neither told nor decided anew"
+
+
+def test_nor_is_it_told_what_the_alert_says_by_then() -> None:
+    where = site(grant(valid_until=LATER))
+    after = recalled(where, ended(where))
+    list(after.reconcile())
+    assert said(after.tell(alert(revision=5, actions=["Look"]))) == [("watch", 2, "OPEN")]
+
+
+@pytest.mark.parametrize(("clock", "at_once"), [("live", False), ("history", True)])
+def test_what_ended_and_may_be_told_again_is_told_when_that_is_sure_or_at_once_where_no_tick_may_come(
+    clock: str, at_once: bool
+) -> None:
+    renewed = site(grant()).model_copy(update={"clock": clock})
+    after = recalled(renewed, ended(site(grant(valid_until=LATER))))
+    told_again = [("police", 3, "OPEN")]
+    assert said(after.reconcile()) == (told_again if at_once else [])
+    assert said(after.advance(ENDED_AT - 1)) == []
+    outs = after.advance(ENDED_AT)
+    assert said(outs) == ([] if at_once else told_again)
+    assert [one["group"] for one in values(outs)] == ([] if at_once else [None]), "the alert says nothing new"
+    assert after.advance(ENDED_AT + 1) == []
+
+
 def test_what_nobody_was_told_of_before_the_crash_is_told_on_recovery() -> None:
     outs = list(recalled(site(), [raised(alert())]).reconcile())
     assert said(outs) == [("watch", 1, "OPEN")]

@@ -72,3 +72,30 @@ def test_the_refusal_names_both_settings_in_one_line(monkeypatch: pytest.MonkeyP
         "sallyport: SALLYPORT_REGISTRY_USER: its password would cross the network in clear: "
         "give SALLYPORT_REGISTRY an address with https\n"
     )
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "https://sallyport:hunter2@registry.example",
+        "http://sallyport:hunter2@127.0.0.1:8081",
+        "http://hunter2@registry.example",
+        "https://:hunter2@registry.example",
+    ],
+)
+def test_an_address_with_a_password_in_it_is_refused_and_not_shown(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALLYPORT_REGISTRY", registry)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 2
+    assert done.output == (
+        "sallyport: SALLYPORT_REGISTRY: has a user or password in it, which would be shown: give "
+        "SALLYPORT_REGISTRY_USER, and the password in the file of that name in SALLYPORT_SECRETS\n"
+    )
+
+
+def test_a_password_whose_characters_make_an_address_none_is_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_REGISTRY", "https://sallyport:hunter/2@registry.example")
+    done = CliRunner().invoke(app, ["doctor"])
+    assert (done.exit_code, "hunter" in done.output) == (2, False)

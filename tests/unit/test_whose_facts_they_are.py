@@ -10,10 +10,10 @@ import pytest
 
 from schemas import topics
 from schemas.codec import encode_event
-from schemas.events import Event, PersonRef
+from schemas.events import Event, PersonRef, type_name
 from schemas.site import Site
 from streams.backtest import SCHEMA_IDS, SCHEMAS
-from tests.county import DAY, JAIL, START, agency_of, demo_site, event, ids
+from tests.county import DAY, JAIL, MAIN, START, agency_of, demo_site, event, ids
 from tests.in_memory_bus import InMemoryBus, digests
 
 LAST = START + 9 * DAY
@@ -84,6 +84,40 @@ def test_what_went_to_a_number_follows_to_a_stronger_one_in_any_order(number: in
 def test_and_comes_back_when_the_stronger_join_is_withdrawn() -> None:
     withdrawal = event("EventWithdrawn", agency=JAIL, day=4, target_event_id=STRONGER.head.event_id)
     assert digests(told([*STORY, STRONGER, withdrawal])) == digests(told(STORY)) != {}
+
+
+VISITED = [
+    event("BookingReported", "ada", ucn="UCN-1"),
+    event("VisitScheduled", "ada", day=1, ucn="UCN-1", visit_number="V-1", visitor_name="Cole, Dana", starts=12),
+]
+BY_SID = event("HousingAssigned", "ada", day=3, sid="SID-1", ucn="UCN-1", unit="4-A")
+BY_POLICE = event("AffiliationReported", "the police's", day=3, ucn="UCN-1", group="Eastside")
+
+
+def tipped(person: str | None, ucn: str | None) -> Event:
+    return event("ContrabandTipped", person, day=2, sid="SID-1", ucn=ucn, facility=MAIN)
+
+
+def over(what: Event) -> Event:
+    return event("EventWithdrawn", day=4, agency=agency_of(what), target_event_id=what.head.event_id)
+
+
+@pytest.mark.parametrize(
+    ("tip", "joins", "is_over"),
+    [
+        (tipped(None, "UCN-1"), [BY_SID], BY_SID),
+        (tipped("the police's", None), [BY_SID, BY_POLICE], BY_SID),
+        (tipped("the police's", None), [BY_SID, BY_POLICE], BY_POLICE),
+    ],
+    ids=["it names who it is joined to", "joined by the other", "joined by the one"],
+)
+def test_a_tip_that_names_one_by_two_numbers_stays_by_one_of_them_when_what_joined_the_other_is_withdrawn_in_any_order(
+    tip: Event, joins: list[Event], is_over: Event
+) -> None:
+    wanted = digests(told([*VISITED, *(one for one in joins if one is not is_over), tip]))
+    assert wanted != {}
+    for order in permutations([tip, *joins, over(is_over)]):
+        assert digests(told([*VISITED, *order])) == wanted, [type_name(one) for one in order]
 
 
 def test_the_same_event_written_with_another_version_of_its_schema_is_the_same_event(

@@ -193,6 +193,49 @@ def test_what_a_newer_writer_says_more_is_passed_over() -> None:
     assert codec.decode_body(raw, 9, schemas) == body, "whatever anybody says of where it begins"
 
 
+def in_words(schema: dict[str, Any]) -> None:
+    (violent,) = (field for field in schema["fields"] if field["name"] == "violent")
+    violent["type"] = "string"
+
+
+def with_another_severity(schema: dict[str, Any]) -> None:
+    (severity,) = (field for field in schema["fields"] if field["name"] == "severity")
+    severity["type"]["symbols"].append("GRAVE")
+
+
+@pytest.mark.parametrize(
+    ("change", "written", "more"),
+    [
+        (in_another_order, {}, False),
+        (with_another_severity, {}, False),
+        (with_another_severity, {"severity": "GRAVE"}, True),
+        (with_more, {"more": "words"}, True),
+        (in_words, {"violent": "somewhat"}, True),
+    ],
+)
+def test_what_has_no_place_in_our_schema_is_found_before_it_is_lost(
+    change: Any, written: dict[str, Any], more: bool
+) -> None:
+    schema = schema_with(change)
+    raw = written_with(schema, {**said(FINE), **written})
+    assert codec.says_more(raw, known(schema)) == more
+    for broken in (raw[:-1], raw + b"\0"):
+        with pytest.raises(DecodeError, match="BROKEN_AVRO"):
+            codec.says_more(broken, known(schema))
+
+
+def test_what_an_older_writer_did_not_say_is_nothing_more() -> None:
+    schema = schema_with(without_reason, "HousingAssigned")
+    raw = written_with(schema, said(event("HousingAssigned", "ada", unit="4-A")))
+    assert not codec.says_more(raw, known(schema))
+
+
+def test_of_our_own_schema_nothing_is_lost_and_of_none_of_ours_nothing_is_said() -> None:
+    assert not codec.says_more(RAW, SCHEMAS)
+    with refused(Undecodable.WRONG_TYPE, "Unheard is no record of the contract"):
+        codec.says_more(codec.frame(1, b""), known({"type": "record", "name": "Unheard", "fields": []}))
+
+
 # -- events ------------------------------------------------------------------------------------------------------------
 
 
