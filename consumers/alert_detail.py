@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -15,6 +16,8 @@ from consumers.board import Caution, Entry, Notice, Standing, Why
 from schemas.site import Site
 
 CALL_FIRST: Final = "CALL_FIRST"
+REFERENCE: Final = "Deconfliction reference"
+"""How the piece of evidence begins that has one."""
 
 
 def detail(line: Entry | Notice, site: Site, now: int, zone: tzinfo, desk_now: int) -> RenderableType:
@@ -52,7 +55,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
         parts.append(Text(f"Expected {words.when(alert.due, now, zone)}, {words.expected(alert, now)}", "bold"))
     parts.append(_standing(entry, desk_now, zone))
     if alert.caution is not None and not over:
-        parts += _limit(alert.caution, site)
+        parts += _limit(alert.caution, site, alert.why)
     if alert.actions and not over:
         parts.append(_title(f"What could be done{_within(alert.caution)}, the mildest first; you decide"))
         parts += [_item(f"{number}.", Text(action)) for number, action in enumerate(alert.actions, 1)]
@@ -81,7 +84,7 @@ def _alert(entry: Entry, site: Site, now: int, zone: tzinfo, desk_now: int) -> R
     return Group(*parts)
 
 
-def _limit(caution: Caution, site: Site) -> list[RenderableType]:
+def _limit(caution: Caution, site: Site, why: Sequence[Why]) -> list[RenderableType]:
     """What whoever gave the information asks; and how they are reached, where that is the first thing to do."""
     parts: list[RenderableType] = [
         _title(f"{words.caution(caution)}: whoever gave the information asks this of you"),
@@ -90,8 +93,10 @@ def _limit(caution: Caution, site: Site) -> list[RenderableType]:
     if site.deconfliction is not None:
         reference = " A reference, if any, is below, under Why." if caution.kind == CALL_FIRST else ""
         parts.append(Text(f"The deconfliction service: {site.deconfliction}.{reference}"))
-    elif caution.kind == CALL_FIRST:
+    elif caution.kind == CALL_FIRST and any(one.text.startswith(REFERENCE) for one in why):
         parts.append(Text("This site names no deconfliction service: go by the reference below, under Why."))
+    elif caution.kind == CALL_FIRST:
+        parts.append(Text("Nobody to call is named to this desk: do what is done with everybody, and no more."))
     return parts
 
 

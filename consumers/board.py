@@ -175,13 +175,14 @@ class Entry:
 
     def rank(self, now: int) -> tuple[bool, int, bool, int, int, str]:
         """What is over last; else severity first, what is acknowledged below the rest of it; then what is expected
-        soon, soonest first; what holds already, longest first; what is expected later. `now`: as in `Board.time`."""
+        soon, or was lately, soonest first; what holds already, longest first; what was or is expected at another time.
+        `now`: as in `Board.time`."""
         due = self.alert.due
         return (
             self.is_over,
             SEVERITIES.index(self.alert.severity),
             self.standing is Standing.ACKNOWLEDGED,
-            1 if due is None else 0 if due - now <= SOON else 2,
+            1 if due is None else 0 if -SOON <= due - now <= SOON else 2,
             self.alert.opened if due is None else due,
             self.alert.alert_id,
         )
@@ -669,8 +670,10 @@ class Board:
             why = Blind.REFOLDING if report.state == "REFOLDING" else Blind.STOPPED
             yield Blindness(why, report.state_since, where)
         else:
-            if self._live and stage in FOLDING and now - report.tick > PATIENCE:
-                yield Blindness(Blind.NO_TICK, report.tick or report.state_since, where)
+            # Ahead, too, it stands still: until it is that late, no tick is written, and nothing ends or is raised.
+            if self._live and stage in FOLDING and abs(now - report.tick) > PATIENCE:
+                since = report.tick if 0 < report.tick < now else report.state_since
+                yield Blindness(Blind.NO_TICK, since, where)
             if report.behind_since is not None:
                 yield Blindness(Blind.BEHIND, report.behind_since, where, report.lag)
 

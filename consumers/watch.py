@@ -284,7 +284,7 @@ class WatchApp(App[int]):
             return "Reading the alerts ..."
         if sight.is_blind:
             return "No open alert is known, but this desk is BLIND: see above."
-        return "No open alert."
+        return "No open alert, as far as is known by now: see above." if sight.blind else "No open alert."
 
     def _show_detail(self) -> None:
         row = self._list.selected

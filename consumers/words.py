@@ -28,19 +28,22 @@ WHAT_TO_DO: Final[dict[Blind, str]] = {
     Blind.BEHIND: f"alerts come late; if it does not shrink, {_OPERATOR}",
 }
 
-TAKEN_BACK: Final = "report withdrawn"
+TAKEN_BACK: Final = "report changed"
+"""Withdrawn, or another one says otherwise: that somebody left the group, for one."""
 WAYS_TO_END: Final[Mapping[str, tuple[str, ...]]] = {
     "rivals_housed_together": ("moved", "released", TAKEN_BACK),
     "classification_review": ("reclassified", "released", TAKEN_BACK),
     "contraband_delivery_expected": (
         "done",
         "called off",
+        "put off (it may still come)",
         "seized",
         "recipient released or moved",
-        "tip withdrawn",
+        "somebody else meant",
+        "tip withdrawn or closed",
         "too many meant now (it may still come)",
     ),
-    "tip_too_broad": ("tip withdrawn", "fewer are meant now"),
+    "tip_too_broad": ("tip withdrawn", "closed", "fewer are meant now"),
     "feed_silent": ("it comes as usual again",),
     "feed_frozen": ("the list changes as usual again",),
 }

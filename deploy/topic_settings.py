@@ -29,8 +29,12 @@ def topic_settings(spec: TopicSpec, brokers: int) -> dict[str, str]:
         # With three brokers one may be away and nothing acknowledged is lost.
         "min.insync.replicas": str(2 if replication(brokers) >= 3 else 1),  # noqa: PLR2004
     }
+    # Other people's clients may compress, in ways that the workers' client can't read; and a batch that is small
+    # compressed may be large for a dead letter. So the broker takes it apart, and measures it then.
+    inbound = {"compression.type": "uncompressed"} if _is_inbound(spec.name) else {}
     return {
         **common,
+        **inbound,
         **(_deleted(spec) if spec.cleanup is Cleanup.DELETE else _compacted(spec)),
         **spec.config,
     }

@@ -35,6 +35,12 @@ MOST_PARTS: Final = 10
 _BESIDE: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "miss", "dr"})
 """What stands beside a name and is mostly left out: generations, titles."""
 
+_PLAIN: Final = str.maketrans(
+    {"đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t"} | {"æ": "ae", "œ": "oe", "þ": "th"}
+)
+"""Letters with a stroke, and two in one, which Unicode takes apart into nothing: who has no such key writes these."""
+_APOSTROPHES: Final = frozenset("'’‘`´ʼʻ")
+
 
 def is_full(name: str | None) -> TypeGuard[str]:
     """Whether a name has enough parts to tell people apart."""
@@ -50,7 +56,8 @@ def parts(name: str) -> tuple[str, ...]:
 def _words(name: str) -> list[str]:
     """The parts of a name and its initials."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
-    words = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in plain).split()
+    plain = plain.translate(_PLAIN)
+    words = "".join(c if c.isalnum() else "" if c in _APOSTROPHES else " " for c in plain).split()
     return [word for word in words if word not in _BESIDE]
 
 

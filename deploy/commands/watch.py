@@ -19,7 +19,7 @@ from rich.text import Text
 
 from consumers import words
 from consumers.alert_feed import AlertFeed, CannotWatchError, now_us
-from consumers.board import Blind, Board, Entry, Notice, Said, Sight
+from consumers.board import Blind, Board, Entry, LogReplaced, Notice, Said, Sight
 from deploy.commands.errors import fail, settings_given
 from deploy.sites import load_site
 from schemas.agreements import SiteError
@@ -151,6 +151,8 @@ def _stream(settings: Settings, site: Site, recipient: str) -> None:
                 noticed = _tell_notices(board, noticed)
                 quiet_since = time.monotonic()
             for one in batch:
+                # Of another log, what is open is told anew, as soon as all of it is read.
+                begun = begun and not isinstance(one, LogReplaced)
                 change = board.fold(one, now_us())
                 if change is not None and begun:
                     _line({"change": change.what.value, **_as_json(change.entry)})

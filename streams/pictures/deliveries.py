@@ -82,13 +82,20 @@ class Delivery(NamedTuple):
         return cls(method, record["number"], record["party"], record["born"], *times, Provenance.of(record))
 
 
+_PLANNED: Final = 1
+_AT_ONE_TIME: Final[Mapping[type[Any], int]] = {VisitCancellation: 0, VisitCompletion: 2, Seizure: 3}
+"""In which order what is told of one time is taken; what comes, or is to come, is between."""
+
+
 def expected(told: Iterable[Told[Any]], now: int) -> list[Delivery]:
     """The deliveries of one stay that are not over at `now` (microseconds), in order of time.
 
     `told` are the standing facts that tell of deliveries (DELIVERY_BODIES), in order of event time.
     """
     known: dict[_Numbered, Delivery] = {}
-    for one in told:
+    # Systems that note minutes, or days, tell several things of one time. What is called off and what is put in its
+    # place: the latter holds. Nothing is over before it was planned, and nothing is found before it came.
+    for one in sorted(told, key=lambda one: (one.fact.time, _AT_ONE_TIME.get(type(one.body), _PLANNED))):
         if isinstance(one.body, Seizure):
             known = {key: left for key, left in known.items() if not _ended_by(one.body, one.fact.time, left)}
             continue

@@ -6,16 +6,17 @@ import uuid
 from typing import Any
 
 import pytest
-from confluent_kafka import DeserializingConsumer, KafkaError, SerializingProducer, TopicPartition
+from confluent_kafka import DeserializingConsumer, KafkaError, Producer, SerializingProducer, TopicPartition
 from confluent_kafka.schema_registry import topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 
 from schemas import topics
-from schemas.codec import decode_event
+from schemas.codec import decode_event, encode_event
 from schemas.events import EVENT_TYPES, Event
 from schemas.registry_client import SchemaCache, registry_client
 from schemas.settings import Settings
-from tests.county import POLICE, agency_of, event
+from streams.facts import parse_key
+from tests.county import JAIL, POLICE, agency_of, event, today
 from tests.working_site import WAIT_S, WorkingSite
 
 pytestmark = pytest.mark.bus
@@ -53,6 +54,13 @@ EVENTS: dict[str, Event] = {
 @pytest.fixture(scope="module")
 def site(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
     return WorkingSite.make(bus, tmp_path_factory.mktemp("site"), "foreign", partitions=1)
+
+
+@pytest.fixture(scope="module")
+def worked(bus: Settings, tmp_path_factory: pytest.TempPathFactory) -> WorkingSite:
+    made = WorkingSite.make(bus, tmp_path_factory.mktemp("worked"), "foreign-worked", partitions=1)
+    made.start_worker()
+    return made
 
 
 def topic_of(site: WorkingSite, what: Event) -> str:
@@ -110,3 +118,36 @@ def test_we_read_what_their_serializer_writes(site: WorkingSite, kind: str) -> N
     cache = SchemaCache(registry_client(site.settings))
     cache.ensure([message.value()])
     assert decode_event(message.value(), cache, kind) == told
+
+
+def sent(site: WorkingSite, compression: str, topic: str, *values: bytes) -> list[KafkaError]:
+    """Send records in one batch, compressed as other people's clients do it: what the broker refused."""
+    config = {"compression.type": compression, "linger.ms": 200, "message.max.bytes": 32 << 20}
+    producer = Producer({**site.settings.kafka(site.site.user(JAIL)), **config})
+    refused: list[KafkaError] = []
+    for value in values:
+        producer.produce(topic, value, on_delivery=lambda error, _: refused.append(error) if error else None)
+    assert producer.flush(WAIT_S) == 0
+    return refused
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+def test_what_they_send_compressed_is_worked_on_like_any_other(worked: WorkingSite, compression: str) -> None:
+    told = [today("BookingReported", f"{compression}-{number}") for number in range(50)]
+    topic = topic_of(worked, told[0])
+    (schema,) = [registry_client(worked.settings).get_latest_version(f"{topic}-value").schema_id]
+    assert schema is not None
+    assert sent(worked, compression, topic, *(encode_event(what, schema) for what in told)) == []
+    worked.until_settled()
+    assert worked.records(topics.dead_letters(worked.site.name, JAIL)) == []
+    known = {parse_key(record.key() or b"").event_id for record in worked.read(topics.person_facts(worked.site.name))}
+    assert known >= {what.head.event_id for what in told}
+
+
+def test_what_is_small_only_while_it_is_compressed_is_refused_to_who_sends_it(worked: WorkingSite) -> None:
+    topic = topic_of(worked, EVENTS["BookingReported"])
+    (error,) = sent(worked, "gzip", topic, bytes(3 << 20))
+    assert error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+    # It stops nothing.
+    worked.publish([today("BookingReported", "after it")])
+    worked.until_settled()

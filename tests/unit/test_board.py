@@ -194,7 +194,9 @@ def test_what_comes_within_the_hour_stands_before_what_holds_already_and_that_be
         desk.fold(alert(name, due=NOW + minutes * MINUTE, at=NOW - 3 * MINUTE), NOW)
     desk.fold(alert("now", at=NOW - MINUTE), NOW)
     assert shown(desk) == ["a minute ago", "in an hour", "now", "in three hours", "tomorrow"]
-    assert shown(desk, NOW + 120 * MINUTE) == ["a minute ago", "in an hour", "in three hours", "now", "tomorrow"]
+    # What was due more than an hour ago does not stand above what is still to come.
+    assert shown(desk, NOW + 59 * MINUTE) == ["a minute ago", "in an hour", "now", "in three hours", "tomorrow"]
+    assert shown(desk, NOW + 120 * MINUTE) == ["in an hour", "in three hours", "now", "a minute ago", "tomorrow"]
 
 
 def test_a_severity_of_a_later_version_stands_above_all() -> None:
@@ -414,6 +416,14 @@ def test_a_partition_whose_time_stands_still_blinds_the_desk_since_then() -> Non
     desk.fold(report("facility", 1, tick=NOW - PATIENCE - 1), NOW)
     (one,) = desk.sight(NOW).blind
     assert (one.why, one.since, one.where) == (Blind.NO_TICK, NOW - PATIENCE - 1, "facility 1")
+
+
+@pytest.mark.parametrize(("ahead", "is_blind"), [(PATIENCE, False), (PATIENCE + 1, True), (60 * MINUTE, True)])
+def test_a_partition_whose_time_was_set_ahead_blinds_the_desk_until_it_is_that_late(ahead: int, is_blind: bool) -> None:
+    desk = board()
+    all_is_well(desk, at=NOW)
+    desk.fold(report("facility", 1, tick=NOW + ahead), NOW)
+    assert [(one.why, one.since) for one in desk.sight(NOW).blind] == ([(Blind.NO_TICK, NOW)] if is_blind else [])
 
 
 def test_a_tick_of_ten_seconds_ago_is_young_enough() -> None:

@@ -101,6 +101,10 @@ def test_each_way_has_its_hour_and_its_end(
         ([visit(), event("VisitCompleted", "ada", day=2)], []),
         ([visit(), event("VisitCancelled", "ada", day=2, visit_number="V-2")], [("VISIT", "V-1")]),
         ([event("VisitCancelled", "ada", day=1), visit(day=2)], [("VISIT", "V-1")]),
+        # Of one time: what is put in its place holds, and what is over was planned before; whatever their ids are.
+        *[([event("VisitCancelled", "ada", day=1, name=n), visit()], [("VISIT", "V-1")]) for n in "abcd"],
+        *[([event("VisitCompleted", "ada", day=1, name=n), visit()], []) for n in "abcd"],
+        *[([mail(), seized(1, method="MAIL", name=n)], []) for n in "abcd"],
         # One number of two ways is two things.
         ([visit("N"), mail("N", 2)], [("MAIL", "N"), ("VISIT", "N")]),
         # Told again under its number it is what is said last, also where nothing can come with that.

@@ -216,13 +216,16 @@ TOO_MANY = "too many meant now (it may still come)"
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        ({}, "moved, released, report withdrawn or too long ago by now"),
+        ({}, "moved, released, report changed or too long ago by now"),
         (
             {"rule": "contraband_delivery_expected"},
-            f"done, called off, seized, recipient released or moved, tip withdrawn, {TOO_MANY} or too long ago by now",
+            (
+                "done, called off, put off (it may still come), seized, recipient released or moved, "
+                f"somebody else meant, tip withdrawn or closed, {TOO_MANY} or too long ago by now"
+            ),
         ),
         ({"rule": "of_a_later_version"}, "no longer so"),
-        ({"until": LATER, "ended": LATER - 1}, "moved, released or report withdrawn"),
+        ({"until": LATER, "ended": LATER - 1}, "moved, released or report changed"),
         ({"until": LATER, "ended": LATER}, "too long ago by now"),
         ({"cause": "TICK"}, STILL_SO),
         (
@@ -299,8 +302,8 @@ async def test_neither_a_building_nor_a_name_is_cut_off_in_the_list(width: int, 
 @pytest.mark.parametrize(
     ("name", "below"),
     [
-        ("Fennimore, Sol", "Fennimore, Sol · moved, released, report withdrawn or too long ago by now"),
-        ("Fitzwarren-Delacroix, Reginald", "moved, released, report withdrawn or too long ago by now"),
+        ("Fennimore, Sol", "Fennimore, Sol · moved, released, report changed or too long ago by now"),
+        ("Fitzwarren-Delacroix, Reginald", "moved, released, report changed or too long ago by now"),
     ],
 )
 async def test_why_something_is_over_is_not_cut_off_either(name: str, below: str) -> None:
@@ -709,6 +712,9 @@ async def test_where_a_site_names_no_service_the_desk_is_told_to_go_by_the_refer
     app = WatchApp(demo_site(deconfliction=None), RECIPIENT, feed, Desk())
     async with app.run_test(size=(180, 40)) as pilot:
         feed.deliver([*reports(), alert("one", caution={"kind": "CALL_FIRST", "limit": "Call"}), CaughtUp()])
+        await until(pilot, app, "Nobody to call is named to this desk: do what is done with everybody")
+        known = [{"text": "Deconfliction reference DC-77", "agency": "", "event_time": None}]
+        feed.deliver([alert("one", revision=2, caution={"kind": "CALL_FIRST", "limit": "Call"}, why=known)])
         await until(pilot, app, "This site names no deconfliction service: go by the reference")
 
 
