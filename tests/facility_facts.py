@@ -26,9 +26,11 @@ def placed(
     *,
     status: str = "MEMBER",
     here: bool = True,
+    offset: int | None = None,
     **changes: Any,
 ) -> LoggedRecord:
-    """The record of one person, by default in custody and a member."""
+    """The record of one person, by default in custody and a member. `offset`: of its cause."""
+    at = revision if offset is None else offset
     value = {
         "person_id": person,
         "facility": MAIN,
@@ -40,10 +42,10 @@ def placed(
         "unit": unit,
         "housing": [HOUSED.record()] if unit else [],
         "affiliations": [{**SAID.record(), "group": group, "status": status} for group in groups],
-        "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": revision, "event_id": f"e{revision}"},
+        "cause": {"kind": "FACT", "stage": "person", "partition": 0, "offset": at, "event_id": f"e{revision}"},
         **changes,
     }
-    head = Placed(0, revision, revision, "d", here, len(value["affiliations"]), f"e{revision}", unit or "")
+    head = Placed(0, at, revision, "d", here, len(value["affiliations"]), f"e{revision}", unit or "")
     raw = encode("PersonInCustody", value, SCHEMA_IDS["PersonInCustody"])
     return LoggedRecord(revision, custody_key(MAIN, person), raw, head.headers())
 

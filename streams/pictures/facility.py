@@ -81,6 +81,8 @@ class Known(NamedTuple):
     """The last record of a person."""
 
     revision: int
+    offset: int
+    """Of its cause, on the log of its person's partition."""
     there: tuple[UnitKey, InCustody] | None
     """Where the person is in custody and has a standing, and what is known of both; None for nowhere, or a unit that is
     not known."""
@@ -112,7 +114,7 @@ class FacilityChange(NamedTuple):
 NOTHING: Final = FacilityChange()
 
 
-UNKNOWN: Final = Known(0, None, False)
+UNKNOWN: Final = Known(0, 2**63, None, False)
 
 
 class FacilityPicture:
@@ -205,7 +207,9 @@ class FacilityPicture:
             return NOTHING  # no stage tombstones them
         facility, person, placed = read_placed(record)
         before = self._known.get(key, UNKNOWN)
-        if placed.revision <= before.revision:
+        # Whoever took the partition over may not have seen the last revision of who had it before, behind a transaction
+        # of others that was open: then numbers come again, but what they rest on is later.
+        if placed.revision <= before.revision and placed.offset <= before.offset:
             return NOTHING
         # Who has no standing is in nobody's way: where they are is nothing that is asked of a unit.
         unit = UnitKey(facility, placed.unit) if placed.here and placed.unit and placed.standings else None
@@ -213,7 +217,7 @@ class FacilityPicture:
         # Most say nothing here: only what does is decoded.
         told = decode(record.value, self._schemas, "PersonInCustody")[1] if unit is not None or expects else {}
         there = (unit, _in_custody(told)) if unit is not None else None
-        self._known[key] = Known(placed.revision, there, expects)
+        self._known[key] = Known(placed.revision, placed.offset, there, expects)
         if before.there is not None:
             self._leaves(*before.there)
         if there is not None:

@@ -94,6 +94,18 @@ def test_only_a_later_record_of_a_person_moves_it(revision: int, moved: bool) ->
     assert (who(made, A), who(made, B)) == (({}, {"eastside": ["ada"]}) if moved else ({"eastside": ["ada"]}, {}))
 
 
+@pytest.mark.parametrize(("offset", "moved"), [(6, False), (7, False), (8, True)])
+def test_what_rests_on_something_later_moves_it_though_its_writer_did_not_see_the_last_revision(
+    offset: int, moved: bool
+) -> None:
+    made = picture(placed(revision=6, offset=7))
+    made.fold(placed(unit="4-B", revision=5, offset=offset))
+    assert who(made, B) == ({"eastside": ["ada"]} if moved else {})
+    # And so does what comes after it, by whichever of the two.
+    made.fold(placed(unit="4-A", revision=6, offset=9))
+    assert who(made, A) == {"eastside": ["ada"]}
+
+
 @pytest.mark.parametrize(("revision", "back"), [(1, False), (2, False), (3, True)])
 def test_who_has_left_comes_back_only_by_a_later_record(revision: int, back: bool) -> None:
     made = picture(placed())
