@@ -269,19 +269,13 @@ def catch_up(
     total = sum(max(0, ends.silent[name] - _start(fold, name, ends)) for name in FOLDING)
     progress.done, progress.total = 0, total
     for name in FOLDING:
-        source, begin, until = fold.input_of(name), _start(fold, name, ends), ends.silent[name]
+        begin, until = _start(fold, name, ends), ends.silent[name]
         before = progress.done
         if begin < until:
-            start = {source: fold.folded.get(name, OFFSET_BEGINNING)}
-            for batch in batches_back(consumer, start, until, at_a_time):
-                _ensure(schemas, batch)
-                for _, record in batch:
-                    with _POISON:
-                        partition.refold(name, record)
-                fold.folded[name] = batch[-1][1].offset + 1
+            for read in _refolded(fold, name, until, consumer, schemas, at_a_time):
                 progress.done = before + fold.folded[name] - begin
-                progress.count(len(batch))
-                if room is not None and (room := room - len(batch)) <= 0:
+                progress.count(read)
+                if room is not None and (room := room - read) <= 0:
                     return False
         # Compaction leaves holes, and markers of transactions take offsets: there is nothing between.
         fold.folded[name] = until
@@ -289,6 +283,20 @@ def catch_up(
         if until > ends.first[name] and not partition.stage(name).tick:
             _fold_to_a_tick(fold, name, ends.last[name], progress, consumer, schemas, at_a_time)
     return True
+
+
+def _refolded(
+    fold: Fold, name: str, until: int, consumer: Consumer, schemas: SchemaCache, at_a_time: int
+) -> Iterator[int]:
+    """Fold a stage's input silently from where it has come, batch by batch: how many records each had."""
+    start = {fold.input_of(name): fold.folded.get(name, OFFSET_BEGINNING)}
+    for batch in batches_back(consumer, start, until, at_a_time):
+        _ensure(schemas, batch)
+        for _, record in batch:
+            with _POISON:
+                fold.partition.refold(name, record)
+        fold.folded[name] = batch[-1][1].offset + 1
+        yield len(batch)
 
 
 def _fold_to_a_tick(
@@ -309,13 +317,8 @@ def _fold_to_a_tick(
     tick = next(ticks, None)
     if tick is None:
         return
-    for batch in batches_back(consumer, {source: until}, tick + 1, at_a_time):
-        _ensure(schemas, batch)
-        for _, record in batch:
-            with _POISON:
-                fold.partition.refold(name, record)
-        fold.folded[name] = batch[-1][1].offset + 1
-        progress.count(len(batch))
+    for read in _refolded(fold, name, tick + 1, consumer, schemas, at_a_time):
+        progress.count(read)
 
 
 def ends_of(fold: Fold, consumer: Consumer) -> Mapping[str, int]:

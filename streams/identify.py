@@ -234,7 +234,7 @@ def _may_find(number: PersonId, source: Source, site: Site) -> bool:
     An agency's own number may be joined to a jail's by what the agency sends besides. A state's or federal one without
     a fingerprint stands apart, as that agency's: nobody has it but whom the agency itself has in custody.
     """
-    if number.kind is IdKind.LOCAL or number.verified is Verification.FINGERPRINT:
+    if _is_firm(number):
         return True
     return any(facility.agency == source.agency.id for facility in site.facilities)
 
@@ -333,12 +333,13 @@ def identifiers(ref: PersonRef, agency: str) -> list[Identifier]:
     """
     if len(ref.ids) == 1:
         return [identifier(ref.ids[0], agency)]
-    return sorted({identifier(number, agency) for number in (_firm(ref) or ref.ids)})
+    firm = [number for number in ref.ids if _is_firm(number)]
+    return sorted({identifier(number, agency) for number in (firm or ref.ids)})
 
 
-def _firm(ref: PersonRef) -> list[PersonId]:
-    """Of a person's numbers those that say who it is: the agency's own, and what a fingerprint verifies."""
-    return [n for n in ref.ids if n.kind is IdKind.LOCAL or n.verified is Verification.FINGERPRINT]
+def _is_firm(number: PersonId) -> bool:
+    """Whether a number says who somebody is: the agency's own, and what a fingerprint verifies."""
+    return number.kind is IdKind.LOCAL or number.verified is Verification.FINGERPRINT
 
 
 def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -> list[Out]:
@@ -377,7 +378,7 @@ def _facts(event: Event, body_at: int, raw: bytes, source: Source, site: Site) -
             # A tip joins nobody: who may not know of it would see by the join that there is one. So whoever it names by
             # any of its numbers has it.
             records += [of(other.person, role, headers(other.label)) for other in weaker]
-        elif weaker and _firm(ref):
+        elif weaker and any(map(_is_firm, ref.ids)):
             # Of numbers that are only stated, or read off a document, none is another's.
             records += [of(other.person, SAME_AS, headers(other.label, strongest.node)) for other in weaker]
     return records

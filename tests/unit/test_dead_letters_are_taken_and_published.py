@@ -60,13 +60,8 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    """No bus is there."""
-    monkeypatch.setenv("SALLYPORT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SALLYPORT_SITE", "demo")
-    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
-    monkeypatch.setenv("SALLYPORT_BOOTSTRAP", "127.0.0.1:1")
-    monkeypatch.setenv("SALLYPORT_REGISTRY", "http://127.0.0.1:1")
+def box(home: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    del home
     box = Box()
     monkeypatch.setattr(dlq, "dead_letters", lambda *_: nullcontext(box))
     return box

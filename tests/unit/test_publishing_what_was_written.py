@@ -43,17 +43,6 @@ def lines(events: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(event) + "\n" for event in events)
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No bus is there."""
-    monkeypatch.setenv("SALLYPORT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SALLYPORT_SITE", "demo")
-    monkeypatch.setenv("SALLYPORT_SECURITY_PROTOCOL", "PLAINTEXT")
-    monkeypatch.setenv("SALLYPORT_BOOTSTRAP", "127.0.0.1:1")
-    monkeypatch.setenv("SALLYPORT_REGISTRY", "http://127.0.0.1:1")
-    return tmp_path / "home"
-
-
 def published(file: Path, *options: str, text: str = "") -> tuple[int, dict[str, Any], list[str]]:
     """Exit code, result and what was said."""
     done = CliRunner().invoke(app, ["publish", str(file), "--as", JAIL, "--wait", "0", "--json", *options], input=text)
